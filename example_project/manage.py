@@ -1,0 +1,20 @@
+#!/usr/bin/env python
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings")
+    # The example runs beside the package that it shows, installed or not.
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from clinic import database
+
+    database.ensure()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The example in one command: databases, tenants, agents, and every way of asking one."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.test.utils import override_settings
+from django_tenants.utils import tenant_context
+
+from patients import setup
+from patients.models import Patient
+from tenants.models import Clinic
+from zango_ai import LLMMessage, LLMResponse, get_agent
+from zango_ai.models import Invocation
+from zango_ai.testing import ModelServer
+
+LIVE_MODELS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
+
+
+class Command(BaseCommand):
+    help = "Set up two tenants with agents, run every input mode in both, and show what was logged."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--serve", action="store_true", help="then serve the site until Ctrl-C")
+        parser.add_argument("--port", type=int, default=8000, help="port of the site (8000)")
+        parser.add_argument(
+            "--live", action="store_true", help="ask the real provider whose key is in the environment"
+        )
+
+    def handle(self, *args: Any, serve: bool, port: int, live: bool, **options: Any) -> None:
+        credentials = self.live_credentials() if live else None
+        with ModelServer() as model:
+            if credentials is None:
+                credentials = {
+                    "openai": {"api_key": "sk-stand-in-0001", "api_base": model.openai_base},
+                    "anthropic": {"api_key": "sk-ant-stand-in-0001", "api_base": model.anthropic_base},
+                }
+                self.step(f"Local model server at {model.url}: a stand-in, not a language model")
+            self.prepare(credentials)
+            for clinic in setup.sites():
+                self.ask_everything(clinic, credentials)
+            for clinic in setup.sites():
+                self.show_log(clinic)
+            self.show_separation()
+            if serve:
+                self.serve(port)
+
+    def live_credentials(self) -> dict[str, dict[str, str]]:
+        keys = {name: os.environ.get(variable, "") for variable, name in LIVE_MODELS.items()}
+        if not any(keys.values()):
+            raise CommandError(f"--live needs a key: set {' or '.join(LIVE_MODELS)}.")
+        return {name: {"api_key": key} for name, key in keys.items() if key}
+
+    def step(self, text: str) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(f"• {text}"))
+
+    def prepare(self, credentials: dict[str, dict[str, str]]) -> None:
+        host = settings.DATABASES["default"]
+        self.step(f"PostgreSQL: {host['HOST'] or host.get('OPTIONS', {}).get('host') or 'localhost'}")
+        self.step("Migrate the shared schema")
+        call_command("migrate_schemas", schema_name="public", verbosity=0)
+        for schema in ("public", *setup.SITES):
+            self.step(f"Tenant {schema}")
+            clinic = setup.create_site(schema)
+            if schema != "public":
+                call_command("migrate_schemas", schema_name=schema, verbosity=0)
+                setup.fill_site(
+                    clinic,
+                    openai=credentials.get("openai", {}),
+                    anthropic=credentials.get("anthropic", {}),
+                )
+
+    def ask_everything(self, clinic: Clinic, credentials: dict[str, dict[str, str]]) -> None:
+        self.heading(clinic.name)
+        with tenant_context(clinic):
+            patient = Patient.objects.prefetch_related("visits").first()
+            assert patient is not None
+            question = "What is this patient allergic to?"
+            if "openai" in credentials:
+                asked = "When are you open on Saturdays?"
+                self.show("input=", asked, get_agent("front-desk").run(asked))
+                self.show(
+                    "variables=, system_variables=",
+                    f"(history of {patient.name}) {question}",
+                    get_agent("patient-summary").run(
+                        variables={"history": patient.history(), "question": question},
+                        system_variables={"clinic": clinic.name},
+                        triggered_by="user",
+                    ),
+                )
+            if "anthropic" in credentials:
+                talk = [
+                    LLMMessage("user", f"I read: {patient.history()}"),
+                    LLMMessage("assistant", "I have the history before me."),
+                    LLMMessage("user", "Which follow-up is open?"),
+                ]
+                self.show(
+                    "messages= (Anthropic)",
+                    talk[-1].content,
+                    get_agent("second-opinion").run(
+                        messages=talk, system_variables={"clinic": clinic.name}, triggered_by="system"
+                    ),
+                )
+
+    def heading(self, text: str) -> None:
+        self.stdout.write("")
+        self.stdout.write(self.style.SUCCESS(f"── {text} " + "─" * max(0, 70 - len(text))))
+
+    def show(self, mode: str, question: str, response: LLMResponse) -> None:
+        cost = f"${response.cost_usd:.8f}" if response.is_cost_known else "price unknown"
+        usage = response.usage
+        self.stdout.write(f"\n  run({mode})")
+        self.stdout.write(f"  question  {question}")
+        self.stdout.write("  answer    " + response.content.replace("\n", "\n            "))
+        self.stdout.write(
+            f"  used      {usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}, "
+            f"{response.latency_ms} ms, {response.model}"
+        )
+
+    def show_log(self, clinic: Clinic) -> None:
+        self.heading(f"Invocations of {clinic.name} (schema {clinic.schema_name})")
+        with tenant_context(clinic):
+            row = "  {:>4}  {:<16} {:<9} {:<8} {:>5} {:>5}  {:<13} {:>7}  {}"
+            self.stdout.write(
+                row.format("id", "agent", "provider", "status", "in", "out", "cost", "ms", "triggered by")
+            )
+            for run in Invocation.objects.order_by("id"):
+                cost = "unknown" if run.cost_usd is None else f"${run.cost_usd}"
+                self.stdout.write(
+                    row.format(
+                        run.id, run.agent_name, run.provider_name, run.status, run.input_tokens,
+                        run.output_tokens, cost, run.latency_ms or 0, run.triggered_by,
+                    )
+                )  # fmt: skip
+
+    def show_separation(self) -> None:
+        """Count in each tenant the runs of the other: by id, which no two schemas can mix up."""
+        self.heading("Neither tenant sees the other's")
+        seen = {}
+        for clinic in setup.sites():
+            with tenant_context(clinic):
+                seen[clinic.schema_name] = set(Invocation.objects.values_list("run_id", flat=True))
+        north, south = seen["north"], seen["south"]
+        self.stdout.write(
+            f"  {len(north)} runs in north, {len(south)} in south, {len(north & south)} in both."
+        )
+        if north & south:
+            raise CommandError("A run is in both tenants.")
+
+    def serve(self, port: int) -> None:
+        self.heading("The site is up; Ctrl-C ends it")
+        for schema in setup.SITES:
+            self.stdout.write(f"  http://{schema}.localhost:{port}/        log in as admin, password admin")
+        self.stdout.flush()
+        with override_settings(DEBUG=True):
+            call_command("runserver", f"127.0.0.1:{port}", use_reloader=False, skip_checks=True)

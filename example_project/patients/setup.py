@@ -1,0 +1,96 @@
+"""Two sites with patients and agents: what `manage.py demo` fills its tenants with."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from django.contrib.auth.models import User
+from django_tenants.utils import tenant_context
+
+from tenants.models import Clinic, Domain
+from zango_ai.models import AgentConfig, Prompt, Provider
+
+from .models import Patient, Visit
+
+SITES = {"north": "North Clinic", "south": "South Clinic"}
+
+PATIENTS = {
+    "north": [
+        ("Ada Berger", date(1957, 3, 9), "penicillin", [
+            (date(2026, 1, 12), "Annual check-up", "Blood pressure 138/86. Metformin continued."),
+            (date(2026, 9, 3), "Dizziness on standing", "Ramipril reduced to 2.5 mg. See again in six weeks."),
+        ]),
+        ("Jonas Lindqvist", date(1988, 11, 21), "", [
+            (date(2026, 6, 30), "Sprained ankle", "No fracture on X-ray. Physiotherapy, three sessions."),
+        ]),
+    ],
+    "south": [
+        ("Miriam Okafor", date(1994, 7, 2), "latex", [
+            (date(2026, 4, 18), "Migraine", "Sumatriptan 50 mg as needed. Keeps a diary."),
+            (date(2026, 10, 5), "Follow-up", "Two attacks a month, down from six."),
+        ]),
+    ],
+}  # fmt: skip
+
+SYSTEM_PROMPT = (
+    "You help the staff of {{ clinic }}. Answer only from the history that you are given, and say so when it "
+    "does not hold the answer."
+)
+USER_PROMPT = "{{ history }}\n\nQuestion: {{ question }}"
+
+
+def create_site(schema: str) -> Clinic:
+    """The tenant and its domain, new or as they are."""
+    clinic = Clinic.objects.filter(schema_name=schema).first()
+    if clinic is None:
+        clinic = Clinic(schema_name=schema, name=SITES.get(schema, "All clinics"))
+        clinic.save(verbosity=0)
+    host = "localhost" if schema == "public" else f"{schema}.localhost"
+    Domain.objects.get_or_create(domain=host, defaults={"tenant": clinic, "is_primary": True})
+    return clinic
+
+
+def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, str]) -> None:
+    """Patients, an administrator, and one agent for each way of asking; safe to repeat."""
+    with tenant_context(clinic):
+        for name, born, allergies, visits in PATIENTS[clinic.schema_name]:
+            patient, is_new = Patient.objects.get_or_create(
+                name=name, defaults={"born": born, "allergies": allergies}
+            )
+            if is_new:
+                Visit.objects.bulk_create(
+                    Visit(patient=patient, on=on, reason=reason, notes=notes) for on, reason, notes in visits
+                )
+        if not User.objects.filter(username="admin").exists():
+            User.objects.create_superuser("admin", password="admin")
+        _create_agents(openai, anthropic)
+
+
+def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
+    main, _ = Provider.objects.update_or_create(
+        name="main",
+        defaults={"kind": "openai", "credentials": openai, "default_model": "gpt-4o-mini"},
+    )
+    second, _ = Provider.objects.update_or_create(
+        name="second",
+        defaults={"kind": "anthropic", "credentials": anthropic, "default_model": "claude-sonnet-4-5"},
+    )
+    system = _prompt("clinic-assistant", Prompt.Type.SYSTEM, SYSTEM_PROMPT)
+    question = _prompt("patient-question", Prompt.Type.USER, USER_PROMPT)
+    agents = {
+        "patient-summary": {"provider": main, "system_prompt": system, "user_prompt": question},
+        "front-desk": {"provider": main},
+        "second-opinion": {"provider": second, "system_prompt": system},
+    }
+    for name, fields in agents.items():
+        AgentConfig.objects.get_or_create(name=name, defaults=fields)
+
+
+def _prompt(name: str, kind: str, content: str) -> Prompt:
+    prompt, is_new = Prompt.objects.get_or_create(name=name, defaults={"type": kind})
+    if is_new:
+        prompt.add_version(content)
+    return prompt
+
+
+def sites() -> Iterator[Clinic]:
+    yield from Clinic.objects.filter(schema_name__in=SITES).order_by("schema_name")

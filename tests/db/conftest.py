@@ -1,0 +1,98 @@
+"""Two tenants, north and south, in a real PostgreSQL.
+
+``tenants`` works inside a transaction that is rolled back, as most tests of applications do. ``live_tenants`` is
+for what only a committed database shows (rollbacks, threads, other processes): it empties the tables afterwards.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django_tenants.utils import schema_context, tenant_context
+
+from tenants.models import Clinic
+from zango_ai.models import AgentConfig, Prompt, Provider
+from zango_ai.testing import ModelServer
+
+SCHEMAS = ("north", "south")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The test database, with the two tenants in it."""
+    with django_db_blocker.unblock():
+        for schema in SCHEMAS:
+            if not Clinic.objects.filter(schema_name=schema).exists():
+                Clinic(schema_name=schema, name=schema.title()).save(verbosity=0)
+
+
+@pytest.fixture
+def tenants(db: None) -> Iterator[dict[str, Clinic]]:
+    """The two tenants; nothing is active yet."""
+    yield {clinic.schema_name: clinic for clinic in Clinic.objects.filter(schema_name__in=SCHEMAS)}
+    connection.set_schema_to_public()
+
+
+@pytest.fixture
+def north(tenants: dict[str, Clinic]) -> Iterator[Clinic]:
+    """North is active."""
+    with tenant_context(tenants["north"]):
+        yield tenants["north"]
+
+
+@pytest.fixture
+def live_tenants(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The two tenants in a database where what is written is committed."""
+    with django_db_blocker.unblock():
+        try:
+            yield
+        finally:
+            connection.set_schema_to_public()
+            for schema in SCHEMAS:
+                empty(schema)
+            connection.close()
+
+
+@pytest.fixture
+def live_north(live_tenants: None) -> Iterator[None]:
+    with schema_context("north"):
+        yield
+
+
+def empty(schema: str) -> None:
+    """Empty every table that this package or the example has in a tenant's schema."""
+    with schema_context(schema), connection.cursor() as cursor:
+        tables = [
+            table
+            for table in connection.introspection.table_names(cursor)
+            if table.startswith(("zango_ai_", "patients_"))
+        ]
+        names = ", ".join(f'"{schema}"."{table}"' for table in tables)
+        cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+def make_provider(model: ModelServer, **fields: Any) -> Provider:
+    kind = fields.setdefault("kind", "openai")
+    base = model.anthropic_base if kind == "anthropic" else model.openai_base
+    name = "gpt-4o-mini" if kind != "anthropic" else "claude-sonnet-4-5"
+    return Provider.objects.create(
+        **{
+            "name": "main",
+            "default_model": name,
+            "credentials": {"api_key": "sk-secret-of-this-tenant", "api_base": base},
+            **fields,
+        }
+    )
+
+
+def make_prompt(content: str, kind: str = "user", name: str | None = None) -> Prompt:
+    prompt = Prompt.objects.create(name=name or f"{kind}-prompt", type=kind)
+    prompt.add_version(content)
+    return prompt
+
+
+def make_agent(model: ModelServer, name: str = "helper", **fields: Any) -> AgentConfig:
+    """An agent of the active tenant, on the local model server."""
+    provider = fields.pop("provider", None) or make_provider(model)
+    return AgentConfig.objects.create(name=name, provider=provider, **fields)

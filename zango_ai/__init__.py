@@ -1,0 +1,53 @@
+"""LLM agents for every tenant of a Django project.
+
+::
+
+    from zango_ai import get_agent
+    response = get_agent("patient-summary").run(variables={"patient_id": 42})
+
+The names below load when they are first used: importing the package imports neither Django's models nor litellm.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .agent import Agent, get_agent
+    from .lookups import get_prompt, get_provider
+    from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "LLMMessage",
+    "LLMResponse",
+    "LLMToolCall",
+    "LLMUsage",
+    "get_agent",
+    "get_prompt",
+    "get_provider",
+]
+
+_HOMES = {
+    "Agent": "agent",
+    "get_agent": "agent",
+    "get_prompt": "lookups",
+    "get_provider": "lookups",
+    "LLMMessage": "types",
+    "LLMResponse": "types",
+    "LLMToolCall": "types",
+    "LLMUsage": "types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,243 @@
+"""``get_agent()`` and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from . import callers, output, prompts, recordable
+from .engine import drivers, turns
+from .exceptions import (
+    AgentDisabled,
+    AgentNotFound,
+    InputRequired,
+    ModelNotAvailable,
+    PromptNotFound,
+    ProviderDisabled,
+    ZangoAIError,
+)
+from .providers import chat, errors
+from .store import configs, ledger
+from .types import (
+    TRIGGERS,
+    AgentSpec,
+    LLMMessage,
+    LLMResponse,
+    ModelAnswer,
+    ModelRequest,
+    PromptSpec,
+    Trigger,
+)
+
+
+def get_agent(name: str) -> Agent:
+    """The enabled agent of that exact name in the current tenant. Raises AgentNotFound."""
+    schema = configs.require_tenant(name)
+    spec = configs.read_agent(name)
+    if spec is None or not spec.is_enabled:
+        state = "is disabled" if spec else "does not exist"
+        raise AgentNotFound(
+            name,
+            f"Agent {name!r} {state} in schema {schema!r}. Create or enable it in the admin under AI > Agents; "
+            "capital letters count.",
+        )
+    return Agent(spec.name, schema)
+
+
+class Agent:
+    """An agent of one tenant. Its configuration is read afresh at every run; it may be kept and shared."""
+
+    def __init__(self, name: str, schema: str) -> None:
+        self.name = name
+        self._schema = schema
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.name!r} of {self._schema!r}>"
+
+    def run(
+        self,
+        input: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        system_variables: Mapping[str, Any] | None = None,
+        messages: Sequence[LLMMessage] | None = None,
+        user_ref: str = "",
+        triggered_by: Trigger | None = None,
+    ) -> LLMResponse:
+        """Ask the model once and return its answer.
+
+        The user's text is the first of these that is not None: ``input``, sent as it is; ``variables``, which
+        fill the placeholders of the agent's user prompt; ``messages``, sent after the system prompt in place of
+        the user prompt. With none of them the user prompt is sent as it is.
+
+        ``system_variables`` fill the placeholders of the system prompt; None leaves it as it is.
+        ``user_ref`` names the person on whose behalf the agent runs, for the log.
+        ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
+        ``"user"``.
+
+        Raises a ZangoAIError with ``invocation_id``; ValueError for a wrong ``triggered_by``.
+        """
+        task_id = callers.current_celery_task_id()
+        trigger = _trigger(triggered_by, task_id)
+        with ledger.record(
+            self._schema, agent_name=self.name, triggered_by=trigger, celery_task_id=task_id or ""
+        ) as entry:
+            configs.require_same_tenant(self.name, self._schema)
+            entry.note_caller(user_ref, variables, system_variables)
+            agent = self._read(entry)
+            request = _compose(agent, entry, input, variables, system_variables, messages)
+            chat.check(agent.provider)
+            entry.open()
+            answer = drivers.drive(turns.converse(request), lambda step: _ask(agent, entry, step))
+            entry.note(response_content=recordable.text(answer.content))
+            parsed = _parse(agent, answer)
+            entry.succeed()
+        return _response(entry, answer, parsed)
+
+    def _read(self, entry: ledger.Entry) -> AgentSpec:
+        """The agent as it is configured now, fit to run."""
+        agent = configs.read_agent(self.name)
+        if agent is None:
+            raise AgentNotFound(
+                self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}."
+            )
+        entry.describe(agent)
+        _require_enabled(agent)
+        return agent
+
+
+def _trigger(given: str | None, task_id: str | None) -> str:
+    if given is None:
+        return "task" if task_id else "user"
+    if given not in TRIGGERS:
+        raise ValueError(f"triggered_by is {given!r}; use one of {', '.join(TRIGGERS)}.")
+    return given
+
+
+def _require_enabled(agent: AgentSpec) -> None:
+    provider = agent.provider
+    if not agent.is_enabled:
+        raise AgentDisabled(
+            agent.name, f"Agent {agent.name!r} is disabled in schema {agent.schema!r}. Enable it in the admin."
+        )
+    if not provider.is_enabled:
+        raise ProviderDisabled(
+            provider.name,
+            f"Provider {provider.name!r} of agent {agent.name!r} is disabled. Enable it in the admin, or give "
+            "the agent another provider.",
+        )
+    listed = provider.find_model(agent.model)
+    if not agent.model or (provider.models and (listed is None or not listed.is_enabled)):
+        raise ModelNotAvailable(
+            agent.model,
+            provider.name,
+            f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. Enable "
+            "it in the provider's list of models, or choose another model for the agent.",
+        )
+
+
+def _compose(
+    agent: AgentSpec,
+    entry: ledger.Entry,
+    input: str | None,
+    variables: Mapping[str, Any] | None,
+    system_variables: Mapping[str, Any] | None,
+    messages: Sequence[LLMMessage] | None,
+) -> ModelRequest:
+    """What is sent: the system prompt, then the user's text or the caller's messages."""
+    system = _system_text(agent, system_variables)
+    entry.note(rendered_system_prompt=recordable.text(system))
+    if input is None and variables is None and messages is not None:
+        said = _checked(agent, messages)
+    else:
+        said = (LLMMessage("user", _user_text(agent, input, variables)),)
+    last_user = next((message.content for message in reversed(said) if message.role == "user"), "")
+    entry.note(rendered_user_prompt=recordable.text(last_user))
+    return ModelRequest(
+        model=agent.model,
+        messages=(*((LLMMessage("system", system),) if system else ()), *said),
+        temperature=agent.temperature,
+        max_tokens=agent.max_tokens,
+        timeout_s=float(agent.timeout_seconds),
+        wants_json=agent.output_schema == "json",
+    )
+
+
+def _system_text(agent: AgentSpec, values: Mapping[str, Any] | None) -> str:
+    if agent.system_prompt is None:
+        return ""
+    return _text_of(agent.system_prompt, values)
+
+
+def _user_text(agent: AgentSpec, input: str | None, variables: Mapping[str, Any] | None) -> str:
+    if input is not None:
+        if not isinstance(input, str):
+            raise TypeError(f"input is a {type(input).__name__}; pass the text as a str.")
+        return input
+    if agent.user_prompt is None:
+        raise InputRequired(
+            agent.name,
+            f"Agent {agent.name!r} has no user prompt"
+            + (" for variables= to fill. " if variables is not None else ". ")
+            + "Pass input= or messages=, or give the agent a user prompt in the admin.",
+        )
+    return _text_of(agent.user_prompt, {} if variables is None else variables)
+
+
+def _text_of(prompt: PromptSpec, values: Mapping[str, Any] | None) -> str:
+    if prompt.content is None:
+        raise PromptNotFound(
+            prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
+        )
+    if values is None:
+        return prompt.content
+    return prompts.render(prompt.content, values, prompt_name=prompt.name)
+
+
+def _checked(agent: AgentSpec, messages: Sequence[LLMMessage]) -> tuple[LLMMessage, ...]:
+    for message in messages:
+        if not isinstance(message, LLMMessage):
+            raise TypeError(
+                f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...)."
+            )
+    if not messages:
+        raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
+    return tuple(messages)
+
+
+def _ask(agent: AgentSpec, entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
+    """One call to the provider, written down before and after."""
+    entry.begin_round(step.number, step.request.messages)
+    try:
+        answer = chat.ask(agent.provider, step.request)
+    except ZangoAIError as exc:
+        entry.fail_round(exc, errors.words_of(exc))
+        raise
+    entry.settle_round(answer)
+    return answer
+
+
+def _parse(agent: AgentSpec, answer: ModelAnswer) -> Any:
+    if agent.output_schema != "json":
+        return None
+    value = output.parse(answer.content, stop_reason=answer.stop_reason)
+    if agent.output_json_schema is not None:
+        output.validate(value, agent.output_json_schema)
+    return value
+
+
+def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any) -> LLMResponse:
+    assert entry.invocation_id is not None
+    return LLMResponse(
+        content=answer.content,
+        parsed_content=parsed,
+        cost_usd=float(entry.cost_usd or Decimal(0)),
+        is_cost_known=entry.cost_usd is not None,
+        usage=entry.usage,
+        model=answer.model,
+        latency_ms=entry.latency_ms,
+        stop_reason=answer.stop_reason,
+        invocation_id=entry.invocation_id,
+        run_id=entry.run_id,
+    )

@@ -1,0 +1,98 @@
+"""The settings: one dict, ``ZANGO_AI``, read into one frozen value.
+
+``read()`` tells everything that is wrong with the dict, for the system check; ``get_conf()`` is what the
+rest of the package uses, and refuses a dict that is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    encryption_keys: tuple[str, ...] = ()
+    """Fernet keys: the first encrypts, all decrypt. Empty: derived from SECRET_KEY and its fallbacks."""
+    allowed_api_bases: tuple[str, ...] = ()
+    """URL prefixes inside the host's network that a provider's ``api_base`` may use."""
+
+
+def read(raw: Any) -> tuple[Conf, list[str]]:
+    """The settings, and a sentence for each thing that is wrong with them."""
+    if not isinstance(raw, Mapping):
+        return Conf(), [f"ZANGO_AI is a {type(raw).__name__}; make it a dict."]
+    problems: list[str] = []
+    known = {field.name.upper(): field.name for field in fields(Conf)}
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in known:
+            problems.append(f"ZANGO_AI[{key!r}] is not a setting. Known: {', '.join(sorted(known))}.")
+            continue
+        try:
+            values[known[key]] = _READERS[key](value)
+        except ValueError as exc:
+            problems.append(f"ZANGO_AI[{key!r}]: {exc}")
+    return Conf(**values), problems
+
+
+@lru_cache(maxsize=1)
+def get_conf() -> Conf:
+    conf, problems = read(getattr(settings, "ZANGO_AI", {}))
+    if problems:
+        raise ImproperlyConfigured(" ".join(problems))
+    return conf
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise ValueError("make it a list of strings.")
+    if not all(isinstance(item, str) for item in value):
+        raise ValueError("every item must be a string.")
+    return tuple(value)
+
+
+def _fernet_keys(value: Any) -> tuple[str, ...]:
+    keys = _texts(value)
+    for position, key in enumerate(keys, start=1):
+        try:
+            size = len(base64.urlsafe_b64decode(key))
+        except (binascii.Error, ValueError):
+            size = 0
+        if size != 32:
+            raise ValueError(
+                f"key number {position} is not a Fernet key (32 bytes in URL-safe base64). Make one with "
+                "cryptography.fernet.Fernet.generate_key()."
+            )
+    return keys
+
+
+def _url_prefixes(value: Any) -> tuple[str, ...]:
+    prefixes = _texts(value)
+    for prefix in prefixes:
+        parts = urlsplit(prefix)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{prefix!r} is not a URL such as http://localhost:11434.")
+    return prefixes
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "ENCRYPTION_KEYS": _fernet_keys,
+    "ALLOWED_API_BASES": _url_prefixes,
+}
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"ZANGO_AI", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+        get_conf.cache_clear()

@@ -1,0 +1,165 @@
+"""Everything that ``zango_ai`` raises on purpose.
+
+::
+
+    ZangoAIError
+    ├── NotFoundError                 AgentNotFound, ProviderNotFound, PromptNotFound
+    ├── DisabledError                 AgentDisabled, ProviderDisabled
+    ├── WrongTenant
+    ├── PromptRenderError
+    ├── InputRequired                 also a ValueError
+    ├── ModelNotAvailable
+    ├── ProviderConfigInvalid
+    ├── RateLimitExceeded
+    ├── LLMTimeoutError
+    ├── LLMAPIError
+    └── OutputError                   OutputParseError, OutputValidationError
+
+``str(error)`` says what happened, where, and what to do next. It holds no prompt and no credential;
+the values that a program needs are attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class ZangoAIError(Exception):
+    """The base of every error here: ``except ZangoAIError`` catches them all."""
+
+    invocation_id: int | None = None
+    """Primary key of the ``Invocation`` row that recorded the failure. None where no run had begun."""
+
+
+class NotFoundError(ZangoAIError):
+    """The tenant has no such object."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class DisabledError(ZangoAIError):
+    """The object is there, and switched off."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class AgentNotFound(NotFoundError):
+    """No enabled agent of that name in the current tenant, or no tenant is active."""
+
+
+class AgentDisabled(DisabledError):
+    """The agent was switched off after ``get_agent()`` found it."""
+
+
+class ProviderNotFound(NotFoundError):
+    """No provider of that name in the current tenant."""
+
+
+class ProviderDisabled(DisabledError):
+    """The agent's provider is switched off."""
+
+
+class PromptNotFound(NotFoundError):
+    """No prompt of that name in the current tenant, or it has no active version."""
+
+
+class WrongTenant(ZangoAIError):
+    """An ``Agent`` was used in another tenant than the one it was looked up in."""
+
+    def __init__(self, schema: str, message: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class PromptRenderError(ZangoAIError):
+    """A placeholder of the prompt has no value."""
+
+    def __init__(self, missing_vars: Sequence[str], message: str) -> None:
+        super().__init__(message)
+        self.missing_vars = list(missing_vars)
+
+
+class InputRequired(ZangoAIError, ValueError):
+    """The agent has been given nothing to answer."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class ModelNotAvailable(ZangoAIError):
+    """The provider has a list of models, and the agent's model is not enabled on it."""
+
+    def __init__(self, model: str, provider_name: str, message: str) -> None:
+        super().__init__(message)
+        self.model = model
+        self.provider_name = provider_name
+
+
+class ProviderConfigInvalid(ZangoAIError):
+    """The provider cannot be called as it is configured; nothing was sent."""
+
+    def __init__(self, provider_name: str, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.provider_name = provider_name
+        self.field = field
+
+
+class RateLimitExceeded(ZangoAIError):
+    """The provider answered 429, or its limit here is used up."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class LLMTimeoutError(ZangoAIError):
+    """The provider did not answer within the agent's ``timeout_seconds``."""
+
+
+class LLMAPIError(ZangoAIError):
+    """The provider answered with an error, or could not be reached.
+
+    ``status_code`` is the HTTP status, None where there was no answer.
+    ``original_error`` is litellm's exception with credentials and traceback taken out.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        original_error: Exception | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.original_error = original_error
+
+
+class OutputError(ZangoAIError):
+    """The model answered, and the answer is not what the agent promises. It was billed all the same."""
+
+
+class OutputParseError(OutputError):
+    """The answer is not JSON. ``content`` is the answer as it came."""
+
+    def __init__(self, content: str, message: str) -> None:
+        super().__init__(message)
+        self.content = content
+
+
+class OutputValidationError(OutputError):
+    """The answer is JSON and does not match the agent's schema.
+
+    ``errors`` lists every mismatch as ``{"path": "$.items[0].price", "message": ...}`` in the order of
+    the document; ``field`` is the path of the first.
+    """
+
+    def __init__(self, errors: Sequence[Mapping[str, str]], message: str) -> None:
+        super().__init__(message)
+        self.errors = [dict(error) for error in errors]
+        self.field = self.errors[0]["path"] if self.errors else None

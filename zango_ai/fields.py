@@ -1,0 +1,162 @@
+"""A model field that keeps a JSON object encrypted at rest.
+
+Fernet (AES-128-CBC with HMAC-SHA256) from ``cryptography``. Reading a row decrypts nothing: the value is
+opened when a program looks into it, so a row that no key opens can still be listed, edited and replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import FieldError, ValidationError
+from django.core.signals import setting_changed
+from django.db import models
+from django.dispatch import receiver
+
+from .conf import get_conf
+from .keys import derive_key
+
+
+class Undecryptable(Exception):
+    """No key in use opens the value."""
+
+
+@lru_cache(maxsize=1)
+def _cipher() -> MultiFernet:
+    keys = get_conf().encryption_keys or [
+        derive_key(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    ]
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+@receiver(setting_changed)
+def _forget_cipher(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"ZANGO_AI", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+        _cipher.cache_clear()
+
+
+class Credentials(MutableMapping[str, Any]):
+    """A dict of secrets that tells its keys to a program and nothing to a log.
+
+    ``repr``, ``str``, pickles and copies carry no plain text. Looking into it raises ``Undecryptable``
+    where no key opens it.
+    """
+
+    __slots__ = ("_plain", "_token")
+
+    def __init__(self, plain: Mapping[str, Any] | None = None, *, token: str | None = None) -> None:
+        self._token = token
+        self._plain: dict[str, Any] | None = dict(plain or {}) if token is None else None
+
+    @property
+    def token(self) -> str:
+        """The encrypted form, as it stands in the database."""
+        if self._token is None:
+            text = json.dumps(self._plain, separators=(",", ":"), sort_keys=True)
+            self._token = _cipher().encrypt(text.encode()).decode()
+        return self._token
+
+    def _open(self) -> dict[str, Any]:
+        if self._plain is None:
+            try:
+                opened = json.loads(_cipher().decrypt((self._token or "").encode()))
+            except InvalidToken:
+                raise Undecryptable("No key in ZANGO_AI['ENCRYPTION_KEYS'] opens this value.") from None
+            self._plain = dict(opened)
+        return self._plain
+
+    def __getitem__(self, key: str) -> Any:
+        return self._open()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._open()[key] = value
+        self._token = None
+
+    def __delitem__(self, key: str) -> None:
+        del self._open()[key]
+        self._token = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open())
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def __repr__(self) -> str:
+        return "<Credentials>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self.token,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Credentials:
+        return self.__copy__()
+
+    def __copy__(self) -> Credentials:
+        return Credentials(self._plain) if self._token is None else Credentials(token=self._token)
+
+
+def _unpickle(token: str) -> Credentials:
+    return Credentials(token=token)
+
+
+if TYPE_CHECKING:
+    _Field = models.Field[Any, Any]
+else:
+    _Field = models.Field
+
+
+class CredentialsField(_Field):
+    """Holds a ``Credentials``; a dict may be assigned. It cannot be searched."""
+
+    description = "A JSON object, encrypted"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", Credentials)
+        kwargs.setdefault("blank", True)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("default", None)
+        kwargs.pop("blank", None)
+        return name, path, args, kwargs
+
+    def get_internal_type(self) -> str:
+        return "TextField"
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Credentials | None:
+        return None if value is None else Credentials(token=value)
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or isinstance(value, Credentials):
+            return value
+        if isinstance(value, Mapping):
+            return Credentials(value)
+        if isinstance(value, str):  # a fixture's encrypted form
+            return Credentials(token=value)
+        raise ValidationError(f"Credentials are a dict, not a {type(value).__name__}.")
+
+    def get_prep_value(self, value: Any) -> Any:
+        if hasattr(value, "resolve_expression"):
+            return value
+        held = self.to_python(value)
+        return None if held is None else held.token
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        held = self.to_python(getattr(model_instance, self.attname))
+        setattr(model_instance, self.attname, held)
+        return held
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """A fixture carries the encrypted form."""
+        return str(self.get_prep_value(self.value_from_object(obj)))
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name != "isnull":
+            raise FieldError(f"Credentials cannot be searched ({self.name}__{lookup_name}).")
+        return super().get_lookup(lookup_name)

@@ -1,0 +1,16 @@
+"""The rows of every tenant."""
+
+from .agent import AgentConfig
+from .invocation import Invocation, InvocationRound
+from .prompt import Prompt, PromptVersion
+from .provider import Provider, ProviderModel
+
+__all__ = [
+    "AgentConfig",
+    "Invocation",
+    "InvocationRound",
+    "Prompt",
+    "PromptVersion",
+    "Provider",
+    "ProviderModel",
+]

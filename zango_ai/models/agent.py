@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .prompt import Prompt
+from .provider import Provider
+from .stamped import Stamped
+
+
+class AgentConfig(Stamped):
+    """What ``get_agent(name)`` finds: a model, its prompts and its limits."""
+
+    class OutputSchema(models.TextChoices):
+        TEXT = "text", _("Text")
+        JSON = "json", _("JSON")
+        MARKDOWN = "markdown", _("Markdown")
+
+    name = models.CharField(
+        _("name"),
+        max_length=100,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
+                _("Use letters, digits, hyphens and underscores: programs call the agent by this name."),
+            )
+        ],
+        help_text=_("Used in code, as get_agent('patient-summary')."),
+    )
+    description = models.TextField(_("description"), blank=True)
+    provider = models.ForeignKey(
+        Provider, on_delete=models.PROTECT, related_name="agents", verbose_name=_("provider")
+    )
+    model = models.CharField(
+        _("model"), max_length=200, blank=True, help_text=_("Empty: the provider's default model.")
+    )
+    system_prompt = models.ForeignKey(
+        Prompt,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        limit_choices_to={"type": Prompt.Type.SYSTEM},
+        verbose_name=_("system prompt"),
+    )
+    user_prompt = models.ForeignKey(
+        Prompt,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        limit_choices_to={"type": Prompt.Type.USER},
+        verbose_name=_("user prompt"),
+    )
+    temperature = models.FloatField(
+        _("temperature"),
+        default=0.7,
+        validators=[MinValueValidator(0.0), MaxValueValidator(2.0)],
+        help_text=_("0 is the most predictable, 2 the most varied."),
+    )
+    max_tokens = models.PositiveIntegerField(
+        _("maximum tokens"),
+        default=2000,
+        validators=[MinValueValidator(1)],
+        help_text=_("Of one answer."),
+    )
+    timeout_seconds = models.PositiveIntegerField(
+        _("timeout (seconds)"), default=30, validators=[MinValueValidator(1)]
+    )
+    output_schema = models.CharField(
+        _("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT
+    )
+    output_json_schema = models.JSONField(
+        _("JSON schema"), null=True, blank=True, help_text=_("JSON Schema, draft 2020-12.")
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("agent")
+        verbose_name_plural = _("agents")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        problems: dict[str, Any] = {}
+        for field, wanted in (("system_prompt", Prompt.Type.SYSTEM), ("user_prompt", Prompt.Type.USER)):
+            prompt = getattr(self, field)
+            if prompt is not None and prompt.type != wanted:
+                problems[field] = _("Choose a prompt of the other type.")
+        if self.provider_id and not self.model and not self.provider.default_model:
+            problems["model"] = _("Name a model here, or a default model on the provider.")
+        if self.output_json_schema is not None:
+            error = _schema_error(self.output_json_schema)
+            if error:
+                problems["output_json_schema"] = error
+        if problems:
+            raise ValidationError(problems)
+
+
+def _schema_error(schema: Any) -> str | None:
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as exc:
+        return f"{exc.json_path}: {exc.message}"
+    return None

@@ -1,0 +1,135 @@
+"""The log. Only the ledger writes these tables, on a connection of its own.
+
+Nothing here points at a row of another table by a database constraint: a check of it would wait for whoever
+has that row locked, and deleting an agent must not touch its history. Names are kept beside the references.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.postgres.indexes import HashIndex
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .stamped import Stamped
+
+
+def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
+    return models.ForeignKey(
+        to,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
+        verbose_name=verbose_name,
+    )
+
+
+class Counted(Stamped):
+    """What was used and what it cost; a round and the whole run count alike."""
+
+    input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0, db_default=0)
+    output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0, db_default=0)
+    cache_creation_tokens = models.PositiveBigIntegerField(_("tokens written to cache"), default=0, db_default=0)
+    cache_read_tokens = models.PositiveBigIntegerField(_("tokens read from cache"), default=0, db_default=0)
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=20, decimal_places=8, null=True)
+    latency_ms = models.PositiveBigIntegerField(_("latency (ms)"), null=True)
+    error_type = models.CharField(_("error"), max_length=200, blank=True, default="", db_default="")
+    error_message = models.TextField(_("error message"), blank=True, default="", db_default="")
+    response_content = models.TextField(_("answer"), blank=True, default="", db_default="")
+
+    class Meta:
+        abstract = True
+
+
+class Invocation(Counted):
+    """One ``run()``: who asked what of which agent, what came back, what it cost."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        AWAITING_APPROVAL = "awaiting_approval", _("Awaiting approval")
+        SUCCESS = "success", _("Success")
+        FAILED = "failed", _("Failed")
+        TIMEOUT = "timeout", _("Timeout")
+        RATE_LIMITED = "rate_limited", _("Rate limited")
+        BUDGET_EXCEEDED = "budget_exceeded", _("Budget exceeded")
+        CANCELLED = "cancelled", _("Cancelled")
+        ABANDONED = "abandoned", _("Abandoned")
+
+    class Trigger(models.TextChoices):
+        USER = "user", _("User")
+        TASK = "task", _("Task")
+        SYSTEM = "system", _("System")
+
+    run_id = models.UUIDField(_("run"), unique=True, default=uuid.uuid4)
+    agent = _reference("AgentConfig", _("agent"))
+    agent_name = models.CharField(_("agent name"), max_length=100)
+    provider = _reference("Provider", _("provider"))
+    provider_name = models.CharField(_("provider name"), max_length=100, blank=True, default="", db_default="")
+    model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
+    triggered_by = models.CharField(_("triggered by"), max_length=10, choices=Trigger)
+    user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
+    celery_task_id = models.CharField(_("Celery task"), max_length=255, blank=True, default="", db_default="")
+    session_id = models.TextField(_("session"), null=True)
+    status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.RUNNING)
+    system_prompt_name = models.CharField(_("system prompt"), max_length=100, blank=True, default="", db_default="")
+    system_prompt_version = models.PositiveIntegerField(_("system prompt version"), null=True)
+    user_prompt_name = models.CharField(_("user prompt"), max_length=100, blank=True, default="", db_default="")
+    user_prompt_version = models.PositiveIntegerField(_("user prompt version"), null=True)
+    rendered_system_prompt = models.TextField(_("system prompt as sent"), blank=True, default="", db_default="")
+    rendered_user_prompt = models.TextField(_("user text as sent"), blank=True, default="", db_default="")
+    variables = models.JSONField(_("variables"), null=True)
+    system_variables = models.JSONField(_("system variables"), null=True)
+    rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("invocation")
+        verbose_name_plural = _("invocations")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["agent_name", "-id"], name="zango_ai_inv_agent"),
+            models.Index(fields=["-started_at"], name="zango_ai_inv_started"),
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(status__in=["queued", "running"]),
+                name="zango_ai_inv_open",
+            ),
+            HashIndex(fields=["user_ref"], name="zango_ai_inv_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_name} {self.run_id}"
+
+
+class InvocationRound(Counted):
+    """One call to the provider."""
+
+    invocation = models.ForeignKey(
+        Invocation, on_delete=models.CASCADE, related_name="rounds", verbose_name=_("invocation")
+    )
+    number = models.PositiveIntegerField(_("round"))
+    request_messages = models.JSONField(_("messages sent"), default=list, db_default=[])
+    request_tools = models.JSONField(_("tools sent"), default=list, db_default=[])
+    request_params = models.JSONField(_("parameters sent"), default=dict, db_default={})
+    response_tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
+    stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
+    time_to_first_token_ms = models.PositiveBigIntegerField(_("time to first token (ms)"), null=True)
+    status = models.CharField(
+        _("status"), max_length=20, choices=Invocation.Status, default=Invocation.Status.RUNNING
+    )
+
+    class Meta:
+        verbose_name = _("round")
+        verbose_name_plural = _("rounds")
+        ordering = ["invocation", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["invocation", "number"], name="zango_ai_round_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number}"

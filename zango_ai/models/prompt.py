@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
+
+from .. import prompts
+from .stamped import Stamped
+
+
+class Prompt(Stamped):
+    """A named text that agents send; its wording lives in versions, of which one is active.
+
+    Assigning ``active_version`` and saving activates that version. Saving with the version that was loaded
+    leaves the active one alone, also where another process has changed it meanwhile.
+    """
+
+    class Type(models.TextChoices):
+        SYSTEM = "system", _("System prompt")
+        USER = "user", _("User prompt")
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    type = models.CharField(_("type"), max_length=10, choices=Type)
+    description = models.TextField(_("description"), blank=True)
+    active_version = models.OneToOneField(
+        "PromptVersion",
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("active version"),
+    )
+
+    class Meta:
+        verbose_name = _("prompt")
+        verbose_name_plural = _("prompts")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def from_db(cls, db: Any, field_names: Any, values: Any) -> Prompt:
+        prompt = super().from_db(db, field_names, values)
+        prompt._loaded_active_id = prompt.__dict__.get("active_version_id")
+        return prompt
+
+    _loaded_active_id: int | None = None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        wanted = self.__dict__.get("active_version_id")
+        chosen = self.active_version if wanted and wanted != self._loaded_active_id else None
+        if not self._state.adding:
+            named = kwargs.get("update_fields")
+            fields = {f.name for f in self._meta.concrete_fields} - self.get_deferred_fields()
+            fields -= {"active_version", self._meta.pk.name}
+            kwargs["update_fields"] = fields if named is None else fields & set(named)
+        with transaction.atomic(using=kwargs.get("using")):
+            super().save(*args, **kwargs)
+            if chosen is not None:
+                chosen.activate()
+                self._loaded_active_id = wanted
+
+    def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
+        """A new version with ``content``. The first of a prompt is active, a later one a draft."""
+        return PromptVersion.objects.create(
+            prompt=self, content=content, change_description=change_description
+        )
+
+
+class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
+    def update(self, **kwargs: Any) -> int:
+        if {"content", "status", "version_number"} & set(kwargs):
+            raise ValueError(
+                "The content of a prompt version never changes: save a new version. Its status is changed by "
+                "activate()."
+            )
+        return super().update(**kwargs)
+
+
+class PromptVersion(Stamped):
+    """One wording of a prompt. Its content never changes once saved, so a log row can name it."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", _("Draft")
+        ACTIVE = "active", _("Active")
+        INACTIVE = "inactive", _("Inactive")
+
+    prompt = models.ForeignKey(
+        Prompt, on_delete=models.CASCADE, related_name="versions", verbose_name=_("prompt")
+    )
+    version_number = models.PositiveIntegerField(_("version"), editable=False)
+    content = models.TextField(_("content"), help_text=_("Placeholders are written {{ name }}."))
+    change_description = models.CharField(_("what changed"), max_length=500, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False
+    )
+    variables = ArrayField(
+        models.TextField(), verbose_name=_("placeholders"), default=list, blank=True, editable=False
+    )
+
+    objects = PromptVersionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("prompt version")
+        verbose_name_plural = _("prompt versions")
+        ordering = ["prompt", "-version_number"]
+        constraints = [
+            models.UniqueConstraint(fields=["prompt", "version_number"], name="zango_ai_version_once"),
+            models.UniqueConstraint(
+                fields=["prompt"],
+                condition=models.Q(status="active"),
+                name="zango_ai_one_active_version",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prompt.name} v{self.version_number}"
+
+    @classmethod
+    def from_db(cls, db: Any, field_names: Any, values: Any) -> PromptVersion:
+        version = super().from_db(db, field_names, values)
+        version._loaded_content = version.__dict__.get("content")
+        return version
+
+    _loaded_content: str | None = None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self._state.adding:
+            self._save_new(*args, **kwargs)
+        else:
+            self._refuse_change()
+            super().save(*args, **kwargs)
+        self._loaded_content = self.content
+
+    def _save_new(self, *args: Any, **kwargs: Any) -> None:
+        self.variables = prompts.find_placeholders(self.content)
+        with transaction.atomic():
+            # One at a time for a prompt: numbers have no gap, and one version is active.
+            prompt = Prompt.objects.select_for_update().get(pk=self.prompt_id)
+            if not self.version_number:
+                last = prompt.versions.aggregate(last=models.Max("version_number"))["last"]
+                self.version_number = (last or 0) + 1
+            becomes_active = prompt.active_version_id is None or self.status == self.Status.ACTIVE
+            if becomes_active:
+                self.status = self.Status.DRAFT
+            super().save(*args, **kwargs)
+            if becomes_active:
+                self.activate()
+
+    def _refuse_change(self) -> None:
+        if self._loaded_content is not None and self.content != self._loaded_content:
+            raise ValidationError(
+                _("The content of a prompt version never changes. Save a new version instead."),
+                code="immutable",
+            )
+
+    def activate(self) -> None:
+        """Make this the version that agents send; the one before becomes inactive."""
+        versions = models.QuerySet(PromptVersion)
+        with transaction.atomic():
+            Prompt.objects.select_for_update().get(pk=self.prompt_id)
+            versions.filter(prompt=self.prompt_id, status=self.Status.ACTIVE).exclude(pk=self.pk).update(
+                status=self.Status.INACTIVE
+            )
+            versions.filter(pk=self.pk).update(status=self.Status.ACTIVE)
+            Prompt.objects.filter(pk=self.prompt_id).update(active_version=self)
+        self.status = self.Status.ACTIVE
+        if PromptVersion.prompt.is_cached(self):
+            self.prompt.active_version = self
+            self.prompt._loaded_active_id = self.pk

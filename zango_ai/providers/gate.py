@@ -1,0 +1,28 @@
+"""The one place where litellm is imported: late, offline and quiet.
+
+litellm takes seconds to import, asks the network for prices when it is, loads a ``.env`` file of the working
+directory into the environment, and prints to standard output on errors. All of that is switched off here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import lru_cache
+from typing import Any
+
+
+@lru_cache(maxsize=1)
+def load() -> Any:
+    """The litellm module."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    import litellm
+
+    litellm.suppress_debug_info = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        # Its own handler writes every line a second time, and at DEBUG it writes prompts.
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.ERROR)
+    return litellm

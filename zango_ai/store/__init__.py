@@ -1,0 +1,1 @@
+"""Between rows and values: read the configuration, keep the log."""

@@ -1,0 +1,66 @@
+"""The ledger's own connection to the tenants' database: its rows outlive the caller's rollback.
+
+It is a copy of the caller's connection in autocommit, one for each of the caller's, and is closed with it:
+whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both. It
+is not an alias in ``DATABASES``, so nothing creates, migrates, flushes or forbids it by name. A connection pool,
+if the project uses one, is a second pool: a run never waits for the connection that its caller holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .. import tenancy
+
+ALIAS = "zango_ai_ledger"
+LOCK_TIMEOUT_MS = 5_000
+_OWN = "_zango_ai_own"
+
+
+def own_connection() -> BaseDatabaseWrapper:
+    """This thread's ledger connection, open and in autocommit."""
+    caller = tenancy.connection()
+    held = getattr(caller, _OWN, None)
+    if held is not None and held[0] == os.getpid():
+        own: BaseDatabaseWrapper = held[1]
+    else:
+        # After a fork the parent process's socket is left alone: psycopg never closes a foreign one.
+        own = _copy(caller)
+        if held is None:
+            _close_together(caller)
+        setattr(caller, _OWN, (os.getpid(), own))
+    own.close_if_unusable_or_obsolete()
+    if own.connection is None:
+        own.ensure_connection()
+        with own.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+    return own
+
+
+def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """True inside Django's ``TestCase`` and pytest-django's ``db``, which mark their outer blocks."""
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    settings = copy.deepcopy(caller.settings_dict)
+    settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
+    # Single statements at PostgreSQL's default isolation never fail to serialize.
+    settings["OPTIONS"].pop("isolation_level", None)
+    return tenancy.plain_backend()(settings, ALIAS)
+
+
+def _close_together(caller: BaseDatabaseWrapper) -> None:
+    close_caller = caller.close
+
+    def close(*args: Any, **kwargs: Any) -> None:
+        pid, own = getattr(caller, _OWN)
+        if pid == os.getpid():
+            own.close()
+        close_caller(*args, **kwargs)
+
+    caller.close = close  # type: ignore[method-assign]

@@ -1,0 +1,50 @@
+"""Which tenant is active. The only module that knows django-tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import cast
+
+from django.conf import settings
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django_tenants.utils import (
+    get_public_schema_name,
+    get_tenant_database_alias,
+    quote_schema_name,
+    schema_context,
+)
+
+
+def connection() -> BaseDatabaseWrapper:
+    """The caller's own connection to the tenants' database: its transaction, its schema."""
+    return cast(BaseDatabaseWrapper, connections[get_tenant_database_alias()])
+
+
+def current_schema() -> str:
+    """Name of the schema in force in this thread; the public schema's where no tenant is active."""
+    return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
+
+
+def is_public(schema: str) -> bool:
+    return schema == get_public_schema_name()
+
+
+def quote(schema: str) -> str:
+    """``schema`` as an SQL identifier."""
+    return str(quote_schema_name(schema))
+
+
+@contextmanager
+def active(schema: str) -> Iterator[None]:
+    """Make ``schema`` the one in force, and put back the one that was."""
+    with schema_context(schema):
+        yield
+
+
+def plain_backend() -> type[BaseDatabaseWrapper]:
+    """The database backend that django-tenants builds on: it sets no search path at each cursor."""
+    name = getattr(settings, "ORIGINAL_BACKEND", "django.db.backends.postgresql")
+    return cast(type[BaseDatabaseWrapper], import_module(f"{name}.base").DatabaseWrapper)

@@ -1,0 +1,5 @@
+"""What an application's own tests use: a model to talk to without a network, without a key and without cost."""
+
+from .model_server import STAND_IN, ModelServer, Reply, SeenRequest
+
+__all__ = ["STAND_IN", "ModelServer", "Reply", "SeenRequest"]

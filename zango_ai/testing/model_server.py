@@ -1,0 +1,242 @@
+"""A local model server: a real HTTP server on loopback that two vendors' clients can talk to.
+
+::
+
+    with ModelServer() as model:
+        provider.credentials = {"api_key": "sk-test", "api_base": model.openai_base}
+        model.script("Take two a day.", Reply(status=500), Reply("Late.", delay_s=3))
+        ...
+        assert model.requests[0].body["messages"][-1]["content"] == "How many?"
+
+It is no language model. It answers from the script; when that is used up, with a short extract of what it was
+asked that says so. ``python -m zango_ai.testing.model_server`` runs it in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+from . import wire
+from .wire import STAND_IN
+
+__all__ = ["STAND_IN", "ModelServer", "Reply", "SeenRequest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One scripted answer."""
+
+    text: str = "ok"
+    _: KW_ONLY
+    delay_s: float = 0.0
+    """How long the server thinks before it says anything."""
+    status: int = 200
+    """Any other than 200 answers with the vendor's error of that status; ``text`` is its message."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    finish_reason: str = "stop"
+    """OpenAI's word: ``stop``, ``length`` or ``content_filter``; put into Anthropic's where that is spoken."""
+    input_tokens: int | None = None
+    """None: counted from the request, a token for four characters. Cached tokens are part of it."""
+    output_tokens: int | None = None
+    """None: counted from the text."""
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    raw: bytes | None = None
+    """Sent as the body, whatever the protocol says."""
+    hang_up: bool = False
+    """Close the connection without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """What a client sent. ``headers`` are named in lower case."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+class ModelServer:
+    """Listens from ``start()`` to ``stop()``; a context manager does both. Safe for many clients at once."""
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, delay_s: float = 0.0) -> None:
+        """``delay_s`` is added to every answer; ``port`` 0 takes a free one."""
+        self.delay_s = delay_s
+        self._requests: list[SeenRequest] = []
+        self._script: deque[Reply] = deque()
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._server = _Server((host, port), self)
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    @property
+    def openai_base(self) -> str:
+        """``api_base`` for a provider of kind ``openai`` or ``openai_compatible``."""
+        return f"{self.url}/v1"
+
+    @property
+    def anthropic_base(self) -> str:
+        """``api_base`` for a provider of kind ``anthropic``."""
+        return self.url
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """Every request so far, oldest first."""
+        with self._lock:
+            return list(self._requests)
+
+    def script(self, *replies: Reply | str) -> None:
+        """Answer the next requests with these, in order. A str is a text."""
+        with self._lock:
+            self._script.extend(Reply(reply) if isinstance(reply, str) else reply for reply in replies)
+
+    def wait_for_requests(self, count: int, *, timeout_s: float = 30.0) -> None:
+        """Return when ``count`` requests have arrived. Raises TimeoutError."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self._requests) >= count, timeout_s):
+                raise TimeoutError(f"{len(self._requests)} of {count} requests after {timeout_s} s")
+
+    def reset(self) -> None:
+        """Forget the script and the requests."""
+        with self._lock:
+            self._script.clear()
+            self._requests.clear()
+
+    def start(self) -> ModelServer:
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> ModelServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _take(self, seen: SeenRequest) -> Reply | None:
+        """Note the request and give the next scripted reply."""
+        with self._arrived:
+            self._requests.append(seen)
+            self._arrived.notify_all()
+            return self._script.popleft() if self._script else None
+
+    def _think(self, seconds: float) -> None:
+        """Wait, unless the server is being stopped."""
+        if seconds > 0:
+            self._stopping.wait(seconds)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], owner: ModelServer) -> None:
+        self.owner = owner
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no error of the server's."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = {"_raw": raw.decode("utf-8", "replace")}
+        path = self.path.split("?")[0]
+        owner = self.server.owner
+        reply = owner._take(
+            SeenRequest(path, {key.lower(): value for key, value in self.headers.items()}, body)
+        )
+        owner._think(owner.delay_s + (reply.delay_s if reply else 0.0))
+        dialect = wire.DIALECTS.get(path)
+        if reply is not None and reply.hang_up:
+            self.close_connection = True
+        elif dialect is None:
+            self._send(404, {"error": {"message": f"no such path: {path}", "type": "invalid_request_error"}})
+        else:
+            self._answer(dialect, body, reply or Reply(wire.extract(body)))
+
+    def do_GET(self) -> None:
+        self._send(404, {"error": {"message": "nothing to get here", "type": "invalid_request_error"}})
+
+    def _answer(self, dialect: wire.Dialect, body: Mapping[str, Any], reply: Reply) -> None:
+        if reply.raw is not None:
+            self._send_bytes(reply.status, reply.raw, reply.headers)
+        elif reply.status != 200:
+            self._send(reply.status, dialect.error(reply.status, reply.text), reply.headers)
+        else:
+            usage = {
+                "input": wire.count_tokens(body) if reply.input_tokens is None else reply.input_tokens,
+                "output": wire.count_text(reply.text) if reply.output_tokens is None else reply.output_tokens,
+                "cache_read": reply.cache_read_tokens,
+                "cache_creation": reply.cache_creation_tokens,
+            }
+            self._send(200, dialect.answer(body, reply.text, usage, reply.finish_reason), reply.headers)
+
+    def _send(self, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:
+        self._send_bytes(status, json.dumps(document).encode(), headers or {})
+
+    def _send_bytes(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        # Headers and body in one packet: two of them wait for each other's acknowledgement.
+        self._headers_buffer.append(b"\r\n" + content)
+        self.flush_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are kept, not printed."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the local model server (a stand-in, no language model).")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds added to every answer")
+    options = parser.parse_args()
+    with ModelServer(port=options.port, delay_s=options.delay) as model:
+        print(f"{STAND_IN} openai: {model.openai_base}  anthropic: {model.anthropic_base}", flush=True)  # noqa: T201
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The values that travel: what a caller hands in and gets back, and what the engine works on.
+
+All are frozen; none knows the database or a provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+Role = Literal["system", "user", "assistant", "tool"]
+StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
+Trigger = Literal["user", "task", "system"]
+OutputSchema = Literal["text", "json", "markdown"]
+
+ROLES: tuple[str, ...] = get_args(Role)
+TRIGGERS: tuple[str, ...] = get_args(Trigger)
+
+
+@dataclass(frozen=True, slots=True)
+class LLMMessage:
+    """One message of a conversation, as given to ``run(messages=[...])``."""
+
+    role: Role
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"LLMMessage.role is {self.role!r}; use one of {', '.join(ROLES)}.")
+        if not isinstance(self.content, str):
+            raise TypeError(
+                f"LLMMessage.content is a {type(self.content).__name__}; pass the text as a str."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LLMUsage:
+    """Tokens, as the provider counted them."""
+
+    input_tokens: int = 0
+    """Everything that was sent; the two cache counts are parts of it."""
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+
+    def __add__(self, other: LLMUsage) -> LLMUsage:
+        return LLMUsage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_creation_tokens + other.cache_creation_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LLMToolCall:
+    """A tool that the model called, and what came of it."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+    result: Any = None
+    status: str = "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMResponse:
+    """What ``Agent.run()`` returns."""
+
+    content: str
+    """The model's last text; ``""`` where it gave none."""
+    parsed_content: Any | None = None
+    """The JSON value of ``content`` where the agent's output schema is JSON."""
+    session_id: str | None = None
+    """None while the agent has no memory."""
+    cost_usd: float
+    """All rounds. 0.0 where ``is_cost_known`` is False: then the price of the model is not known."""
+    is_cost_known: bool
+    usage: LLMUsage
+    """All rounds."""
+    model: str
+    """As the provider reports it, which may be more exact than what was asked for."""
+    latency_ms: int
+    """Wall clock of the whole run."""
+    stop_reason: StopReason
+    tool_calls: list[LLMToolCall] = field(default_factory=list)
+    pending_approvals: list[Any] = field(default_factory=list)
+    invocation_id: int
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in USD for one token of each kind."""
+
+    input_usd: Decimal
+    output_usd: Decimal
+    cache_read_usd: Decimal
+    cache_creation_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """The version of a prompt that is in force; no version and no content where none is active yet."""
+
+    name: str
+    version: int | None
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A row of the provider's list of models. Costs are USD for a million tokens, None: not overridden."""
+
+    model_id: str
+    is_enabled: bool
+    input_cost_per_mtok: Decimal | None = None
+    output_cost_per_mtok: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A provider as one run sees it."""
+
+    id: int
+    name: str
+    kind: str
+    credentials: Mapping[str, str] = field(repr=False)
+    default_model: str
+    is_enabled: bool
+    models: tuple[ModelSpec, ...] = ()
+    """Empty: the provider may use any model."""
+
+    def find_model(self, model_id: str) -> ModelSpec | None:
+        return next((model for model in self.models if model.model_id == model_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """An agent's whole configuration, read at once, with the schema that it was read in."""
+
+    id: int
+    name: str
+    schema: str
+    is_enabled: bool
+    provider: ProviderSpec
+    model: str
+    system_prompt: PromptSpec | None
+    user_prompt: PromptSpec | None
+    temperature: float
+    max_tokens: int
+    timeout_seconds: int
+    output_schema: OutputSchema
+    output_json_schema: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What one round asks of the model; a provider turns it into its own wire format."""
+
+    model: str
+    messages: tuple[LLMMessage, ...]
+    temperature: float
+    max_tokens: int
+    timeout_s: float
+    wants_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What the model said in one round."""
+
+    content: str
+    model: str
+    stop_reason: StopReason
+    usage: LLMUsage
+    cost_usd: Decimal | None
+    """None when the price of the model is not known. Never 0 for unknown."""
+    request_params: Mapping[str, Any]
+    """What was sent beside the messages, without credentials."""
