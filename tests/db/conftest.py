@@ -12,8 +12,6 @@ from django.db import connection
 from django_tenants.utils import schema_context, tenant_context
 
 from tenants.models import Clinic
-from zango_ai.models import AgentConfig, Prompt, Provider
-from zango_ai.testing import ModelServer
 
 SCHEMAS = ("north", "south")
 
@@ -70,29 +68,3 @@ def empty(schema: str) -> None:
         ]
         names = ", ".join(f'"{schema}"."{table}"' for table in tables)
         cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
-
-
-def make_provider(model: ModelServer, **fields: Any) -> Provider:
-    kind = fields.setdefault("kind", "openai")
-    base = model.anthropic_base if kind == "anthropic" else model.openai_base
-    name = "gpt-4o-mini" if kind != "anthropic" else "claude-sonnet-4-5"
-    return Provider.objects.create(
-        **{
-            "name": "main",
-            "default_model": name,
-            "credentials": {"api_key": "sk-secret-of-this-tenant", "api_base": base},
-            **fields,
-        }
-    )
-
-
-def make_prompt(content: str, kind: str = "user", name: str | None = None) -> Prompt:
-    prompt = Prompt.objects.create(name=name or f"{kind}-prompt", type=kind)
-    prompt.add_version(content)
-    return prompt
-
-
-def make_agent(model: ModelServer, name: str = "helper", **fields: Any) -> AgentConfig:
-    """An agent of the active tenant, on the local model server."""
-    provider = fields.pop("provider", None) or make_provider(model)
-    return AgentConfig.objects.create(name=name, provider=provider, **fields)

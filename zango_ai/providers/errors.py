@@ -24,12 +24,11 @@ _MAX_WORDS = 2_000
 
 def translate(exc: Exception, *, provider_name: str, model: str, secrets: Iterable[str]) -> ZangoAIError:
     """The error to raise for an exception of litellm's. ``secrets`` are blotted out wherever they appear."""
-    clean = scrub(exc, secrets)
-    status = _status(exc)
+    status, seconds, unreachable = _status(exc), _retry_after(_headers(exc)), _never_connected(exc)
+    clean = scrub(exc, secrets)  # takes from it what was read above
     where = f"Provider {provider_name!r} (model {model!r})"
     litellm_name = type(exc).__name__
     if status == 429:
-        seconds = _retry_after(_headers(exc))
         wait = "" if seconds is None else f" Try again in {seconds:g} s."
         error: ZangoAIError = RateLimitExceeded(
             f"{where} has reached its rate limit at the vendor.{wait}", retry_after_seconds=seconds
@@ -38,7 +37,7 @@ def translate(exc: Exception, *, provider_name: str, model: str, secrets: Iterab
         error = LLMTimeoutError(
             f"{where} did not answer in time. Raise the agent's timeout_seconds, or ask for less."
         )
-    elif litellm_name == "APIConnectionError" or status is None or _never_connected(exc):
+    elif litellm_name == "APIConnectionError" or status is None or unreachable:
         error = LLMAPIError(
             f"{where} could not be reached, or broke off. Check its API base URL and that it is up.",
             original_error=clean,

@@ -1,0 +1,83 @@
+"""Inside TestCase and pytest-django's db the log works in the test's own transaction."""
+
+import pytest
+from django.db import connection, transaction
+from django.test import TestCase
+from django_tenants.utils import schema_context
+
+from tests.build import make_agent
+from zango_ai import get_agent
+from zango_ai.models import AgentConfig, Invocation
+from zango_ai.testing import ModelServer
+
+
+class Undo(Exception):
+    pass
+
+
+def test_a_rollback_inside_the_test_takes_the_callers_rows_and_leaves_the_log(model, north):
+    make_agent(model)
+    with pytest.raises(Undo), transaction.atomic():
+        AgentConfig.objects.update(description="undone")
+        with transaction.atomic():
+            response = get_agent("helper").run("one")
+        get_agent("helper").run("two")
+        raise Undo
+    assert AgentConfig.objects.get().description == ""
+    row = Invocation.objects.get(pk=response.invocation_id)
+    assert (row.status, row.run_id, row.rounds.count()) == ("success", response.run_id, 1)
+    assert sorted(Invocation.objects.values_list("rendered_user_prompt", flat=True)) == ["one", "two"]
+
+
+def test_a_rollback_to_a_savepoint_set_by_hand_leaves_the_log(model, north):
+    make_agent(model)
+    first = get_agent("helper").run("one")
+    sid = transaction.savepoint()
+    second = get_agent("helper").run("two")
+    transaction.savepoint_rollback(sid)
+    assert set(Invocation.objects.values_list("id", flat=True)) == {first.invocation_id, second.invocation_id}
+
+
+def test_nested_rollbacks_write_a_row_once(model, north):
+    make_agent(model)
+    with pytest.raises(Undo), transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            get_agent("helper").run("one")
+            raise Undo
+        raise Undo
+    assert Invocation.objects.count() == 1
+
+
+def test_the_test_before_left_nothing(north):
+    assert Invocation.objects.count() == 0
+
+
+def test_nothing_is_written_on_a_second_connection(model, north):
+    make_agent(model)
+    get_agent("helper").run("one")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        assert cursor.fetchone()[0] == 1
+
+
+@pytest.mark.usefixtures("tenants")
+class InATestCase(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.server = ModelServer().start()
+        cls.addClassCleanup(cls.server.stop)
+        with schema_context("north"):
+            make_agent(cls.server)
+            get_agent("helper").run("for all tests")
+
+    def test_a_run_is_in_the_log(self):
+        with schema_context("north"):
+            get_agent("helper").run("a")
+            self.assertEqual(Invocation.objects.count(), 2)
+
+    def test_a_run_is_in_the_log_after_a_rollback_and_gone_with_the_test(self):
+        with schema_context("north"):
+            with self.assertRaises(Undo), transaction.atomic():
+                get_agent("helper").run("b")
+                raise Undo
+            self.assertEqual(Invocation.objects.count(), 2)

@@ -1,0 +1,47 @@
+"""What a program sees of the package before it runs an agent."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import zango_ai
+from zango_ai import LLMMessage, exceptions
+
+
+def test_every_name_of_the_face_loads():
+    for name in zango_ai.__all__:
+        assert getattr(zango_ai, name)
+    with pytest.raises(AttributeError, match="no attribute 'get_agnet'"):
+        zango_ai.get_agnet  # noqa: B018
+
+
+def test_starting_django_loads_no_litellm_no_celery_worker_and_no_vendor():
+    code = (
+        "import django, sys; django.setup(); import zango_ai; zango_ai.get_agent;"
+        "print([m for m in ('litellm', 'openai', 'anthropic', 'celery.worker', 'boto3') if m in sys.modules])"
+    )
+    seen = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert seen.stdout.strip() == "[]"
+
+
+def test_all_errors_are_under_one_and_carry_an_invocation_id():
+    errors = [e for e in vars(exceptions).values() if isinstance(e, type) and issubclass(e, Exception)]
+    assert len(errors) > 10
+    assert all(issubclass(error, exceptions.ZangoAIError) for error in errors)
+    assert all(error.invocation_id is None for error in errors)
+    assert issubclass(exceptions.InputRequired, ValueError)
+
+
+def test_a_message_with_a_wrong_role_says_which_there_are():
+    with pytest.raises(ValueError, match="system, user, assistant, tool"):
+        LLMMessage("robot", "x")
+    with pytest.raises(TypeError, match="pass the text as a str"):
+        LLMMessage("user", 5)

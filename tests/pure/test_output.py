@@ -1,0 +1,53 @@
+import pytest
+
+from zango_ai import output
+from zango_ai.exceptions import OutputParseError, OutputValidationError
+
+
+def parse(content, stop_reason="end_turn"):
+    return output.parse(content, stop_reason=stop_reason)
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', '```json\n{"a": 1}\n```', '  ```\n{"a": 1}```\n'])
+def test_json_is_read_also_inside_a_fence(content):
+    assert parse(content) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("Sure! Here it is", "not JSON"),
+        ('{"a": NaN}', "NaN"),
+        ("[" * 100_000, "nested too deeply"),
+        ("9" * 5000, "not JSON"),
+    ],
+)
+def test_what_is_not_json_is_refused_with_the_reason(content, reason):
+    with pytest.raises(OutputParseError, match=reason) as caught:
+        parse(content)
+    assert caught.value.content == content
+
+
+def test_an_answer_cut_off_by_the_token_limit_says_so():
+    with pytest.raises(OutputParseError, match="token limit"):
+        parse('{"a": [1, 2', "max_tokens")
+
+
+def test_every_schema_error_is_listed_with_its_path():
+    schema = {
+        "type": "object",
+        "required": ["total"],
+        "properties": {"items": {"items": {"properties": {"price": {"type": "number"}}}}},
+    }
+    with pytest.raises(OutputValidationError) as caught:
+        output.validate({"items": [{"price": "x"}, {"price": "y"}]}, schema)
+    error = caught.value
+    assert [e["path"] for e in error.errors] == ["$", "$.items[0].price", "$.items[1].price"]
+    assert error.field == "$"
+
+
+def test_formats_are_checked():
+    with pytest.raises(OutputValidationError):
+        output.validate("yesterday", {"type": "string", "format": "date"})
