@@ -1,0 +1,223 @@
+"""The admin of a tenant, as its staff see it over HTTP."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from tests.build import API_KEY, make_agent, make_prompt, make_provider
+from zango_ai import get_agent
+from zango_ai.exceptions import LLMAPIError
+from zango_ai.models import AgentConfig, Invocation, Prompt, PromptVersion, Provider
+from zango_ai.testing import Reply
+
+MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation"]
+
+
+@pytest.fixture
+def staff(north):
+    from tenants.models import Domain
+
+    for schema in ("north", "public"):
+        Domain.objects.get_or_create(domain=f"{schema}.localhost", defaults={"tenant": north})
+    User.objects.create_superuser("root", password="root")
+    client = Client(headers={"host": "north.localhost"})
+    assert client.login(username="root", password="root")
+    return client
+
+
+def url(name, *args):
+    return reverse(f"admin:zango_ai_{name}", args=args)
+
+
+def fields(page):
+    form = page.context["adminform"].form
+    values = {name: form[name].value() for name in form.fields}
+    prefixes = {}
+    for formset in page.context["inline_admin_formsets"]:
+        for key in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS"):
+            prefixes[f"{formset.formset.prefix}-{key}"] = "0"
+    return {key: value for key, value in values.items() if value not in (None, False)} | prefixes
+
+
+def test_every_page_of_a_tenant_opens(model, staff):
+    make_agent(model, system_prompt=make_prompt("Be brief.", "system"))
+    get_agent("helper").run("hi")
+    assert staff.get(reverse("admin:index")).status_code == 200
+    for name in MODELS:
+        page = staff.get(url(f"{name}_changelist"))
+        assert page.status_code == 200, name
+        row = page.context["cl"].result_list[0]
+        assert staff.get(url(f"{name}_change", row.pk)).status_code == 200, name
+
+
+def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
+    from django.contrib import admin
+    from django_tenants.utils import schema_context
+
+    request = rf.get("/")
+    request.user = User.objects.get()
+    with schema_context("public"):
+        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation):
+            page = admin.site.get_model_admin(model)
+            assert not page.has_module_permission(request)
+            assert page.get_model_perms(request) == dict.fromkeys(["add", "change", "delete", "view"], False)
+
+
+def test_a_provider_can_be_made_and_its_key_never_be_read(model, staff):
+    page = staff.post(
+        url("provider_add"),
+        {
+            **fields(staff.get(url("provider_add"))),
+            "name": "new",
+            "kind": "openai",
+            "default_model": "gpt-4o-mini",
+            "is_enabled": "on",
+            "api_key": API_KEY,
+            "api_base": model.openai_base,
+        },
+    )
+    assert page.status_code == 302
+    provider = Provider.objects.get()
+    assert dict(provider.credentials) == {"api_key": API_KEY, "api_base": model.openai_base}
+    for shown in (url("provider_change", provider.pk), url("provider_changelist")):
+        html = staff.get(shown).content.decode()
+        assert API_KEY not in html
+        assert API_KEY[:6] not in html
+    assert f"{len(API_KEY)} characters" in staff.get(url("provider_change", provider.pk)).content.decode()
+    assert API_KEY not in "".join(LogEntry.objects.values_list("change_message", flat=True))
+
+
+def test_saving_a_provider_with_an_empty_key_keeps_the_key(model, staff):
+    provider = make_provider(model)
+    page = staff.get(url("provider_change", provider.pk))
+    answer = staff.post(
+        url("provider_change", provider.pk), {**fields(page), "description": "new words", "api_base": ""}
+    )
+    assert answer.status_code == 302
+    provider.refresh_from_db()
+    assert provider.description == "new words"
+    assert dict(provider.credentials) == {"api_key": API_KEY}
+
+
+def test_a_provider_without_a_key_is_refused_with_the_reason(staff):
+    page = staff.post(
+        url("provider_add"),
+        {**fields(staff.get(url("provider_add"))), "name": "new", "kind": "openai", "api_key": ""},
+    )
+    assert "API key is needed" in page.content.decode()
+    assert not Provider.objects.exists()
+
+
+def test_a_provider_that_no_key_opens_can_still_be_opened_and_mended(model, staff, settings):
+    provider = make_provider(model)
+    settings.SECRET_KEY = "another"
+    page = staff.get(url("provider_changelist"))
+    if page.status_code == 302:  # the session went with the key
+        staff.login(username="root", password="root")
+    page = staff.get(url("provider_change", provider.pk))
+    assert "Not set." in page.content.decode()
+    answer = staff.post(url("provider_change", provider.pk), {**fields(page), "api_key": "sk-new"})
+    assert answer.status_code == 302
+    provider.refresh_from_db()
+    assert provider.credentials["api_key"] == "sk-new"
+
+
+def test_changing_a_prompts_wording_makes_a_version_and_keeps_the_old_one(staff):
+    page = staff.get(url("prompt_add"))
+    staff.post(
+        url("prompt_add"),
+        {**fields(page), "name": "greet", "type": "user", "content": "Hello {{ name }}\r\nBye"},
+    )
+    prompt = Prompt.objects.get()
+    assert (prompt.active_version.content, prompt.active_version.version_number) == ("Hello {{ name }}\nBye", 1)
+
+    page = staff.get(url("prompt_change", prompt.pk))
+    staff.post(url("prompt_change", prompt.pk), {**fields(page), "description": "only this"})
+    assert prompt.versions.count() == 1
+
+    page = staff.get(url("prompt_change", prompt.pk))
+    answer = staff.post(
+        url("prompt_change", prompt.pk),
+        {**fields(page), "content": "Hi {{ a.b }}", "change_description": "shorter"},
+        follow=True,
+    )
+    assert "not a placeholder" in answer.content.decode()
+    prompt.refresh_from_db()
+    assert prompt.active_version.content == "Hi {{ a.b }}"
+    assert [v.status for v in prompt.versions.order_by("version_number")] == ["inactive", "active"]
+
+
+def test_a_draft_waits_until_it_is_made_active(staff):
+    prompt = make_prompt("one")
+    page = staff.get(url("prompt_change", prompt.pk))
+    data = {**fields(page), "content": "two"}
+    del data["make_active"]
+    staff.post(url("prompt_change", prompt.pk), data)
+    draft = prompt.versions.get(version_number=2)
+    assert draft.status == "draft"
+    assert "Make this version active" in staff.get(url("promptversion_change", draft.pk)).content.decode()
+    assert staff.get(url("promptversion_activate", draft.pk)).status_code == 405
+    staff.post(url("promptversion_activate", draft.pk))
+    assert Prompt.objects.get().active_version == draft
+
+
+def test_making_a_version_active_needs_the_permission_to_change_prompts(staff):
+    prompt = make_prompt("one")
+    draft = prompt.add_version("two")
+    viewer = User.objects.create_user("viewer", password="viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_promptversion"))
+    staff.login(username="viewer", password="viewer")
+    assert "Make this version" not in staff.get(url("promptversion_change", draft.pk)).content.decode()
+    assert staff.post(url("promptversion_activate", draft.pk)).status_code == 403
+
+
+def test_an_agent_is_checked_before_it_is_saved(model, staff):
+    provider = make_provider(model, default_model="")
+    system = make_prompt("s", "system")
+    page = staff.get(url("agentconfig_add"))
+    data = {
+        **fields(page),
+        "name": "two words",
+        "provider": provider.pk,
+        "user_prompt": system.pk,
+        "output_json_schema": '{"type": "no such type"}',
+    }
+    html = staff.post(url("agentconfig_add"), data).content.decode()
+    for problem in ("letters, digits", "default model", "Select a valid choice", "$.type"):
+        assert problem in html, problem
+
+
+def test_the_log_shows_a_failure_and_lets_nobody_change_it(model, staff):
+    make_agent(model)
+    model.script(Reply("<b>the vendor's words</b>", status=500))
+    with pytest.raises(LLMAPIError) as caught:
+        get_agent("helper").run("<script>alert(1)</script>")
+    html = staff.get(url("invocation_change", caught.value.invocation_id)).content.decode()
+    assert "&lt;script&gt;alert(1)" in html
+    assert "<script>alert(1)" not in html
+    assert "the vendor&#x27;s words" in html
+    for name in ("invocation_add",):
+        assert staff.get(url(name)).status_code == 403
+    assert staff.post(url("invocation_change", caught.value.invocation_id), {}).status_code == 403
+    assert staff.post(url("invocation_delete", caught.value.invocation_id), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(model, staff, name, django_assert_max_num_queries):
+    def fill(number):
+        prompt = make_prompt("x", name=f"p{number}")
+        provider = make_provider(model, name=f"provider{number}")
+        make_agent(model, f"a{number}", provider=provider, user_prompt=prompt)
+        get_agent(f"a{number}").run("hi")
+
+    fill(0)
+    staff.get(url(f"{name}_changelist"))
+    with django_assert_max_num_queries(1000) as one:
+        staff.get(url(f"{name}_changelist"))
+    for number in range(1, 6):
+        fill(number)
+    with django_assert_max_num_queries(1000) as many:
+        staff.get(url(f"{name}_changelist"))
+    assert len(many) <= len(one)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Invocation, InvocationRound
+from .access import ViewOnly, preformatted
+
+
+def status_badge(status: str, label: str) -> SafeString:
+    return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', status, label)
+
+
+def money(run: Invocation | InvocationRound) -> str:
+    return "unknown" if run.cost_usd is None else f"${run.cost_usd:f}"
+
+
+class RoundInline(ViewOnly, admin.StackedInline):
+    model = InvocationRound
+    extra = 0
+    verbose_name_plural = _("Rounds: the calls to the provider")
+    fields = readonly_fields = [
+        "badge",
+        "stop_reason",
+        "tokens",
+        "cost",
+        "latency_ms",
+        "error",
+        "messages_sent",
+        "parameters_sent",
+        "answer",
+    ]
+
+    @admin.display(description=_("status"))
+    def badge(self, row: InvocationRound) -> SafeString:
+        return status_badge(row.status, row.get_status_display())
+
+    @admin.display(description=_("tokens in / out"))
+    def tokens(self, row: InvocationRound) -> str:
+        return f"{row.input_tokens} / {row.output_tokens}"
+
+    @admin.display(description=_("cost"))
+    def cost(self, row: InvocationRound) -> str:
+        return money(row)
+
+    @admin.display(description=_("error"))
+    def error(self, row: InvocationRound) -> str:
+        return f"{row.error_type}: {row.error_message}" if row.error_type else "-"
+
+    @admin.display(description=_("messages sent"))
+    def messages_sent(self, row: InvocationRound) -> SafeString | str:
+        return preformatted(row.request_messages)
+
+    @admin.display(description=_("parameters sent"))
+    def parameters_sent(self, row: InvocationRound) -> SafeString | str:
+        return preformatted(row.request_params)
+
+    @admin.display(description=_("answer"))
+    def answer(self, row: InvocationRound) -> SafeString | str:
+        return preformatted(row.response_content)
+
+
+@admin.register(Invocation)
+class InvocationAdmin(ViewOnly, admin.ModelAdmin):
+    list_display = [
+        "id",
+        "started_at",
+        "agent_name",
+        "provider_and_model",
+        "tokens",
+        "cost",
+        "latency_ms",
+        "triggered_by",
+        "badge",
+    ]
+    list_filter = ["status", "triggered_by", "agent_name", "provider_name"]
+    search_fields = ["=run_id", "agent_name", "user_ref"]
+    show_full_result_count = False
+    inlines = [RoundInline]
+    fieldsets = [
+        (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),
+        (_("Used"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
+        (_("Asked by"), {"fields": ["triggered_by", "user_ref", "celery_task_id", "started_at", "finished_at"]}),
+        (_("Sent"), {"fields": ["system_prompt", "system_text", "user_prompt", "user_text", "given"]}),
+        (_("Received"), {"fields": ["answer"]}),
+    ]
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
+
+    def get_readonly_fields(self, request: object, obj: object = None) -> list[str]:
+        return [name for _title, options in self.fieldsets for name in options["fields"]]  # type: ignore[union-attr,misc]
+
+    @admin.display(description=_("status"), ordering="status")
+    def badge(self, run: Invocation) -> SafeString:
+        return status_badge(run.status, run.get_status_display())
+
+    @admin.display(description=_("provider / model"))
+    def provider_and_model(self, run: Invocation) -> str:
+        return f"{run.provider_name or '-'} / {run.model or '-'}"
+
+    @admin.display(description=_("tokens in / out"))
+    def tokens(self, run: Invocation) -> str:
+        return f"{run.input_tokens} / {run.output_tokens}"
+
+    @admin.display(description=_("cached, read / written"))
+    def cached(self, run: Invocation) -> str:
+        return f"{run.cache_read_tokens} / {run.cache_creation_tokens}"
+
+    @admin.display(description=_("cost"), ordering="cost_usd")
+    def cost(self, run: Invocation) -> str:
+        return money(run)
+
+    @admin.display(description=_("error"))
+    def error(self, run: Invocation) -> str:
+        return f"{run.error_type}: {run.error_message}" if run.error_type else "-"
+
+    @admin.display(description=_("system prompt"))
+    def system_prompt(self, run: Invocation) -> str:
+        return _version(run.system_prompt_name, run.system_prompt_version)
+
+    @admin.display(description=_("user prompt"))
+    def user_prompt(self, run: Invocation) -> str:
+        return _version(run.user_prompt_name, run.user_prompt_version)
+
+    @admin.display(description=_("system text"))
+    def system_text(self, run: Invocation) -> SafeString | str:
+        return preformatted(run.rendered_system_prompt)
+
+    @admin.display(description=_("user text"))
+    def user_text(self, run: Invocation) -> SafeString | str:
+        return preformatted(run.rendered_user_prompt)
+
+    @admin.display(description=_("variables"))
+    def given(self, run: Invocation) -> SafeString | str:
+        values = {"user": run.variables, "system": run.system_variables}
+        return preformatted({name: value for name, value in values.items() if value is not None})
+
+    @admin.display(description=_("answer"))
+    def answer(self, run: Invocation) -> SafeString | str:
+        return preformatted(run.response_content)
+
+
+def _version(name: str, number: int | None) -> str:
+    return f"{name} v{number}" if name else "-"

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from .. import prompts
+from ..models import Prompt, PromptVersion
+from .access import TenantOnly, ViewOnly, preformatted
+
+
+class PromptForm(forms.ModelForm):
+    """A prompt with the wording that is in force; another wording becomes a new version."""
+
+    content = forms.CharField(
+        label=_("Content"),
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 14, "class": "vLargeTextField", "spellcheck": "true"}),
+        help_text=_("Placeholders are written {{ name }}. A change is saved as a new version."),
+    )
+    change_description = forms.CharField(label=_("What changed"), required=False, max_length=500)
+    make_active = forms.BooleanField(
+        label=_("Make the new version active"),
+        required=False,
+        initial=True,
+        help_text=_("Otherwise it is a draft, and agents go on with the active one."),
+    )
+
+    class Meta:
+        model = Prompt
+        fields = ["name", "type", "description"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        version = self.instance.active_version if self.instance.pk else None
+        # A browser sends line breaks as CR LF; what is stored and compared has LF.
+        self.fields["content"].initial = version.content if version else ""
+
+    def clean_content(self) -> str:
+        return str(self.cleaned_data["content"]).replace("\r\n", "\n")
+
+    @property
+    def has_new_content(self) -> bool:
+        return bool(self.cleaned_data["content"] != self.fields["content"].initial)
+
+
+class PromptVersionInline(ViewOnly, admin.TabularInline):
+    model = PromptVersion
+    fk_name = "prompt"
+    extra = 0
+    verbose_name_plural = _("Versions")
+    fields = readonly_fields = ["number", "status", "change_description", "created_at", "variables"]
+    ordering = ["-version_number"]
+
+    @admin.display(description=_("version"))
+    def number(self, version: PromptVersion) -> SafeString:
+        url = reverse("admin:zango_ai_promptversion_change", args=[version.pk])
+        return format_html('<a href="{}">v{}</a>', url, version.version_number)
+
+
+@admin.register(Prompt)
+class PromptAdmin(TenantOnly, admin.ModelAdmin):
+    form = PromptForm
+    list_display = ["name", "type", "version", "description"]
+    list_filter = ["type"]
+    list_select_related = ["active_version"]
+    search_fields = ["name", "description"]
+    inlines = [PromptVersionInline]
+    fieldsets = [
+        (None, {"fields": ["name", "type", "description"]}),
+        (_("Wording"), {"fields": ["content", "change_description", "make_active"]}),
+    ]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        kwargs["fields"] = PromptForm.Meta.fields
+        return super().get_form(request, obj, change, **kwargs)
+
+    @admin.display(description=_("active version"))
+    def version(self, prompt: Prompt) -> str:
+        return f"v{prompt.active_version.version_number}" if prompt.active_version else "-"
+
+    def save_model(self, request: HttpRequest, obj: Prompt, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not form.has_new_content:
+            return
+        version = obj.add_version(
+            form.cleaned_data["content"], change_description=form.cleaned_data["change_description"]
+        )
+        if form.cleaned_data["make_active"]:
+            version.activate()
+        for mistake in prompts.find_mistakes(version.content):
+            messages.warning(
+                request,
+                _("{{ %(text)s }} is not a placeholder and is sent as it stands.") % {"text": mistake},
+            )
+
+
+@admin.register(PromptVersion)
+class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
+    """Reading a version, and making it the active one. Versions are written on the prompt's page."""
+
+    list_display = ["prompt", "version_number", "status", "change_description", "created_at"]
+    list_display_links = ["version_number"]
+    list_filter = ["status"]
+    list_select_related = ["prompt"]
+    search_fields = ["prompt__name", "change_description"]
+    fields = ["prompt", "version_number", "status", "variables", "text", "change_description", "created_at"]
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PromptVersion]:
+        return super().get_queryset(request).select_related("prompt")
+
+    @admin.display(description=_("content"))
+    def text(self, version: PromptVersion) -> SafeString | str:
+        return preformatted(version.content)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return self.fields  # type: ignore[return-value]
+
+    def get_urls(self) -> list[URLPattern]:
+        activate = self.admin_site.admin_view(self.activate)
+        return [
+            path("<int:pk>/activate/", activate, name="zango_ai_promptversion_activate"),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        kwargs["extra_context"] = {
+            **(kwargs.get("extra_context") or {}),
+            "can_activate": self._may_activate(request),
+        }
+        return super().change_view(request, *args, **kwargs)
+
+    def activate(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """POST: make the version active."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self._may_activate(request):
+            raise PermissionDenied
+        version = get_object_or_404(PromptVersion.objects.select_related("prompt"), pk=pk)
+        version.activate()
+        self.log_change(request, version.prompt, f"Made v{version.version_number} active.")
+        messages.success(request, _("%(version)s is active now.") % {"version": version})
+        return HttpResponseRedirect(reverse("admin:zango_ai_prompt_change", args=[version.prompt_id]))
+
+    def _may_activate(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("zango_ai.change_prompt")
