@@ -5,7 +5,8 @@
     from zango_ai import get_agent
     response = get_agent("patient-summary").run(variables={"patient_id": 42})
 
-The names below load when they are first used: importing the package imports neither Django's models nor litellm.
+The names below load when they are first used: importing the package imports neither Django's models nor
+litellm.
 """
 
 from __future__ import annotations

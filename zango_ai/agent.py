@@ -127,13 +127,19 @@ def _require_enabled(agent: AgentSpec) -> None:
             f"Provider {provider.name!r} of agent {agent.name!r} is disabled. Enable it in the admin, or give "
             "the agent another provider.",
         )
-    listed = provider.find_model(agent.model)
-    if not agent.model or (provider.models and (listed is None or not listed.is_enabled)):
+    if not agent.model:
+        raise ModelNotAvailable(
+            "",
+            provider.name,
+            f"Neither agent {agent.name!r} nor its provider {provider.name!r} names a model. Give the agent "
+            "one, or the provider a default model.",
+        )
+    if not provider.allows(agent.model):
         raise ModelNotAvailable(
             agent.model,
             provider.name,
-            f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. Enable "
-            "it in the provider's list of models, or choose another model for the agent.",
+            f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. "
+            "Enable it in the provider's list of models, or choose another model for the agent.",
         )
 
 

@@ -13,9 +13,7 @@ from .conf import read
 @register("zango_ai")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     _, problems = read(getattr(settings, "ZANGO_AI", {}))
-    return [
-        Error(problem, hint="See docs/reference/settings.md.", id="zango_ai.E001") for problem in problems
-    ]
+    return [Error(problem, hint="See docs/reference/settings.md.", id="zango_ai.E001") for problem in problems]
 
 
 @register("zango_ai")

@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 
-def derive_key(secret_key: str) -> str:
+def derive_key(secret_key: str | bytes) -> str:
     """A Fernet key from a ``SECRET_KEY``.
 
     Without ``ZANGO_AI["ENCRYPTION_KEYS"]`` credentials are encrypted with ``derive_key(SECRET_KEY)``. To move
@@ -14,5 +14,6 @@ def derive_key(secret_key: str) -> str:
 
         ZANGO_AI = {"ENCRYPTION_KEYS": [os.environ["AI_KEY"], derive_key(SECRET_KEY)]}
     """
-    digest = hashlib.sha256(b"zango_ai.credentials\0" + secret_key.encode()).digest()
+    secret = secret_key.encode() if isinstance(secret_key, str) else secret_key
+    digest = hashlib.sha256(b"zango_ai.credentials\0" + secret).digest()
     return base64.urlsafe_b64encode(digest).decode()

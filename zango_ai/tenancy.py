@@ -20,7 +20,7 @@ from django_tenants.utils import (
 
 def connection() -> BaseDatabaseWrapper:
     """The caller's own connection to the tenants' database: its transaction, its schema."""
-    return cast(BaseDatabaseWrapper, connections[get_tenant_database_alias()])
+    return connections[get_tenant_database_alias()]
 
 
 def current_schema() -> str:
@@ -29,7 +29,7 @@ def current_schema() -> str:
 
 
 def is_public(schema: str) -> bool:
-    return schema == get_public_schema_name()
+    return schema == str(get_public_schema_name())
 
 
 def quote(schema: str) -> str:

@@ -31,9 +31,7 @@ class LLMMessage:
         if self.role not in ROLES:
             raise ValueError(f"LLMMessage.role is {self.role!r}; use one of {', '.join(ROLES)}.")
         if not isinstance(self.content, str):
-            raise TypeError(
-                f"LLMMessage.content is a {type(self.content).__name__}; pass the text as a str."
-            )
+            raise TypeError(f"LLMMessage.content is a {type(self.content).__name__}; pass the text as a str.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +131,10 @@ class ProviderSpec:
     is_enabled: bool
     models: tuple[ModelSpec, ...] = ()
     """Empty: the provider may use any model."""
+
+    def allows(self, model_id: str) -> bool:
+        listed = self.find_model(model_id)
+        return not self.models or (listed is not None and listed.is_enabled)
 
     def find_model(self, model_id: str) -> ModelSpec | None:
         return next((model for model in self.models if model.model_id == model_id), None)

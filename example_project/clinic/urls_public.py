@@ -1,6 +1,5 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-
 from tenants.models import Domain
 
 

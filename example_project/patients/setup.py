@@ -5,8 +5,8 @@ from datetime import date
 
 from django.contrib.auth.models import User
 from django_tenants.utils import tenant_context
-
 from tenants.models import Clinic, Domain
+
 from zango_ai.models import AgentConfig, Prompt, Provider
 
 from .models import Patient, Visit

@@ -1,7 +1,8 @@
 """Two tenants, north and south, in a real PostgreSQL.
 
-``tenants`` works inside a transaction that is rolled back, as most tests of applications do. ``live_tenants`` is
-for what only a committed database shows (rollbacks, threads, other processes): it empties the tables afterwards.
+``tenants`` works inside a transaction that is rolled back, as most tests of applications do. ``live_tenants``
+is for what only a committed database shows (rollbacks, threads, other processes): it empties the tables
+afterwards.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django_tenants.utils import schema_context, tenant_context
-
 from tenants.models import Clinic
 
 SCHEMAS = ("north", "south")

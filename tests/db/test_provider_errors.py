@@ -38,7 +38,14 @@ def fail(model):
 @KINDS
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [(400, "refused"), (401, "valid key"), (403, "permissions"), (404, "model"), (500, "later"), (503, "later")],
+    [
+        (400, "refused"),
+        (401, "valid key"),
+        (403, "permissions"),
+        (404, "model"),
+        (500, "later"),
+        (503, "later"),
+    ],
 )
 def test_an_error_status_is_told_with_what_to_do(fail, kind, status, remedy):
     error, row = fail(Reply("the vendor's words", status=status), kind)

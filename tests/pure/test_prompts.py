@@ -29,7 +29,9 @@ def test_none_is_empty_text_and_other_values_are_their_str():
     assert render("[{{ a }}] {{ b }} {{ c }}", a=None, b=4.50, c=[1]) == "[] 4.5 [1]"
 
 
-@pytest.mark.parametrize("content", ['{"a": {"b": 1}}', "{{}}", "{{ a.b }}", "{{ a|upper }}", "{ a }", "{% if a %}"])
+@pytest.mark.parametrize(
+    "content", ['{"a": {"b": 1}}', "{{}}", "{{ a.b }}", "{{ a|upper }}", "{ a }", "{% if a %}"]
+)
 def test_what_is_no_placeholder_is_left_as_it_is(content):
     assert render(content) == content
 

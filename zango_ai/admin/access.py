@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import widgets
+from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,6 +17,10 @@ from .. import tenancy
 
 class TenantOnly(admin.options.BaseModelAdmin):
     """Absent from the admin of the public schema, which has no such tables."""
+
+    formfield_overrides = {
+        models.TextField: {"widget": widgets.AdminTextareaWidget(attrs={"rows": 3})},
+    }
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _in_tenant() and super().has_module_permission(request)

@@ -21,7 +21,7 @@ class RoundInline(ViewOnly, admin.StackedInline):
     model = InvocationRound
     extra = 0
     verbose_name_plural = _("Rounds: the calls to the provider")
-    fields = readonly_fields = [
+    fields = readonly_fields = (
         "badge",
         "stop_reason",
         "tokens",
@@ -31,7 +31,7 @@ class RoundInline(ViewOnly, admin.StackedInline):
         "messages_sent",
         "parameters_sent",
         "answer",
-    ]
+    )
 
     @admin.display(description=_("status"))
     def badge(self, row: InvocationRound) -> SafeString:
@@ -82,16 +82,32 @@ class InvocationAdmin(ViewOnly, admin.ModelAdmin):
     fieldsets = [
         (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),
         (_("Used"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
-        (_("Asked by"), {"fields": ["triggered_by", "user_ref", "celery_task_id", "started_at", "finished_at"]}),
+        (
+            _("Asked by"),
+            {"fields": ["triggered_by", "user_ref", "celery_task_id", "started_at", "finished_at"]},
+        ),
         (_("Sent"), {"fields": ["system_prompt", "system_text", "user_prompt", "user_text", "given"]}),
         (_("Received"), {"fields": ["answer"]}),
     ]
 
+    # Nobody can change it, so Django's admin shows every field for reading; those made here it must be told of.
+    readonly_fields = (
+        "badge",
+        "provider_and_model",
+        "error",
+        "tokens",
+        "cached",
+        "cost",
+        "system_prompt",
+        "system_text",
+        "user_prompt",
+        "user_text",
+        "given",
+        "answer",
+    )
+
     class Media:
         css = {"all": ["zango_ai/admin.css"]}
-
-    def get_readonly_fields(self, request: object, obj: object = None) -> list[str]:
-        return [name for _title, options in self.fieldsets for name in options["fields"]]  # type: ignore[union-attr,misc]
 
     @admin.display(description=_("status"), ordering="status")
     def badge(self, run: Invocation) -> SafeString:

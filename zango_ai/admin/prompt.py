@@ -58,7 +58,7 @@ class PromptVersionInline(ViewOnly, admin.TabularInline):
     fk_name = "prompt"
     extra = 0
     verbose_name_plural = _("Versions")
-    fields = readonly_fields = ["number", "status", "change_description", "created_at", "variables"]
+    fields = readonly_fields = ("number", "status", "change_description", "created_at", "variables")
     ordering = ["-version_number"]
 
     @admin.display(description=_("version"))
@@ -113,7 +113,15 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
     list_filter = ["status"]
     list_select_related = ["prompt"]
     search_fields = ["prompt__name", "change_description"]
-    fields = ["prompt", "version_number", "status", "variables", "text", "change_description", "created_at"]
+    fields = readonly_fields = (
+        "prompt",
+        "version_number",
+        "status",
+        "variables",
+        "text",
+        "change_description",
+        "created_at",
+    )
 
     class Media:
         css = {"all": ["zango_ai/admin.css"]}
@@ -124,9 +132,6 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
     @admin.display(description=_("content"))
     def text(self, version: PromptVersion) -> SafeString | str:
         return preformatted(version.content)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return self.fields  # type: ignore[return-value]
 
     def get_urls(self) -> list[URLPattern]:
         activate = self.admin_site.admin_view(self.activate)

@@ -14,14 +14,13 @@ from ..providers.kinds import KINDS, CredentialSlot
 from .access import TenantOnly
 
 SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
+"""Every credential that any kind has; which of them are needed depends on the kind."""
 
 
 class ProviderForm(forms.ModelForm):
     """A provider with a field for each of its credentials. Secrets can be written here, and not read."""
 
-    kind = forms.ChoiceField(
-        label=_("Kind"), choices=[(kind.name, kind.label) for kind in KINDS.values()]
-    )
+    kind = forms.ChoiceField(label=_("Kind"), choices=[(kind.name, kind.label) for kind in KINDS.values()])
 
     class Meta:
         model = Provider
@@ -43,7 +42,12 @@ class ProviderForm(forms.ModelForm):
         saved = str(self._saved.get(slot.name) or "")
         if not slot.is_secret:
             return forms.CharField(
-                label=slot.label, required=False, initial=saved, help_text=slot.help_text, max_length=2000
+                label=slot.label,
+                required=False,
+                initial=saved,
+                help_text=_help(slot.name),
+                max_length=2000,
+                widget=forms.TextInput(attrs={"class": "vLargeTextField"}),
             )
         state = (
             _("Saved, %(count)d characters. Leave empty to keep it.") % {"count": len(saved)}
@@ -54,7 +58,9 @@ class ProviderForm(forms.ModelForm):
             label=slot.label,
             required=False,
             strip=True,
-            widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+            widget=forms.PasswordInput(
+                render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
+            ),
             help_text=state,
         )
 
@@ -76,6 +82,16 @@ class ProviderForm(forms.ModelForm):
             elif not slot.is_secret:
                 entered.pop(slot.name, None)
         return entered
+
+
+def _help(name: str) -> str:
+    """What each kind of provider says about the slot."""
+    return " ".join(
+        f"{kind.label}: {slot.help_text}"
+        for kind in KINDS.values()
+        for slot in kind.slots
+        if slot.name == name and slot.help_text
+    )
 
 
 class ProviderModelInline(TenantOnly, admin.TabularInline):
@@ -103,7 +119,8 @@ class ProviderAdmin(TenantOnly, admin.ModelAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        return super().get_queryset(request).annotate(agents_count=Count("agents"))
+        rows: QuerySet[Provider] = super().get_queryset(request)
+        return rows.annotate(agents_count=Count("agents"))
 
     @admin.display(description=_("kind"), ordering="kind")
     def kind_label(self, provider: Provider) -> str:

@@ -44,12 +44,16 @@ class Prompt(Stamped):
         return self.name
 
     @classmethod
-    def from_db(cls, db: Any, field_names: Any, values: Any) -> Prompt:
-        prompt = super().from_db(db, field_names, values)
+    def from_db(cls, *args: Any, **kwargs: Any) -> Prompt:
+        prompt = super().from_db(*args, **kwargs)
         prompt._loaded_active_id = prompt.__dict__.get("active_version_id")
         return prompt
 
     _loaded_active_id: int | None = None
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self._loaded_active_id = self.__dict__.get("active_version_id")
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         wanted = self.__dict__.get("active_version_id")
@@ -67,9 +71,7 @@ class Prompt(Stamped):
 
     def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
         """A new version with ``content``. The first of a prompt is active, a later one a draft."""
-        return PromptVersion.objects.create(
-            prompt=self, content=content, change_description=change_description
-        )
+        return PromptVersion.objects.create(prompt=self, content=content, change_description=change_description)
 
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
@@ -96,9 +98,7 @@ class PromptVersion(Stamped):
     version_number = models.PositiveIntegerField(_("version"), editable=False)
     content = models.TextField(_("content"), help_text=_("Placeholders are written {{ name }}."))
     change_description = models.CharField(_("what changed"), max_length=500, blank=True)
-    status = models.CharField(
-        _("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False
-    )
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False)
     variables = ArrayField(
         models.TextField(), verbose_name=_("placeholders"), default=list, blank=True, editable=False
     )
@@ -122,8 +122,8 @@ class PromptVersion(Stamped):
         return f"{self.prompt.name} v{self.version_number}"
 
     @classmethod
-    def from_db(cls, db: Any, field_names: Any, values: Any) -> PromptVersion:
-        version = super().from_db(db, field_names, values)
+    def from_db(cls, *args: Any, **kwargs: Any) -> PromptVersion:
+        version = super().from_db(*args, **kwargs)
         version._loaded_content = version.__dict__.get("content")
         return version
 
@@ -161,7 +161,8 @@ class PromptVersion(Stamped):
 
     def activate(self) -> None:
         """Make this the version that agents send; the one before becomes inactive."""
-        versions = models.QuerySet(PromptVersion)
+        # Past the guard of update(), which is for everybody else.
+        versions: models.QuerySet[PromptVersion] = models.QuerySet(PromptVersion)
         with transaction.atomic():
             Prompt.objects.select_for_update().get(pk=self.prompt_id)
             versions.filter(prompt=self.prompt_id, status=self.Status.ACTIVE).exclude(pk=self.pk).update(

@@ -57,15 +57,11 @@ class Provider(Stamped):
         kind = KINDS.get(self.kind)
         held = self.credentials
         if kind is None:
-            raise ValidationError(
-                {"kind": _("Choose one of: %(kinds)s.") % {"kinds": ", ".join(KINDS)}}
-            )
+            raise ValidationError({"kind": _("Choose one of: %(kinds)s.") % {"kinds": ", ".join(KINDS)}})
         try:
             slot = kind.missing(held or {})
         except Undecryptable:
-            raise ValidationError(
-                _("The saved credentials cannot be decrypted. Enter them again.")
-            ) from None
+            raise ValidationError(_("The saved credentials cannot be decrypted. Enter them again.")) from None
         if slot is not None:
             raise ValidationError(_("%(slot)s is needed."), params={"slot": slot.label})
 

@@ -44,7 +44,10 @@ def check(provider: ProviderSpec) -> None:
 
 
 def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:
-    """One call to the provider. Raises ProviderConfigInvalid, RateLimitExceeded, LLMTimeoutError, LLMAPIError."""
+    """One call to the provider.
+
+    Raises ProviderConfigInvalid, RateLimitExceeded, LLMTimeoutError or LLMAPIError.
+    """
     check(provider)
     result = _complete(provider, request)
     if isinstance(result, BaseException):
@@ -88,9 +91,7 @@ def _address(provider: ProviderSpec, kind: Kind) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def _read(
-    provider: ProviderSpec, request: ModelRequest, reply: Any, params: dict[str, Any]
-) -> ModelAnswer:
+def _read(provider: ProviderSpec, request: ModelRequest, reply: Any, params: dict[str, Any]) -> ModelAnswer:
     choice = reply.choices[0]
     usage = _usage(reply)
     price = prices.find_price(provider.kind, request.model, provider.find_model(request.model))

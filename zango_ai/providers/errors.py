@@ -46,9 +46,7 @@ def translate(exc: Exception, *, provider_name: str, model: str, secrets: Iterab
         remedy = _REMEDIES.get(status) or (
             "It has failed. Try again later." if status >= 500 else _REMEDIES[400]
         )
-        error = LLMAPIError(
-            f"{where} answered {status}. {remedy}", status_code=status, original_error=clean
-        )
+        error = LLMAPIError(f"{where} answered {status}. {remedy}", status_code=status, original_error=clean)
     error.__cause__ = clean
     return error
 

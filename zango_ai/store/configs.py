@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, TextField
@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, JSONObject
 from .. import tenancy
 from ..exceptions import AgentNotFound, WrongTenant
 from ..models import AgentConfig, Prompt, Provider, ProviderModel
-from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec
+from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, ProviderSpec
 
 
 def require_tenant(name: str) -> str:
@@ -73,7 +73,7 @@ def _agent(row: AgentConfig, model_rows: list[dict[str, Any]]) -> AgentSpec:
         temperature=row.temperature,
         max_tokens=row.max_tokens,
         timeout_seconds=row.timeout_seconds,
-        output_schema=row.output_schema,
+        output_schema=cast(OutputSchema, row.output_schema),
         output_json_schema=row.output_json_schema,
     )
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 _JOURNAL = "_zango_ai_journal"
 
@@ -43,7 +44,8 @@ def _journal_of(connection: BaseDatabaseWrapper) -> _Journal:
     return journal
 
 
-def _watch_savepoints(connection: BaseDatabaseWrapper) -> None:
+def _watch_savepoints(connection: Any) -> None:
+    """Have the connection say when a savepoint is set and when one is rolled back to."""
     set_savepoint, roll_back = connection._savepoint, connection.savepoint_rollback
 
     def _savepoint(sid: str) -> None:

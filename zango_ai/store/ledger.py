@@ -19,8 +19,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -86,9 +85,7 @@ class Entry:
         )
         for role, prompt in (("system", agent.system_prompt), ("user", agent.user_prompt)):
             if prompt is not None:
-                self.note(
-                    **{f"{role}_prompt_name": prompt.name, f"{role}_prompt_version": prompt.version}
-                )
+                self.note(**{f"{role}_prompt_name": prompt.name, f"{role}_prompt_version": prompt.version})
 
     def open(self) -> None:
         """Write the row as ``running``, before anything is sent."""
@@ -146,9 +143,7 @@ class Entry:
             writer.update(self.schema, InvocationRound, round_id, columns)
         except Exception:
             # The call has been made and may have been paid for: its answer goes on to the caller.
-            logger.exception(
-                "Could not settle round %s of run %s in %s", round_id, self.run_id, self.schema
-            )
+            logger.exception("Could not settle round %s of run %s in %s", round_id, self.run_id, self.schema)
 
     def succeed(self) -> None:
         self._settle(Status.SUCCESS)
@@ -157,14 +152,10 @@ class Entry:
         """Put ``exc`` on the row, and the row's id on ``exc``."""
         if self._round_id is not None:
             self.fail_round(exc, str(exc))
-        self.note(
-            error_type=type(exc).__name__[:200], error_message=recordable.shown(exc, _MAX_ERROR_CHARS)
-        )
+        self.note(error_type=type(exc).__name__[:200], error_message=recordable.shown(exc, _MAX_ERROR_CHARS))
         self._settle(status_of(exc))
-        try:
+        with suppress(AttributeError):  # an exception with slots cannot carry it
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
-        except AttributeError:  # an exception with slots cannot carry it
-            pass
 
     def _settle(self, status: str) -> None:
         try:

@@ -2,8 +2,8 @@
 
 It is a copy of the caller's connection in autocommit, one for each of the caller's, and is closed with it:
 whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both. It
-is not an alias in ``DATABASES``, so nothing creates, migrates, flushes or forbids it by name. A connection pool,
-if the project uses one, is a second pool: a run never waits for the connection that its caller holds.
+is not an alias in ``DATABASES``, so nothing creates, migrates, flushes or forbids it by name. A connection
+pool, if the project uses one, is a second pool: a run never waits for the connection that its caller holds.
 """
 
 from __future__ import annotations

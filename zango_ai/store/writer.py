@@ -19,7 +19,6 @@ from . import journal
 from .own_connection import in_test_transaction, own_connection
 
 
-
 class Json(str):
     """Text that is a JSON document."""
 

@@ -20,6 +20,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -213,13 +214,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_bytes(status, json.dumps(document).encode(), headers or {})
 
     def _send_bytes(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response_only(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        # Headers and body in one packet: two of them wait for each other's acknowledgement.
-        self._headers_buffer.append(b"\r\n" + content)
-        self.flush_headers()
+        named = {"Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
+        lines = [f"HTTP/1.1 {status} {self.responses.get(status, ('',))[0]}"]
+        lines += [f"{name}: {value}" for name, value in named.items()]
+        # Headers and body in one packet: two of them would wait for each other's acknowledgement.
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are kept, not printed."""
@@ -232,10 +231,8 @@ def main() -> None:
     options = parser.parse_args()
     with ModelServer(port=options.port, delay_s=options.delay) as model:
         print(f"{STAND_IN} openai: {model.openai_base}  anthropic: {model.anthropic_base}", flush=True)  # noqa: T201
-        try:
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

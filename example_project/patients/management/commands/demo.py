@@ -7,10 +7,10 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.test.utils import override_settings
 from django_tenants.utils import tenant_context
+from tenants.models import Clinic
 
 from patients import setup
 from patients.models import Patient
-from tenants.models import Clinic
 from zango_ai import LLMMessage, LLMResponse, get_agent
 from zango_ai.models import Invocation
 from zango_ai.testing import ModelServer
@@ -143,9 +143,7 @@ class Command(BaseCommand):
             with tenant_context(clinic):
                 seen[clinic.schema_name] = set(Invocation.objects.values_list("run_id", flat=True))
         north, south = seen["north"], seen["south"]
-        self.stdout.write(
-            f"  {len(north)} runs in north, {len(south)} in south, {len(north & south)} in both."
-        )
+        self.stdout.write(f"  {len(north)} runs in north, {len(south)} in south, {len(north & south)} in both.")
         if north & south:
             raise CommandError("A run is in both tenants.")
 

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Run the demo or the tests, with all the set-up that they need. Only Python 3.11 to 3.13 and pip are asked for.
+
+    python3 dev.py demo [--serve] [--live]
+    python3 dev.py test [arguments of pytest]
+    python3 dev.py check        everything else that CI asks: style, types, floors, migrations
+
+What it installs goes into .venv beside this file, at the versions in constraints.txt.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("ZANGO_AI_VENV") or HERE / ".venv")
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / "python"
+EXTRAS = {"demo": "example", "test": "test", "check": "dev"}
+CHECKS = (
+    (BIN / "ruff", "check", "."),
+    (BIN / "ruff", "format", "--check", "."),
+    (BIN / "mypy",),
+    (BIN / "lint-imports",),
+    (PYTHON, "example_project/manage.py", "makemigrations", "--check", "--dry-run"),
+)
+
+
+def main() -> int:
+    command, arguments = (sys.argv[1] if len(sys.argv) > 1 else ""), sys.argv[2:]
+    if command not in EXTRAS:
+        print(__doc__)
+        return 2
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        print(
+            f"This is Python {sys.version.split()[0]}; use 3.11, 3.12 or 3.13, as python3.12 dev.py {command}."
+        )
+        return 2
+    install(EXTRAS[command])
+    if command == "demo":
+        return run(PYTHON, "example_project/manage.py", "demo", *arguments)
+    if command == "test":
+        return run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
+    return max(run(*check) for check in CHECKS)
+
+
+def install(extra: str) -> None:
+    """The package in .venv, once for each change of what it needs."""
+    needed = (HERE / "pyproject.toml").read_bytes() + (HERE / "constraints.txt").read_bytes()
+    stamp = VENV / f".zango-ai-{extra}-{hashlib.sha256(needed).hexdigest()[:16]}"
+    if stamp.exists():
+        return
+    print(f"Installing into {VENV.name}: a minute or two, once.", flush=True)
+    if not BIN.exists():
+        venv.create(VENV, with_pip=True)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-c", HERE / "constraints.txt", "-e", f"{HERE}[{extra}]"], check=True)
+    stamp.touch()
+
+
+def run(*command: object) -> int:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "example_project")])}
+    process = subprocess.Popen([str(part) for part in command], cwd=HERE, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # it has had the Ctrl-C too, and ends by itself
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The site in a real browser: what a clinic's staff see and click.
+
+Needs Chromium on the machine (Debian's package ``chromium``); without it these tests are skipped, in CI they fail.
+Set ZANGO_AI_PICTURES to a folder to keep a picture of every page.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.test_demo import DEMO, wait_until_served
+from zango_ai.testing import STAND_IN
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must install Chromium")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def site(environment, free_port):
+    """The address of the running demo, as ``site("north")``."""
+    demo = subprocess.Popen(
+        [*DEMO, "--serve", "--port", str(free_port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_until_served(demo, free_port)
+        yield lambda tenant: f"http://{tenant}.localhost:{free_port}"
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=30)
+
+
+def open_page(browser: Browser, scheme: str = "light") -> Page:
+    page = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}).new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
+    return page
+
+
+def log_in(page: Page, site: str) -> None:
+    page.goto(f"{site}/admin/login/?next=/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "admin")
+    page.click("input[type=submit]")
+
+
+def picture(page: Page, name: str) -> None:
+    folder = os.environ.get("ZANGO_AI_PICTURES")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def test_a_nurse_asks_about_a_patient_and_finds_the_run_in_the_log(browser, site):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    picture(page, "patients")
+    page.click("text=Ada Berger")
+    page.fill("#question", "What is she allergic to?")
+    page.click("text=Ask >> nth=-1")
+    assert STAND_IN in page.inner_text(".answer")
+    picture(page, "answer")
+
+    page.goto(f"{site('north')}/admin/zango_ai/invocation/")
+    picture(page, "invocations")
+    page.click("#result_list tbody tr:first-child th a")
+    assert "What is she allergic to?" in page.inner_text("#content")
+    assert page.query_selector("#content input:not([type=hidden])") is None
+    picture(page, "invocation")
+
+    other = open_page(browser)
+    log_in(other, site("south"))
+    other.goto(f"{site('south')}/admin/zango_ai/invocation/")
+    assert other.locator("#result_list tbody tr").count() == 3
+    other.goto(site("south"))
+    assert "Ada Berger" not in other.inner_text("body")
+
+
+def test_an_administrator_changes_a_prompt_and_brings_the_old_wording_back(browser, site):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.goto(f"{site('north')}/admin/zango_ai/prompt/")
+    page.click("text=clinic-assistant")
+    page.fill("#id_content", "Answer in one line for {{ clinic }}.")
+    page.fill("#id_change_description", "One line is enough")
+    picture(page, "prompt")
+    page.click("input[name=_continue]")
+    assert "v2" in page.inner_text("#versions-group")
+    page.click('#versions-group a:text-is("v1")')
+    picture(page, "prompt-version")
+    page.click("text=Make this version active")
+    assert "clinic-assistant v1 is active now" in page.inner_text(".messagelist")
+    assert "Answer only from the history" in page.input_value("#id_content")
+
+
+def test_a_key_is_typed_and_never_shown(browser, site):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.goto(f"{site('north')}/admin/zango_ai/provider/")
+    page.click("#result_list >> text=main")
+    page.fill("#id_api_key", "sk-typed-by-hand-1234")
+    picture(page, "provider")
+    page.click("input[name=_continue]")
+    assert page.input_value("#id_api_key") == ""
+    assert "21 characters" in page.inner_text("#content")
+    assert "sk-typed" not in page.content()
+
+
+def test_the_public_site_has_no_agents(browser, site):
+    page = open_page(browser)
+    page.goto(site("north").replace("north.", ""))
+    assert "North Clinic" in page.inner_text("body")
+    page.goto(site("north").replace("north.", "") + "/admin/zango_ai/provider/")
+    assert "Not Found" in page.inner_text("body") or "Page not found" in page.inner_text("body")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_can_be_read_in_light_and_dark(browser, site, scheme):
+    page = open_page(browser, scheme)
+    log_in(page, site("north"))
+    for name, path in {
+        "index": "/admin/",
+        "agent": "/admin/zango_ai/agentconfig/1/change/",
+        "run": "/admin/zango_ai/invocation/1/change/",
+        "version": "/admin/zango_ai/promptversion/1/change/",
+        "patient": "/patients/1/",
+    }.items():
+        page.goto(site("north") + path)
+        picture(page, f"{name}-{scheme}")
+        text = page.locator("pre.zango-ai-text").first if name in {"run", "version"} else None
+        if text is not None:
+            ink, paper = text.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+            assert contrast(ink, paper) >= 4.5, (name, ink, paper)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two CSS colours, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(float(part)) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)

@@ -1,0 +1,98 @@
+"""`manage.py demo`, as it is run by somebody who sees the project for the first time."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import ROOT
+from zango_ai.testing import STAND_IN
+
+DEMO = [sys.executable, str(ROOT / "example_project" / "manage.py"), "demo"]
+
+
+def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environment):
+    for times in (1, 2):
+        run = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 0, run.stderr
+        out = run.stdout
+        for mode in ("run(input=)", "run(variables=, system_variables=)", "run(messages= (Anthropic))"):
+            assert out.count(mode) == 2, mode
+        assert out.count(STAND_IN) == 6
+        assert f"{3 * times} runs in north, {3 * times} in south, 0 in both" in out
+        north, south = out.split("── South Clinic")[:2]
+        assert "Ada Berger" in north
+        assert "Ada Berger" not in south.split("── Invocations")[0]
+        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 6
+
+
+def test_the_example_runs_on_the_installed_wheel(environment, installed):
+    code = "import zango_ai; print(zango_ai.__file__)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=installed, env=environment, capture_output=True, text=True
+    )
+    assert run.stdout.startswith(str(installed))
+
+
+def test_live_without_a_key_says_which_to_set(environment):
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        environment.pop(name, None)
+    run = subprocess.run([*DEMO, "--live"], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert "OPENAI_API_KEY or ANTHROPIC_API_KEY" in run.stderr
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment, ending, tmp_path, free_port):
+    """With no DATABASE_URL, so that there is a PostgreSQL to leave behind."""
+    environment.pop("DATABASE_URL")
+    environment["TMPDIR"] = str(tmp_path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(folder, 0o755)
+    demo = subprocess.Popen(
+        [*DEMO, "--serve", "--port", str(free_port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_until_served(demo, free_port)
+        assert postgres_of(tmp_path)
+        demo.send_signal(ending)
+        out, _ = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+    assert "password admin" in out
+    assert "Traceback" not in out
+    assert postgres_of(tmp_path) == []
+
+
+def wait_until_served(demo, port):
+    for _ in range(600):
+        assert demo.poll() is None, demo.stdout.read()
+        try:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/", headers={"Host": f"north.localhost:{port}"}
+            )
+            with urllib.request.urlopen(request, timeout=10) as page:
+                assert "Log in" in page.read().decode()
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError("the site did not come up")
+
+
+def postgres_of(folder):
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "postgres" and str(folder) in " ".join(process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found

@@ -1,0 +1,33 @@
+"""What a user gets from the package index."""
+
+import zipfile
+
+from tests.e2e.conftest import ROOT
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tracked = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "zango_ai").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if ".dist-info/" not in name} == tracked
+    for needed in (
+        "zango_ai/py.typed",
+        "zango_ai/migrations/0001_initial.py",
+        "zango_ai/static/zango_ai/admin.css",
+        "zango_ai/templates/admin/zango_ai/promptversion/change_form.html",
+        "zango_ai/testing/model_server.py",
+    ):
+        assert needed in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_keeps_the_stolen_releases_of_litellm_out(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+    text = archive.read(metadata).decode()
+    (line,) = (line for line in text.splitlines() if line.startswith("Requires-Dist: litellm"))
+    assert "!=1.82.7" in line
+    assert "!=1.82.8" in line
