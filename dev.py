@@ -35,9 +35,7 @@ def main() -> int:
         print(__doc__)
         return 2
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        print(
-            f"This is Python {sys.version.split()[0]}; use 3.11, 3.12 or 3.13, as python3.12 dev.py {command}."
-        )
+        print(f"This is Python {sys.version.split()[0]}; use 3.11, 3.12 or 3.13, as python3.12 dev.py {command}.")
         return 2
     install(EXTRAS[command])
     if command == "demo":

@@ -99,9 +99,7 @@ class Agent:
         """The agent as it is configured now, fit to run."""
         agent = configs.read_agent(self.name)
         if agent is None:
-            raise AgentNotFound(
-                self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}."
-            )
+            raise AgentNotFound(self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}.")
         entry.describe(agent)
         _require_enabled(agent)
         return agent
@@ -204,9 +202,7 @@ def _text_of(prompt: PromptSpec, values: Mapping[str, Any] | None) -> str:
 def _checked(agent: AgentSpec, messages: Sequence[LLMMessage]) -> tuple[LLMMessage, ...]:
     for message in messages:
         if not isinstance(message, LLMMessage):
-            raise TypeError(
-                f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...)."
-            )
+            raise TypeError(f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...).")
     if not messages:
         raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
     return tuple(messages)

@@ -36,9 +36,7 @@ TENANT_DOMAIN_MODEL = "tenants.Domain"
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 DATABASES = {
     "default": {
-        **dj_database_url.parse(
-            os.environ.get("DATABASE_URL") or "postgres://localhost/clinic", conn_max_age=60
-        ),
+        **dj_database_url.parse(os.environ.get("DATABASE_URL") or "postgres://localhost/clinic", conn_max_age=60),
         "ENGINE": "django_tenants.postgresql_backend",
         # zango_ai: a run is on its row also where the request's own transaction rolls back
         "ATOMIC_REQUESTS": True,

@@ -205,9 +205,7 @@ def test_the_log_shows_a_failure_and_lets_nobody_change_it(model, staff):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(
-    model, staff, name, django_assert_max_num_queries
-):
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(model, staff, name, django_assert_max_num_queries):
     def fill(number):
         prompt = make_prompt("x", name=f"p{number}")
         provider = make_provider(model, name=f"provider{number}")

@@ -34,9 +34,7 @@ def test_input_may_be_given_by_position(model, clinic_agent):
 
 
 def test_variables_fill_the_user_prompt_and_system_variables_the_system_prompt(model, clinic_agent):
-    get_agent("helper").run(
-        variables={"id": 42, "question": "{{ place }}?"}, system_variables={"place": "North"}
-    )
+    get_agent("helper").run(variables={"id": 42, "question": "{{ place }}?"}, system_variables={"place": "North"})
     assert sent(model) == [("system", "You work at North."), ("user", "Patient 42: {{ place }}?")]
 
 

@@ -156,7 +156,7 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
         version = get_object_or_404(PromptVersion.objects.select_related("prompt"), pk=pk)
         version.activate()
         self.log_change(request, version.prompt, f"Made v{version.version_number} active.")
-        messages.success(request, _("%(version)s is active now.") % {"version": version})
+        messages.success(request, _("Active now: %(version)s") % {"version": version})
         return HttpResponseRedirect(reverse("admin:zango_ai_prompt_change", args=[version.prompt_id]))
 
     def _may_activate(self, request: HttpRequest) -> bool:

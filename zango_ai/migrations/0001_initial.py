@@ -23,9 +23,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -114,9 +112,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -142,9 +138,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -212,9 +206,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -228,15 +220,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "cache_creation_tokens",
-                    models.PositiveBigIntegerField(
-                        db_default=0, default=0, verbose_name="tokens written to cache"
-                    ),
+                    models.PositiveBigIntegerField(db_default=0, default=0, verbose_name="tokens written to cache"),
                 ),
                 (
                     "cache_read_tokens",
-                    models.PositiveBigIntegerField(
-                        db_default=0, default=0, verbose_name="tokens read from cache"
-                    ),
+                    models.PositiveBigIntegerField(db_default=0, default=0, verbose_name="tokens read from cache"),
                 ),
                 (
                     "cost_usd",
@@ -245,9 +233,7 @@ class Migration(migrations.Migration):
                 ("latency_ms", models.PositiveBigIntegerField(null=True, verbose_name="latency (ms)")),
                 (
                     "error_type",
-                    models.CharField(
-                        blank=True, db_default="", default="", max_length=200, verbose_name="error"
-                    ),
+                    models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="error"),
                 ),
                 (
                     "error_message",
@@ -267,9 +253,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "model",
-                    models.CharField(
-                        blank=True, db_default="", default="", max_length=200, verbose_name="model"
-                    ),
+                    models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="model"),
                 ),
                 (
                     "triggered_by",
@@ -329,9 +313,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "rendered_system_prompt",
-                    models.TextField(
-                        blank=True, db_default="", default="", verbose_name="system prompt as sent"
-                    ),
+                    models.TextField(blank=True, db_default="", default="", verbose_name="system prompt as sent"),
                 ),
                 (
                     "rendered_user_prompt",
@@ -402,9 +384,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -482,9 +462,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -536,9 +514,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
@@ -552,15 +528,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "cache_creation_tokens",
-                    models.PositiveBigIntegerField(
-                        db_default=0, default=0, verbose_name="tokens written to cache"
-                    ),
+                    models.PositiveBigIntegerField(db_default=0, default=0, verbose_name="tokens written to cache"),
                 ),
                 (
                     "cache_read_tokens",
-                    models.PositiveBigIntegerField(
-                        db_default=0, default=0, verbose_name="tokens read from cache"
-                    ),
+                    models.PositiveBigIntegerField(db_default=0, default=0, verbose_name="tokens read from cache"),
                 ),
                 (
                     "cost_usd",
@@ -569,9 +541,7 @@ class Migration(migrations.Migration):
                 ("latency_ms", models.PositiveBigIntegerField(null=True, verbose_name="latency (ms)")),
                 (
                     "error_type",
-                    models.CharField(
-                        blank=True, db_default="", default="", max_length=200, verbose_name="error"
-                    ),
+                    models.CharField(blank=True, db_default="", default="", max_length=200, verbose_name="error"),
                 ),
                 (
                     "error_message",
@@ -646,9 +616,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="promptversion",
-            constraint=models.UniqueConstraint(
-                fields=("prompt", "version_number"), name="zango_ai_version_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("prompt", "version_number"), name="zango_ai_version_once"),
         ),
         migrations.AddConstraint(
             model_name="promptversion",
@@ -678,8 +646,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="providermodel",
-            constraint=models.UniqueConstraint(
-                fields=("provider", "model_id"), name="zango_ai_one_row_per_model"
-            ),
+            constraint=models.UniqueConstraint(fields=("provider", "model_id"), name="zango_ai_one_row_per_model"),
         ),
     ]

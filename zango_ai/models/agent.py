@@ -72,9 +72,7 @@ class AgentConfig(Stamped):
     timeout_seconds = models.PositiveIntegerField(
         _("timeout (seconds)"), default=30, validators=[MinValueValidator(1)]
     )
-    output_schema = models.CharField(
-        _("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT
-    )
+    output_schema = models.CharField(_("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT)
     output_json_schema = models.JSONField(
         _("JSON schema"), null=True, blank=True, help_text=_("JSON Schema, draft 2020-12.")
     )

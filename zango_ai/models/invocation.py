@@ -32,9 +32,7 @@ class Counted(Stamped):
 
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0, db_default=0)
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0, db_default=0)
-    cache_creation_tokens = models.PositiveBigIntegerField(
-        _("tokens written to cache"), default=0, db_default=0
-    )
+    cache_creation_tokens = models.PositiveBigIntegerField(_("tokens written to cache"), default=0, db_default=0)
     cache_read_tokens = models.PositiveBigIntegerField(_("tokens read from cache"), default=0, db_default=0)
     cost_usd = models.DecimalField(_("cost (USD)"), max_digits=20, decimal_places=8, null=True)
     latency_ms = models.PositiveBigIntegerField(_("latency (ms)"), null=True)
@@ -77,9 +75,7 @@ class Invocation(Counted):
     celery_task_id = models.CharField(_("Celery task"), max_length=255, blank=True, default="", db_default="")
     session_id = models.TextField(_("session"), null=True)
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.RUNNING)
-    system_prompt_name = models.CharField(
-        _("system prompt"), max_length=100, blank=True, default="", db_default=""
-    )
+    system_prompt_name = models.CharField(_("system prompt"), max_length=100, blank=True, default="", db_default="")
     system_prompt_version = models.PositiveIntegerField(_("system prompt version"), null=True)
     user_prompt_name = models.CharField(_("user prompt"), max_length=100, blank=True, default="", db_default="")
     user_prompt_version = models.PositiveIntegerField(_("user prompt version"), null=True)

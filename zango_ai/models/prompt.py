@@ -92,9 +92,7 @@ class PromptVersion(Stamped):
         ACTIVE = "active", _("Active")
         INACTIVE = "inactive", _("Inactive")
 
-    prompt = models.ForeignKey(
-        Prompt, on_delete=models.CASCADE, related_name="versions", verbose_name=_("prompt")
-    )
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="versions", verbose_name=_("prompt"))
     version_number = models.PositiveIntegerField(_("version"), editable=False)
     content = models.TextField(_("content"), help_text=_("Placeholders are written {{ name }}."))
     change_description = models.CharField(_("what changed"), max_length=500, blank=True)

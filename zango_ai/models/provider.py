@@ -98,9 +98,7 @@ class ProviderModel(Stamped):
         verbose_name = _("model")
         verbose_name_plural = _("models")
         ordering = ["model_id"]
-        constraints = [
-            models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model")
-        ]
+        constraints = [models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model")]
 
     def __str__(self) -> str:
         return self.display_name or self.model_id

@@ -43,9 +43,7 @@ def translate(exc: Exception, *, provider_name: str, model: str, secrets: Iterab
             original_error=clean,
         )
     else:
-        remedy = _REMEDIES.get(status) or (
-            "It has failed. Try again later." if status >= 500 else _REMEDIES[400]
-        )
+        remedy = _REMEDIES.get(status) or ("It has failed. Try again later." if status >= 500 else _REMEDIES[400])
         error = LLMAPIError(f"{where} answered {status}. {remedy}", status_code=status, original_error=clean)
     error.__cause__ = clean
     return error

@@ -181,9 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = {"_raw": raw.decode("utf-8", "replace")}
         path = self.path.split("?")[0]
         owner = self.server.owner
-        reply = owner._take(
-            SeenRequest(path, {key.lower(): value for key, value in self.headers.items()}, body)
-        )
+        reply = owner._take(SeenRequest(path, {key.lower(): value for key, value in self.headers.items()}, body))
         owner._think(owner.delay_s + (reply.delay_s if reply else 0.0))
         dialect = wire.DIALECTS.get(path)
         if reply is not None and reply.hang_up:

@@ -20,9 +20,7 @@ _CHARS_PER_TOKEN = 4
 class Dialect(Protocol):
     """One vendor's way of saying it."""
 
-    def answer(
-        self, body: Mapping[str, Any], text: str, usage: Mapping[str, int], stop: str
-    ) -> dict[str, Any]: ...
+    def answer(self, body: Mapping[str, Any], text: str, usage: Mapping[str, int], stop: str) -> dict[str, Any]: ...
 
     def error(self, status: int, message: str) -> dict[str, Any]: ...
 
