@@ -10,6 +10,7 @@ What it installs goes into .venv beside this file, at the versions in constraint
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import venv
@@ -42,7 +43,8 @@ def main() -> int:
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
         return run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
-    return max(run(*check) for check in CHECKS)
+    failed = [check for check in CHECKS if run(*check) != 0]
+    return 1 if failed else 0
 
 
 def install(extra: str) -> None:
@@ -62,6 +64,7 @@ def install(extra: str) -> None:
 def run(*command: object) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "example_project")])}
     process = subprocess.Popen([str(part) for part in command], cwd=HERE, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()

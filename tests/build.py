@@ -8,15 +8,42 @@ from zango_ai.testing import ModelServer
 API_KEY = "sk-secret-of-this-tenant"
 
 
+DEFAULT_MODELS = {
+    "anthropic": "claude-sonnet-4-5",
+    "azure": "my-deployment",
+    "bedrock": "anthropic.claude-3-5-sonnet-20240620-v1:0",
+    "gemini": "gemini-2.5-flash",
+    "mistral": "mistral-small-latest",
+    "groq": "openai/gpt-oss-20b",
+    "ollama": "llama3.2",
+}
+
+
+def credentials_for(server: ModelServer, kind: str) -> dict[str, str]:
+    """What a provider of that kind needs to reach the local model server."""
+    bases = {"gemini": server.gemini_base}
+    bases |= dict.fromkeys(("anthropic", "azure", "bedrock", "ollama"), server.url)
+    credentials = {"api_base": bases.get(kind, server.openai_base)}
+    if kind == "bedrock":
+        return credentials | {
+            "aws_access_key_id": "AKIA-OF-THIS-TENANT",
+            "aws_secret_access_key": API_KEY,
+            "aws_region_name": "eu-central-1",
+        }
+    if kind == "azure":
+        credentials |= {"api_version": "2024-10-21", "base_model": "gpt-4o-mini"}
+    return credentials | {"api_key": API_KEY}
+
+
 def make_provider(server: ModelServer, /, **fields: Any) -> Provider:
     kind = fields.setdefault("kind", "openai")
-    base = server.anthropic_base if kind == "anthropic" else server.openai_base
-    name = "gpt-4o-mini" if kind != "anthropic" else "claude-sonnet-4-5"
+    name = DEFAULT_MODELS.get(kind, "gpt-4o-mini")
     return Provider.objects.create(
         **{
             "name": "main",
             "default_model": name,
-            "credentials": {"api_key": API_KEY, "api_base": base},
+            "max_retries": 0,
+            "credentials": credentials_for(server, kind),
             **fields,
         }
     )

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,9 @@ def _running_model() -> Iterator[ModelServer]:
 
 
 @pytest.fixture
-def model(_running_model: ModelServer) -> Iterator[ModelServer]:
-    """The local model server, with nothing asked and nothing scripted yet."""
+def model(_running_model: ModelServer, settings: Any) -> Iterator[ModelServer]:
+    """The local model server, allowed by the settings, with nothing asked and nothing scripted yet."""
+    settings.ZANGO_AI = {"ALLOWED_API_BASES": [_running_model.url]}
     _running_model.reset()
     yield _running_model
     _running_model.reset()

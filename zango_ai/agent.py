@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +15,7 @@ from .exceptions import (
     AgentNotFound,
     InputRequired,
     ModelNotAvailable,
+    OutputSchemaInvalid,
     PromptNotFound,
     ProviderDisabled,
     ZangoAIError,
@@ -27,8 +30,11 @@ from .types import (
     ModelAnswer,
     ModelRequest,
     PromptSpec,
+    Target,
     Trigger,
 )
+
+_CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 
 
 def get_agent(name: str) -> Agent:
@@ -61,7 +67,7 @@ class Agent:
         *,
         variables: Mapping[str, Any] | None = None,
         system_variables: Mapping[str, Any] | None = None,
-        messages: Sequence[LLMMessage] | None = None,
+        messages: Iterable[LLMMessage] | None = None,
         user_ref: str = "",
         triggered_by: Trigger | None = None,
     ) -> LLMResponse:
@@ -87,9 +93,12 @@ class Agent:
             entry.note_caller(user_ref, variables, system_variables)
             agent = self._read(entry)
             request = _compose(agent, entry, input, variables, system_variables, messages)
-            chat.check(agent.provider)
+            _require_schema(agent)
+            targets = _targets(agent)
+            chat.warm_up()
             entry.open()
-            answer = drivers.drive(turns.converse(request), lambda step: _ask(agent, entry, step))
+            conversation = turns.converse(request, targets, _CHANCE)
+            answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             entry.note(response_content=recordable.text(answer.content))
             parsed = _parse(agent, answer)
             entry.succeed()
@@ -147,17 +156,20 @@ def _compose(
     input: str | None,
     variables: Mapping[str, Any] | None,
     system_variables: Mapping[str, Any] | None,
-    messages: Sequence[LLMMessage] | None,
+    messages: Iterable[LLMMessage] | None,
 ) -> ModelRequest:
     """What is sent: the system prompt, then the user's text or the caller's messages."""
-    system = _system_text(agent, system_variables)
-    entry.note(rendered_system_prompt=recordable.text(system))
+    renderer = prompts.Renderer()
+    system = ""
+    if agent.system_prompt is not None:
+        system = _text_of(renderer, agent.system_prompt, "system_variables", system_variables)
     if input is None and variables is None and messages is not None:
         said = _checked(agent, messages)
     else:
-        said = (LLMMessage("user", _user_text(agent, input, variables)),)
+        said = (LLMMessage("user", _user_text(renderer, agent, input, variables)),)
+    renderer.finish()
     last_user = next((message.content for message in reversed(said) if message.role == "user"), "")
-    entry.note(rendered_user_prompt=recordable.text(last_user))
+    entry.note(rendered_system_prompt=recordable.text(system), rendered_user_prompt=recordable.text(last_user))
     return ModelRequest(
         model=agent.model,
         messages=(*((LLMMessage("system", system),) if system else ()), *said),
@@ -168,13 +180,9 @@ def _compose(
     )
 
 
-def _system_text(agent: AgentSpec, values: Mapping[str, Any] | None) -> str:
-    if agent.system_prompt is None:
-        return ""
-    return _text_of(agent.system_prompt, values)
-
-
-def _user_text(agent: AgentSpec, input: str | None, variables: Mapping[str, Any] | None) -> str:
+def _user_text(
+    renderer: prompts.Renderer, agent: AgentSpec, input: str | None, variables: Mapping[str, Any] | None
+) -> str:
     if input is not None:
         if not isinstance(input, str):
             raise TypeError(f"input is a {type(input).__name__}; pass the text as a str.")
@@ -186,33 +194,58 @@ def _user_text(agent: AgentSpec, input: str | None, variables: Mapping[str, Any]
             + (" for variables= to fill. " if variables is not None else ". ")
             + "Pass input= or messages=, or give the agent a user prompt in the admin.",
         )
-    return _text_of(agent.user_prompt, {} if variables is None else variables)
+    return _text_of(renderer, agent.user_prompt, "variables", {} if variables is None else variables)
 
 
-def _text_of(prompt: PromptSpec, values: Mapping[str, Any] | None) -> str:
+def _text_of(
+    renderer: prompts.Renderer, prompt: PromptSpec, argument: str, values: Mapping[str, Any] | None
+) -> str:
     if prompt.content is None:
         raise PromptNotFound(
             prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
         )
     if values is None:
         return prompt.content
-    return prompts.render(prompt.content, values, prompt_name=prompt.name)
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{argument} is a {type(values).__name__}; pass a dict of values by name.")
+    return renderer.render(prompt.content, values, prompt_name=prompt.name)
 
 
-def _checked(agent: AgentSpec, messages: Sequence[LLMMessage]) -> tuple[LLMMessage, ...]:
-    for message in messages:
+def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
+    said = tuple(messages)
+    for message in said:
         if not isinstance(message, LLMMessage):
             raise TypeError(f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...).")
-    if not messages:
+    if not said:
         raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
-    return tuple(messages)
+    return said
 
 
-def _ask(agent: AgentSpec, entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
-    """One call to the provider, written down before and after."""
-    entry.begin_round(step.number, step.request.messages)
+def _require_schema(agent: AgentSpec) -> None:
+    """Raises OutputSchemaInvalid before anything is paid for."""
+    if agent.output_schema != "json" or agent.output_json_schema is None:
+        return
+    problem = output.problem_of(agent.output_json_schema)
+    if problem is not None:
+        raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
+
+
+def _targets(agent: AgentSpec) -> list[Target]:
+    """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
+    chat.check(agent.provider)
+    chat.require_price(agent.provider, agent.model)
+    usable = [
+        other for other in agent.fallbacks if other.provider.is_enabled and other.provider.allows(other.model)
+    ]
+    return [Target(agent.provider, agent.model), *usable]
+
+
+def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
+    """One call to a provider, written down before and after."""
+    entry.begin_round(step.number, step.target, step.request.messages)
     try:
-        answer = chat.ask(agent.provider, step.request)
+        chat.require_price(step.target.provider, step.target.model)
+        answer = chat.ask(step.target.provider, step.request)
     except ZangoAIError as exc:
         entry.fail_round(exc, errors.words_of(exc))
         raise

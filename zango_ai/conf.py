@@ -81,6 +81,7 @@ def _url_prefixes(value: Any) -> tuple[str, ...]:
     prefixes = _texts(value)
     for prefix in prefixes:
         parts = urlsplit(prefix)
+        _ = parts.port  # raises ValueError for one that cannot be
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{prefix!r} is not a URL such as http://localhost:11434.")
     return prefixes

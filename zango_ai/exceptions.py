@@ -12,8 +12,10 @@
     ├── ProviderConfigInvalid
     ├── RateLimitExceeded
     ├── LLMTimeoutError
-    ├── LLMAPIError
-    └── OutputError                   OutputParseError, OutputValidationError
+    ├── LLMAPIError                   ContextWindowExceeded, ContentPolicyViolation
+    ├── PriceUnknown
+    ├── LogUnavailable
+    └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
 ``str(error)`` says what happened, where, and what to do next. It holds no prompt and no credential;
 the values that a program needs are attributes.
@@ -22,6 +24,7 @@ the values that a program needs are attributes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class ZangoAIError(Exception):
@@ -29,6 +32,17 @@ class ZangoAIError(Exception):
 
     invocation_id: int | None = None
     """Primary key of the ``Invocation`` row that recorded the failure. None where no run had begun."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles carry message and attributes, past constructors that take more than a message."""
+        return _unpickle, (type(self), self.args, dict(vars(self)))
+
+
+def _unpickle(kind: type[ZangoAIError], args: tuple[Any, ...], values: dict[str, Any]) -> ZangoAIError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(values)
+    return error
 
 
 class NotFoundError(ZangoAIError):
@@ -110,11 +124,17 @@ class ProviderConfigInvalid(ZangoAIError):
 
 
 class RateLimitExceeded(ZangoAIError):
-    """The provider answered 429, or its limit here is used up."""
+    """The provider answered 429, or its limit here is used up.
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    ``is_retryable`` is False where waiting does not help: the account has no quota left.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, is_retryable: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        self.is_retryable = is_retryable
 
 
 class LLMTimeoutError(ZangoAIError):
@@ -126,6 +146,7 @@ class LLMAPIError(ZangoAIError):
 
     ``status_code`` is the HTTP status, None where there was no answer.
     ``original_error`` is litellm's exception with credentials and traceback taken out.
+    ``is_retryable`` says that the fault is the provider's and may pass: 5xx, or no answer.
     """
 
     def __init__(
@@ -134,14 +155,42 @@ class LLMAPIError(ZangoAIError):
         *,
         status_code: int | None = None,
         original_error: Exception | None = None,
+        is_retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.original_error = original_error
+        passing = status_code is None or status_code >= 500
+        self.is_retryable = passing if is_retryable is None else is_retryable
+
+
+class ContextWindowExceeded(LLMAPIError):
+    """The request is longer than the model can take."""
+
+
+class ContentPolicyViolation(LLMAPIError):
+    """The provider refused the request for what it says."""
+
+
+class PriceUnknown(ZangoAIError):
+    """The provider has a budget and the model has no price, so nothing was sent."""
+
+    def __init__(self, model: str, provider_name: str, message: str) -> None:
+        super().__init__(message)
+        self.model = model
+        self.provider_name = provider_name
+
+
+class LogUnavailable(ZangoAIError):
+    """The run's row cannot be written, so nothing was sent."""
 
 
 class OutputError(ZangoAIError):
-    """The model answered, and the answer is not what the agent promises. It was billed all the same."""
+    """The answer is not what the agent promises, or the promise cannot be held against it."""
+
+
+class OutputSchemaInvalid(OutputError):
+    """The agent's JSON schema is no valid schema."""
 
 
 class OutputParseError(OutputError):

@@ -7,6 +7,7 @@ opened when a program looks into it, so a row that no key opens can still be lis
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,14 @@ from django.conf import settings
 from django.core.exceptions import FieldError, ValidationError
 from django.core.signals import setting_changed
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 from django.dispatch import receiver
 
 from .conf import get_conf
 from .keys import derive_key
+
+_TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]{90,}={0,2}")
+"""Fernet's form: a version byte and a time of this century, then vector, text and signature."""
 
 
 class Undecryptable(Exception):
@@ -47,18 +52,23 @@ class Credentials(MutableMapping[str, Any]):
     where no key opens it.
     """
 
-    __slots__ = ("_plain", "_token")
+    __slots__ = ("_encoded", "_plain", "_token")
 
     def __init__(self, plain: Mapping[str, Any] | None = None, *, token: str | None = None) -> None:
         self._token = token
         self._plain: dict[str, Any] | None = dict(plain or {}) if token is None else None
+        self._encoded = ""
+        """What the token was made from."""
 
     @property
     def token(self) -> str:
-        """The encrypted form, as it stands in the database."""
-        if self._token is None:
-            text = json.dumps(self._plain, separators=(",", ":"), sort_keys=True)
-            self._token = _cipher().encrypt(text.encode()).decode()
+        """The encrypted form, as it stands in the database; the same until the content changes."""
+        if self._plain is not None:
+            encoded = _encode(self._plain)
+            if self._token is None or encoded != self._encoded:
+                self._token = _cipher().encrypt(encoded.encode()).decode()
+                self._encoded = encoded
+        assert self._token is not None
         return self._token
 
     def _open(self) -> dict[str, Any]:
@@ -68,6 +78,7 @@ class Credentials(MutableMapping[str, Any]):
             except InvalidToken:
                 raise Undecryptable("No key in ZANGO_AI['ENCRYPTION_KEYS'] opens this value.") from None
             self._plain = dict(opened)
+            self._encoded = _encode(self._plain)
         return self._plain
 
     def __getitem__(self, key: str) -> Any:
@@ -75,17 +86,25 @@ class Credentials(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._open()[key] = value
-        self._token = None
 
     def __delitem__(self, key: str) -> None:
         del self._open()[key]
-        self._token = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._open())
 
     def __len__(self) -> int:
         return len(self._open())
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        try:
+            return isinstance(other, Mapping) and dict(self) == dict(other)
+        except Undecryptable:
+            return False
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<Credentials>"
@@ -97,11 +116,30 @@ class Credentials(MutableMapping[str, Any]):
         return self.__copy__()
 
     def __copy__(self) -> Credentials:
-        return Credentials(self._plain) if self._token is None else Credentials(token=self._token)
+        return Credentials(token=self.token)
+
+
+def _encode(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, separators=(",", ":"), sort_keys=True)
 
 
 def _unpickle(token: str) -> Credentials:
     return Credentials(token=token)
+
+
+class _Wrapping(DeferredAttribute):
+    """Wraps a dict when it is assigned, so that not even an unsaved row shows it."""
+
+    def __get__(self, instance: models.Model | None, cls: type[models.Model] | None = None) -> Any:
+        if instance is None:
+            return self
+        if self.field.attname in instance.__dict__:
+            return instance.__dict__[self.field.attname]
+        return super().__get__(instance, cls)
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        wrapped = Credentials(value) if isinstance(value, Mapping) and not isinstance(value, Credentials) else value
+        instance.__dict__[self.field.attname] = wrapped
 
 
 if TYPE_CHECKING:
@@ -114,16 +152,19 @@ class CredentialsField(_Field):
     """Holds a ``Credentials``; a dict may be assigned. It cannot be searched."""
 
     description = "A JSON object, encrypted"
+    descriptor_class = _Wrapping
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("default", Credentials)
         kwargs.setdefault("blank", True)
+        kwargs.setdefault("editable", False)  # a form would show and save the wrapper's repr
         super().__init__(*args, **kwargs)
 
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()
         kwargs.pop("default", None)
         kwargs.pop("blank", None)
+        kwargs.pop("editable", None)
         return name, path, args, kwargs
 
     def get_internal_type(self) -> str:
@@ -137,7 +178,7 @@ class CredentialsField(_Field):
             return value
         if isinstance(value, Mapping):
             return Credentials(value)
-        if isinstance(value, str):  # a fixture's encrypted form
+        if isinstance(value, str) and _TOKEN.fullmatch(value):  # a fixture's encrypted form
             return Credentials(token=value)
         raise ValidationError(f"Credentials are a dict, not a {type(value).__name__}.")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from . import tenancy
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+
+from . import recordable, tenancy
 from .exceptions import PromptNotFound, ProviderNotFound
 from .models import Prompt, Provider
+
+Row = TypeVar("Row", bound=Model)
 
 
 def get_provider(name: str) -> Provider:
     """The provider of that name in the current tenant, enabled or not. Raises ProviderNotFound."""
-    if _no_tenant() or (row := Provider.objects.filter(name=name).first()) is None:
+    if _no_tenant() or (row := _named(Provider.objects.all(), name)) is None:
         raise ProviderNotFound(name, _message("provider", "Providers", name))
     return row
 
@@ -17,9 +23,14 @@ def get_provider(name: str) -> Provider:
 def get_prompt(name: str) -> Prompt:
     """The prompt of that name in the current tenant, with its active version. Raises PromptNotFound."""
     rows = Prompt.objects.select_related("active_version")
-    if _no_tenant() or (row := rows.filter(name=name).first()) is None:
+    if _no_tenant() or (row := _named(rows, name)) is None:
         raise PromptNotFound(name, _message("prompt", "Prompts", name))
     return row
+
+
+def _named(rows: QuerySet[Row], name: str) -> Row | None:
+    # PostgreSQL would refuse to look for what it cannot hold: no row has such a name.
+    return rows.filter(name=name).first() if recordable.text(name) == name else None
 
 
 def _no_tenant() -> bool:

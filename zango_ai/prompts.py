@@ -26,21 +26,33 @@ def find_mistakes(content: str) -> list[str]:
     return list(dict.fromkeys(_ALMOST.findall(content)))
 
 
-def render(content: str, values: Mapping[str, Any], *, prompt_name: str) -> str:
-    """Fill every placeholder, in one pass: what comes out of a value is not rendered again.
+class Renderer:
+    """Fills placeholders, in one pass: what comes out of a value is not rendered again.
 
-    A value is sent as ``str(value)``, None as empty text. Raises PromptRenderError naming every
-    placeholder without a value.
+    A value is sent as ``str(value)``, None as empty text. Several prompts can be rendered before ``finish()``,
+    which raises PromptRenderError naming every placeholder of any of them that has no value.
     """
-    missing = [name for name in find_placeholders(content) if name not in values]
-    if missing:
+
+    def __init__(self) -> None:
+        self._missing: dict[str, list[str]] = {}
+
+    def render(self, content: str, values: Mapping[str, Any], *, prompt_name: str) -> str:
+        missing = [name for name in find_placeholders(content) if name not in values]
+        if missing:
+            self._missing.setdefault(prompt_name, []).extend(missing)
+            return content
+        return _PLACEHOLDER.sub(lambda match: _as_text(values[match[1]]), content)
+
+    def finish(self) -> None:
+        if not self._missing:
+            return
+        names = list(dict.fromkeys(name for missing in self._missing.values() for name in missing))
+        wanting = "; ".join(f"{prompt!r} needs {', '.join(missing)}" for prompt, missing in self._missing.items())
         raise PromptRenderError(
-            missing,
-            f"Prompt {prompt_name!r} needs a value for {', '.join(missing)}. Pass "
-            f"{'it' if len(missing) == 1 else 'them'} in the dict of variables, or take the "
-            f"placeholder{'' if len(missing) == 1 else 's'} out of the prompt.",
+            names,
+            f"Values are missing for placeholders: prompt {wanting}. Pass them in variables= for a user prompt and "
+            "in system_variables= for a system prompt, or take the placeholders out.",
         )
-    return _PLACEHOLDER.sub(lambda match: _as_text(values[match[1]]), content)
 
 
 def _as_text(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
@@ -14,7 +12,6 @@ from django_tenants.utils import (
     get_public_schema_name,
     get_tenant_database_alias,
     quote_schema_name,
-    schema_context,
 )
 
 
@@ -35,13 +32,6 @@ def is_public(schema: str) -> bool:
 def quote(schema: str) -> str:
     """``schema`` as an SQL identifier."""
     return str(quote_schema_name(schema))
-
-
-@contextmanager
-def active(schema: str) -> Iterator[None]:
-    """Make ``schema`` the one in force, and put back the one that was."""
-    with schema_context(schema):
-        yield
 
 
 def plain_backend() -> type[BaseDatabaseWrapper]:

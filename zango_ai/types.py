@@ -92,12 +92,17 @@ class LLMResponse:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs, in USD for one token of each kind."""
+    """What a model costs, in USD for one token of each kind, by the names of litellm's price list."""
 
-    input_usd: Decimal
-    output_usd: Decimal
-    cache_read_usd: Decimal
-    cache_creation_usd: Decimal
+    rates: Mapping[str, Decimal]
+
+    def rate(self, name: str, input_tokens: int, default: Decimal = Decimal(0)) -> Decimal:
+        """The rate of that name for a request of so many tokens: long requests may cost more a token."""
+        for limit in (512, 272, 200, 128, 100):
+            tiered = self.rates.get(f"{name}_above_{limit}k_tokens")
+            if tiered is not None and input_tokens > limit * 1000:
+                return tiered
+        return self.rates.get(name, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,10 @@ class ProviderSpec:
     credentials: Mapping[str, str] = field(repr=False)
     default_model: str
     is_enabled: bool
+    max_retries: int = 2
+    """Further calls after a 429, a 5xx or a broken connection."""
+    has_budget: bool = False
+    allow_unpriced: bool = False
     models: tuple[ModelSpec, ...] = ()
     """Empty: the provider may use any model."""
 
@@ -138,6 +147,14 @@ class ProviderSpec:
 
     def find_model(self, model_id: str) -> ModelSpec | None:
         return next((model for model in self.models if model.model_id == model_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model at a provider: whom to ask."""
+
+    provider: ProviderSpec
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,8 @@ class AgentSpec:
     timeout_seconds: int
     output_schema: OutputSchema
     output_json_schema: Mapping[str, Any] | None
+    fallbacks: tuple[Target, ...] = ()
+    """Asked in this order where the ones before them cannot answer."""
 
 
 @dataclass(frozen=True, slots=True)

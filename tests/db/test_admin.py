@@ -38,7 +38,7 @@ def fields(page):
     for formset in page.context["inline_admin_formsets"]:
         for key in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS"):
             prefixes[f"{formset.formset.prefix}-{key}"] = "0"
-    return {key: value for key, value in values.items() if value not in (None, False)} | prefixes
+    return {key: value for key, value in values.items() if value is not None and value is not False} | prefixes
 
 
 def test_every_page_of_a_tenant_opens(model, staff):
@@ -92,13 +92,53 @@ def test_a_provider_can_be_made_and_its_key_never_be_read(model, staff):
 def test_saving_a_provider_with_an_empty_key_keeps_the_key(model, staff):
     provider = make_provider(model)
     page = staff.get(url("provider_change", provider.pk))
-    answer = staff.post(
-        url("provider_change", provider.pk), {**fields(page), "description": "new words", "api_base": ""}
-    )
+    answer = staff.post(url("provider_change", provider.pk), {**fields(page), "description": "new words"})
     assert answer.status_code == 302
     provider.refresh_from_db()
     assert provider.description == "new words"
-    assert dict(provider.credentials) == {"api_key": API_KEY}
+    assert provider.credentials == {"api_key": API_KEY, "api_base": model.openai_base}
+
+
+@pytest.mark.parametrize(
+    "change", [{"api_base": "https://evil.example/v1"}, {"api_base": ""}, {"kind": "openai_compatible"}]
+)
+def test_a_saved_key_does_not_go_to_another_place(model, staff, change):
+    provider = make_provider(model)
+    page = staff.get(url("provider_change", provider.pk))
+    html = staff.post(url("provider_change", provider.pk), {**fields(page), **change}).content.decode()
+    assert "Enter it again" in html
+    provider.refresh_from_db()
+    assert provider.credentials == {"api_key": API_KEY, "api_base": model.openai_base}
+    typed = {**fields(page), **change, "api_key": "sk-another"}
+    assert staff.post(url("provider_change", provider.pk), typed).status_code == 302
+    provider.refresh_from_db()
+    assert provider.credentials["api_key"] == "sk-another"
+
+
+def test_connections_are_tested_and_models_fetched_from_the_list(model, staff):
+    provider = make_provider(model)
+    for action, said in (("validate_connections", "Connected: main"), ("fetch_models", "New models of main: 2")):
+        data = {"action": action, "_selected_action": provider.pk}
+        assert said in staff.post(url("provider_changelist"), data, follow=True).content.decode()
+    model.script(Reply("no", status=401))
+    data = {"action": "validate_connections", "_selected_action": provider.pk}
+    html = staff.post(url("provider_changelist"), data, follow=True).content.decode()
+    assert html.count("rejected the API key") == 2
+
+
+def test_a_prompt_can_be_deleted_with_its_versions(staff):
+    prompt = make_prompt("one")
+    assert staff.post(url("prompt_delete", prompt.pk), {"post": "yes"}).status_code == 302
+    assert not Prompt.objects.exists()
+
+
+def test_a_form_that_was_opened_before_somebody_elses_change_does_not_undo_it(staff):
+    prompt = make_prompt("one")
+    page = fields(staff.get(url("prompt_change", prompt.pk)))
+    prompt.add_version("two").activate()
+    staff.post(url("prompt_change", prompt.pk), {**page, "description": "new words"})
+    prompt.refresh_from_db()
+    assert (prompt.description, prompt.active_version.content) == ("new words", "two")
 
 
 def test_a_provider_without_a_key_is_refused_with_the_reason(staff):

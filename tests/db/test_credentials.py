@@ -73,11 +73,11 @@ def test_they_cannot_be_searched(model):
 def test_keys_rotate_the_first_encrypts_and_all_decrypt(model, settings):
     make_provider(model)
     new = Fernet.generate_key().decode()
-    settings.ZANGO_AI = {"ENCRYPTION_KEYS": [new, derive_key(settings.SECRET_KEY)]}
+    settings.ZANGO_AI |= {"ENCRYPTION_KEYS": [new, derive_key(settings.SECRET_KEY)]}
     provider = Provider.objects.get()
     provider.credentials = dict(provider.credentials)
     provider.save()
-    settings.ZANGO_AI = {"ENCRYPTION_KEYS": [new]}
+    settings.ZANGO_AI |= {"ENCRYPTION_KEYS": [new]}
     assert Provider.objects.get().credentials["api_key"] == API_KEY
 
 
@@ -90,7 +90,7 @@ def test_a_new_secret_key_opens_what_the_old_one_closed_while_it_is_a_fallback(m
 
 def test_a_row_that_no_key_opens_names_the_provider_and_the_remedy(model, settings):
     make_agent(model)
-    settings.ZANGO_AI = {"ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}
+    settings.ZANGO_AI |= {"ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}
     provider = Provider.objects.get()  # reading the row is no error
     with pytest.raises(Undecryptable):
         provider.credentials["api_key"]

@@ -2,7 +2,7 @@
 
 import pytest
 from django.db import connection, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent
@@ -66,6 +66,9 @@ class InATestCase(TestCase):
     def setUpTestData(cls):
         cls.server = ModelServer().start()
         cls.addClassCleanup(cls.server.stop)
+        allowed = override_settings(ZANGO_AI={"ALLOWED_API_BASES": [cls.server.url]})
+        allowed.enable()
+        cls.addClassCleanup(allowed.disable)
         with schema_context("north"):
             make_agent(cls.server)
             get_agent("helper").run("for all tests")

@@ -146,6 +146,8 @@ import django; django.setup()
 from django.db import connection
 from django_tenants.utils import schema_context
 from zango_ai import get_agent
+from django.test.utils import override_settings
+override_settings(ZANGO_AI={{"ALLOWED_API_BASES": [{url!r}]}}).enable()
 connection.settings_dict["NAME"] = {database!r}
 with schema_context("north"):
     get_agent("helper").run("are you there?")
@@ -156,7 +158,7 @@ def test_a_process_killed_in_the_middle_of_a_call_leaves_a_running_row(model, li
     make_agent(model, timeout_seconds=60)
     model.script(Reply(delay_s=60))
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(database=connection.settings_dict["NAME"])],
+        [sys.executable, "-c", CHILD.format(database=connection.settings_dict["NAME"], url=model.url)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:

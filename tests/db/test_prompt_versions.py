@@ -63,7 +63,7 @@ def test_saving_a_prompt_that_was_loaded_earlier_does_not_bring_an_old_version_b
 def test_the_content_of_a_saved_version_never_changes(north):
     version = make_prompt("one").active_version
     version.content = "other"
-    with pytest.raises(ValidationError, match="never changes"):
+    with pytest.raises(ValidationError, match="never change"):
         version.save()
     loaded = PromptVersion.objects.get()
     loaded.content = "other"
@@ -73,7 +73,43 @@ def test_the_content_of_a_saved_version_never_changes(north):
         PromptVersion.objects.update(content="other")
     with pytest.raises(ValueError, match="new version"), transaction.atomic():
         PromptVersion.objects.bulk_update([loaded], ["content"])
+    deferred = PromptVersion.objects.defer("content").get()
+    deferred.content += ", changed"
+    with pytest.raises(ValidationError):
+        deferred.save()
+    with pytest.raises(ValueError, match="one by one"):
+        PromptVersion.objects.bulk_create([], update_conflicts=True)
     assert PromptVersion.objects.get().content == "one"
+
+
+def test_saving_a_version_that_was_loaded_earlier_leaves_the_active_one_alone(north):
+    prompt = make_prompt("one")
+    prompt.add_version("two")
+    stale = {v.version_number: v for v in PromptVersion.objects.all()}
+    PromptVersion.objects.get(version_number=2).activate()
+    for version in stale.values():
+        version.change_description = "noted"
+        version.save()
+    assert statuses(prompt) == ["inactive", "active"]
+    assert set(prompt.versions.values_list("change_description", flat=True)) == {"noted"}
+
+
+def test_a_number_is_given_once(north):
+    prompt = make_prompt("one")
+    prompt.add_version("two").delete()
+    assert prompt.add_version("three").version_number == 3
+
+
+def test_the_active_version_is_one_of_the_prompts_own(north):
+    prompt, other = make_prompt("one"), make_prompt("x", name="other")
+    prompt.active_version = other.add_version("y")
+    with pytest.raises(ValidationError, match="another prompt"):
+        prompt.save()
+    prompt.active_version = None
+    with pytest.raises(ValidationError, match="active one"):
+        prompt.save()
+    with pytest.raises(ValueError, match="activate"):
+        Prompt.objects.update(active_version=None)
 
 
 def test_a_prompt_can_be_deleted_with_its_versions_and_an_active_version_alone_cannot(north):

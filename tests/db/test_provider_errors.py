@@ -85,7 +85,8 @@ def test_an_answer_that_is_none_is_an_api_error(fail, kind, reply):
 
 
 @KINDS
-def test_a_provider_that_is_down_is_named_with_what_to_check(model, kind):
+def test_a_provider_that_is_down_is_named_with_what_to_check(model, kind, settings):
+    settings.ZANGO_AI = {"ALLOWED_API_BASES": ["http://127.0.0.1:9"]}
     dead = {"api_key": API_KEY, "api_base": "http://127.0.0.1:9/v1"}
     make_agent(model, provider=make_provider(model, kind=kind, credentials=dead))
     with pytest.raises(LLMAPIError, match="could not be reached") as caught:

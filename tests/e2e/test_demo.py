@@ -62,6 +62,8 @@ def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell's background job ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         wait_until_served(demo, free_port)

@@ -7,7 +7,10 @@ from zango_ai.exceptions import PromptRenderError
 
 
 def render(content, **values):
-    return prompts.render(content, values, prompt_name="p")
+    renderer = prompts.Renderer()
+    text = renderer.render(content, values, prompt_name="p")
+    renderer.finish()
+    return text
 
 
 def test_both_spellings_of_a_placeholder_are_filled():

@@ -3,8 +3,15 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from ..models import AgentConfig
+from ..models import AgentConfig, Fallback
 from .access import TenantOnly
+
+
+class FallbackInline(TenantOnly, admin.TabularInline):
+    model = Fallback
+    extra = 0
+    fields = ("position", "provider", "model")
+    verbose_name_plural = _("Fallbacks: asked in this order where the model above cannot answer")
 
 
 @admin.register(AgentConfig)
@@ -13,6 +20,7 @@ class AgentConfigAdmin(TenantOnly, admin.ModelAdmin):
     list_filter = ["is_enabled", "provider", "output_schema"]
     list_select_related = ["provider"]
     search_fields = ["name", "description"]
+    inlines = [FallbackInline]
     fieldsets = [
         (None, {"fields": ["name", "description", "is_enabled"]}),
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),

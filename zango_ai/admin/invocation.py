@@ -23,6 +23,8 @@ class RoundInline(ViewOnly, admin.StackedInline):
     verbose_name_plural = _("Rounds: the calls to the provider")
     fields = readonly_fields = (
         "badge",
+        "provider_name",
+        "model",
         "stop_reason",
         "tokens",
         "cost",

@@ -35,6 +35,8 @@ class PromptForm(forms.ModelForm):
         help_text=_("Otherwise it is a draft, and agents go on with the active one."),
     )
 
+    base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
     class Meta:
         model = Prompt
         fields = ["name", "type", "description"]
@@ -42,15 +44,22 @@ class PromptForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         version = self.instance.active_version if self.instance.pk else None
-        # A browser sends line breaks as CR LF; what is stored and compared has LF.
         self.fields["content"].initial = version.content if version else ""
+        self.fields["base_version"].initial = version.pk if version else None
 
     def clean_content(self) -> str:
-        return str(self.cleaned_data["content"]).replace("\r\n", "\n")
+        return _lines(self.cleaned_data["content"])
 
     @property
     def has_new_content(self) -> bool:
-        return bool(self.cleaned_data["content"] != self.fields["content"].initial)
+        """Whether the wording was changed by who sends the form, and not by somebody else meanwhile."""
+        base = self.instance.versions.filter(pk=self.cleaned_data.get("base_version")).first()
+        return base is None or bool(self.cleaned_data["content"] != _lines(base.content))
+
+
+def _lines(text: str) -> str:
+    """A browser sends line breaks as CR LF; they are stored and compared as LF."""
+    return text.replace("\r\n", "\n")
 
 
 class PromptVersionInline(ViewOnly, admin.TabularInline):
@@ -77,12 +86,17 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
     inlines = [PromptVersionInline]
     fieldsets = [
         (None, {"fields": ["name", "type", "description"]}),
-        (_("Wording"), {"fields": ["content", "change_description", "make_active"]}),
+        (_("Wording"), {"fields": ["content", "change_description", "make_active", "base_version"]}),
     ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         kwargs["fields"] = PromptForm.Meta.fields
         return super().get_form(request, obj, change, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A prompt goes with its versions: the permission to delete it is enough."""
+        deletable, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return deletable, counts, needed - {PromptVersion._meta.verbose_name}, protected
 
     @admin.display(description=_("active version"))
     def version(self, prompt: Prompt) -> str:

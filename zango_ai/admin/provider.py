@@ -3,14 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from ..exceptions import ZangoAIError
 from ..fields import Credentials, Undecryptable
 from ..models import Provider, ProviderModel
-from ..providers.kinds import KINDS, CredentialSlot
+from ..providers.kinds import KINDS, CredentialSlot, Kind
 from .access import TenantOnly
 
 SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
@@ -24,11 +25,12 @@ class ProviderForm(forms.ModelForm):
 
     class Meta:
         model = Provider
-        fields = ["name", "description", "kind", "default_model", "is_enabled"]
+        fields = ["name", "description", "kind", "default_model", "max_retries", "is_enabled"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._saved = self._read_saved()
+        self._saved_kind = self.instance.kind if self.instance.pk else ""
         for slot in SLOTS.values():
             self.fields[slot.name] = self._field(slot)
 
@@ -69,19 +71,36 @@ class ProviderForm(forms.ModelForm):
         kind = KINDS.get(cleaned.get("kind", ""))
         if kind is not None:
             # Before the model's own clean(), which asks whether the credentials are complete.
-            self.instance.credentials = Credentials(self._entered(cleaned))
+            self.instance.credentials = Credentials(self._entered(cleaned, kind))
         return cleaned
 
-    def _entered(self, cleaned: dict[str, Any]) -> dict[str, str]:
-        """What was typed, over what is saved: an empty secret is kept, an empty address is taken out."""
-        entered = dict(self._saved)
-        for slot in SLOTS.values():
-            value = str(cleaned.get(slot.name) or "").strip()
-            if value:
-                entered[slot.name] = value
-            elif not slot.is_secret:
-                entered.pop(slot.name, None)
-        return entered
+    def _entered(self, cleaned: dict[str, Any], kind: Kind) -> dict[str, str]:
+        """What was typed, over what is saved: an empty secret is kept while it goes to the same place."""
+        typed = {slot.name: str(cleaned.get(slot.name) or "").strip() for slot in SLOTS.values()}
+        entered = {name: value for name, value in typed.items() if value}
+        if self._goes_elsewhere(entered, kind):
+            for slot in kind.slots:
+                if slot.is_secret and self._saved.get(slot.name) and not typed[slot.name]:
+                    text = _(
+                        "Enter it again: the kind or the address has changed, and a saved secret stays behind."
+                    )
+                    self.add_error(slot.name, text)
+            return entered
+        kept = {name: value for name, value in self._saved.items() if name not in SLOTS or SLOTS[name].is_secret}
+        return {**kept, **entered}
+
+    def _goes_elsewhere(self, entered: dict[str, str], kind: Kind) -> bool:
+        """Whoever can change the address could otherwise have the key sent to himself."""
+        before = KINDS.get(self._saved_kind)
+        if before is None:
+            return False
+        places = []
+        for its_kind, values in ((before, self._saved), (kind, entered)):
+            try:
+                places.append((its_kind.name, its_kind.base_of(values)))
+            except KeyError:  # a region is missing, which the model's clean() will say
+                places.append((its_kind.name, ""))
+        return places[0] != places[1]
 
 
 def _help(name: str) -> str:
@@ -104,12 +123,13 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
 @admin.register(Provider)
 class ProviderAdmin(TenantOnly, admin.ModelAdmin):
     form = ProviderForm
-    list_display = ["name", "kind_label", "default_model", "agents", "is_enabled"]
+    list_display = ["name", "kind_label", "default_model", "agents", "connection", "is_enabled"]
+    actions = ["validate_connections", "fetch_models"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "description"]
     inlines = [ProviderModelInline]
     fieldsets = [
-        (None, {"fields": ["name", "description", "kind", "default_model", "is_enabled"]}),
+        (None, {"fields": [*ProviderForm.Meta.fields]}),
         (_("Credentials"), {"fields": list(SLOTS)}),
     ]
 
@@ -121,6 +141,31 @@ class ProviderAdmin(TenantOnly, admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         rows: QuerySet[Provider] = super().get_queryset(request)
         return rows.annotate(agents_count=Count("agents"))
+
+    @admin.action(description=_("Test the connection of the selected providers"), permissions=["change"])
+    def validate_connections(self, request: HttpRequest, providers: QuerySet[Provider]) -> None:
+        for provider in providers:
+            if provider.validate_connection():
+                messages.success(request, _("Connected: %(name)s") % {"name": provider})
+            else:
+                messages.error(request, provider.validation_error)
+
+    @admin.action(description=_("Fetch the models of the selected providers"), permissions=["change"])
+    def fetch_models(self, request: HttpRequest, providers: QuerySet[Provider]) -> None:
+        for provider in providers:
+            try:
+                new = provider.fetch_models()
+            except ZangoAIError as exc:
+                messages.error(request, str(exc))
+            else:
+                text = _("New models of %(name)s: %(count)d") % {"name": provider, "count": len(new)}
+                messages.success(request, text)
+
+    @admin.display(description=_("connection"))
+    def connection(self, provider: Provider) -> str:
+        if provider.validated_at is None:
+            return str(_("not tested"))
+        return provider.validation_error or str(_("answers"))
 
     @admin.display(description=_("kind"), ordering="kind")
     def kind_label(self, provider: Provider) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from ..types import ModelAnswer
-from .turns import Ask, Turns
+from .turns import Ask, Turns, Wait
 
 
 def drive(turns: Turns, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer:
@@ -14,13 +15,20 @@ def drive(turns: Turns, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer:
         step = next(turns)
         while True:
             try:
-                answer = ask(step)
+                result = _do(step, ask)
             except Exception as exc:
                 step = turns.throw(exc)
             else:
-                step = turns.send(answer)
+                step = turns.send(result)
     except StopIteration as end:
-        result: ModelAnswer = end.value
-        return result
+        answer: ModelAnswer = end.value
+        return answer
     finally:
         turns.close()
+
+
+def _do(step: Ask | Wait, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer | None:
+    if isinstance(step, Wait):
+        time.sleep(step.seconds)
+        return None
+    return ask(step)

@@ -6,24 +6,86 @@ into the generator, so that retries and fallbacks are decided here, once, for ev
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
-from ..types import ModelAnswer, ModelRequest
+from ..exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
+from ..types import ModelAnswer, ModelRequest, Target
+
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the model; send back its ModelAnswer. ``number`` counts the calls to the provider from 1."""
+    """Ask the target's model; send back its ModelAnswer. ``number`` counts the calls to providers from 1."""
 
     number: int
+    target: Target
     request: ModelRequest
 
 
-Turns = Generator[Ask, ModelAnswer, ModelAnswer]
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let so many seconds pass; send back None."""
+
+    seconds: float
+
+
+Turns = Generator[Ask | Wait, ModelAnswer | None, ModelAnswer]
 """Yields steps, is sent their results, returns the answer that ends the run."""
 
 
-def converse(request: ModelRequest) -> Turns:
-    """One question, one answer."""
-    return (yield Ask(1, request))
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What is not known beforehand; tests give it."""
+
+    now: Callable[[], float]
+    """Seconds on a clock that only goes forward."""
+    random: Callable[[], float]
+    """From 0 up to 1."""
+
+
+def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -> Turns:
+    """Ask the first target; where it fails through no fault of the request, the next one."""
+    numbers = count(1)
+    for target in targets[:-1]:
+        try:
+            return (yield from _ask(target, request, numbers, chance))
+        except (RateLimitExceeded, LLMTimeoutError, LLMAPIError) as exc:
+            if not _another_may_do_better(exc):
+                raise
+    return (yield from _ask(targets[-1], request, numbers, chance))
+
+
+def _ask(target: Target, request: ModelRequest, numbers: Iterator[int], chance: Chance) -> Turns:
+    """Ask one target, again after a fault that may pass; all of it within the request's time."""
+    deadline = chance.now() + request.timeout_s
+    for failures in count(1):
+        left = deadline - chance.now()
+        this = replace(request, model=target.model, timeout_s=left)
+        try:
+            answer = yield Ask(next(numbers), target, this)
+            assert answer is not None
+            return answer
+        except (RateLimitExceeded, LLMAPIError) as exc:
+            seconds = _wait_before_retry(exc, failures, chance)
+            if failures > target.provider.max_retries or not exc.is_retryable:
+                raise
+            if seconds >= deadline - chance.now():
+                raise
+        yield Wait(seconds)
+    raise AssertionError("unreachable")
+
+
+def _wait_before_retry(exc: RateLimitExceeded | LLMAPIError, failures: int, chance: Chance) -> float:
+    """What the provider asks for; else twice as long each time, less up to a half so that callers spread."""
+    if isinstance(exc, RateLimitExceeded) and exc.retry_after_seconds is not None:
+        return exc.retry_after_seconds
+    longest: float = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
+    return longest * (1 - chance.random() / 2)
+
+
+def _another_may_do_better(exc: RateLimitExceeded | LLMTimeoutError | LLMAPIError) -> bool:
+    return not isinstance(exc, LLMAPIError) or exc.is_retryable

@@ -1,12 +1,13 @@
 """The rows of every tenant."""
 
-from .agent import AgentConfig
+from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationRound
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 
 __all__ = [
     "AgentConfig",
+    "Fallback",
     "Invocation",
     "InvocationRound",
     "Prompt",

@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .. import output
 from .prompt import Prompt
 from .provider import Provider
 from .stamped import Stamped
@@ -95,18 +96,29 @@ class AgentConfig(Stamped):
         if self.provider_id and not self.model and not self.provider.default_model:
             problems["model"] = _("Name a model here, or a default model on the provider.")
         if self.output_json_schema is not None:
-            error = _schema_error(self.output_json_schema)
+            error = output.problem_of(self.output_json_schema)
             if error:
                 problems["output_json_schema"] = error
         if problems:
             raise ValidationError(problems)
 
 
-def _schema_error(schema: Any) -> str | None:
-    from jsonschema import Draft202012Validator, SchemaError
+class Fallback(Stamped):
+    """A model that is asked where the agent's own cannot answer; by ``position``, the lowest first."""
 
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as exc:
-        return f"{exc.json_path}: {exc.message}"
-    return None
+    agent = models.ForeignKey(
+        AgentConfig, on_delete=models.CASCADE, related_name="fallbacks", verbose_name=_("agent")
+    )
+    position = models.PositiveSmallIntegerField(_("position"), default=1)
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="+", verbose_name=_("provider"))
+    model = models.CharField(
+        _("model"), max_length=200, blank=True, help_text=_("Empty: the provider's default model.")
+    )
+
+    class Meta:
+        verbose_name = _("fallback")
+        verbose_name_plural = _("fallbacks")
+        ordering = ["position", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model}"

@@ -113,6 +113,8 @@ class InvocationRound(Counted):
         Invocation, on_delete=models.CASCADE, related_name="rounds", verbose_name=_("invocation")
     )
     number = models.PositiveIntegerField(_("round"))
+    provider_name = models.CharField(_("provider name"), max_length=100, blank=True, default="", db_default="")
+    model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
     request_messages = models.JSONField(_("messages sent"), default=list, db_default=[])
     request_tools = models.JSONField(_("tools sent"), default=list, db_default=[])
     request_params = models.JSONField(_("parameters sent"), default=dict, db_default={})

@@ -2,13 +2,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from .. import prompts
 from .stamped import Stamped
+
+_CHANGEABLE = {"change_description", "updated_at"}
+_UNCHANGEABLE = _(
+    "The content, number and prompt of a version never change: save a new version. Its status is changed by "
+    "activate()."
+)
+
+
+class PromptQuerySet(models.QuerySet["Prompt"]):
+    def update(self, **kwargs: Any) -> int:
+        if "active_version" in kwargs:
+            raise ValueError("A version is made active by PromptVersion.activate().")
+        return super().update(**kwargs)
 
 
 class Prompt(Stamped):
@@ -34,6 +46,10 @@ class Prompt(Stamped):
         related_name="+",
         verbose_name=_("active version"),
     )
+    last_version_number = models.PositiveIntegerField(default=0, editable=False)
+    """A number is given once: the log names versions by it, also those that are deleted."""
+
+    objects = PromptQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("prompt")
@@ -56,18 +72,29 @@ class Prompt(Stamped):
         self._loaded_active_id = self.__dict__.get("active_version_id")
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        wanted = self.__dict__.get("active_version_id")
-        chosen = self.active_version if wanted and wanted != self._loaded_active_id else None
+        chosen = self._newly_chosen()
         if not self._state.adding:
             named = kwargs.get("update_fields")
             fields = {f.name for f in self._meta.concrete_fields} - self.get_deferred_fields()
-            fields -= {"active_version", self._meta.pk.name}
+            fields -= {"active_version", "last_version_number", self._meta.pk.name}
             kwargs["update_fields"] = fields if named is None else fields & set(named)
         with transaction.atomic(using=kwargs.get("using")):
             super().save(*args, **kwargs)
             if chosen is not None:
                 chosen.activate()
-                self._loaded_active_id = wanted
+                self._loaded_active_id = chosen.pk
+
+    def _newly_chosen(self) -> PromptVersion | None:
+        """The version that was assigned since the prompt was loaded."""
+        wanted = self.__dict__.get("active_version_id", self._loaded_active_id)
+        if wanted == self._loaded_active_id:
+            return None
+        chosen = self.active_version
+        if chosen is None:
+            raise ValidationError(_("A prompt with versions has an active one. Activate another instead."))
+        if chosen.prompt_id != self.pk:
+            raise ValidationError(_("The version belongs to another prompt."))
+        return chosen
 
     def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
         """A new version with ``content``. The first of a prompt is active, a later one a draft."""
@@ -76,12 +103,12 @@ class Prompt(Stamped):
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
     def update(self, **kwargs: Any) -> int:
-        if {"content", "status", "version_number"} & set(kwargs):
-            raise ValueError(
-                "The content of a prompt version never changes: save a new version. Its status is changed by "
-                "activate()."
-            )
+        if set(kwargs) - _CHANGEABLE:
+            raise ValueError(_UNCHANGEABLE)
         return super().update(**kwargs)
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[PromptVersion]:
+        raise ValueError("Prompt versions are numbered as they are saved: create them one by one.")
 
 
 class PromptVersion(Stamped):
@@ -97,9 +124,8 @@ class PromptVersion(Stamped):
     content = models.TextField(_("content"), help_text=_("Placeholders are written {{ name }}."))
     change_description = models.CharField(_("what changed"), max_length=500, blank=True)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False)
-    variables = ArrayField(
-        models.TextField(), verbose_name=_("placeholders"), default=list, blank=True, editable=False
-    )
+    variables = models.JSONField(_("placeholders"), default=list, editable=False)
+    """Names of the placeholders in the content, in order of appearance."""
 
     objects = PromptVersionQuerySet.as_manager()
 
@@ -119,43 +145,37 @@ class PromptVersion(Stamped):
     def __str__(self) -> str:
         return f"{self.prompt.name} v{self.version_number}"
 
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> PromptVersion:
-        version = super().from_db(*args, **kwargs)
-        version._loaded_content = version.__dict__.get("content")
-        return version
-
-    _loaded_content: str | None = None
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self._state.adding:
             self._save_new(*args, **kwargs)
         else:
             self._refuse_change()
+            kwargs["update_fields"] = _CHANGEABLE & set(kwargs.get("update_fields") or _CHANGEABLE)
             super().save(*args, **kwargs)
-        self._loaded_content = self.content
 
     def _save_new(self, *args: Any, **kwargs: Any) -> None:
         self.variables = prompts.find_placeholders(self.content)
         with transaction.atomic():
-            # One at a time for a prompt: numbers have no gap, and one version is active.
+            # One at a time for a prompt: numbers are given once, and one version is active.
             prompt = Prompt.objects.select_for_update().get(pk=self.prompt_id)
-            if not self.version_number:
-                last = prompt.versions.aggregate(last=models.Max("version_number"))["last"]
-                self.version_number = (last or 0) + 1
+            self.version_number = self.version_number or prompt.last_version_number + 1
             becomes_active = prompt.active_version_id is None or self.status == self.Status.ACTIVE
             if becomes_active:
                 self.status = self.Status.DRAFT
             super().save(*args, **kwargs)
+            Prompt.objects.filter(pk=self.prompt_id).update(
+                last_version_number=max(prompt.last_version_number, self.version_number)
+            )
             if becomes_active:
                 self.activate()
 
     def _refuse_change(self) -> None:
-        if self._loaded_content is not None and self.content != self._loaded_content:
-            raise ValidationError(
-                _("The content of a prompt version never changes. Save a new version instead."),
-                code="immutable",
-            )
+        """Raises ValidationError where something was assigned that is not the version's to change."""
+        kept = ("content", "version_number", "prompt_id")
+        saved = PromptVersion.objects.values(*kept, "status").get(pk=self.pk)
+        changed = [name for name in kept if self.__dict__.get(name, saved[name]) != saved[name]]
+        if changed:
+            raise ValidationError(_UNCHANGEABLE, code="immutable")
 
     def activate(self) -> None:
         """Make this the version that agents send; the one before becomes inactive."""
@@ -167,7 +187,8 @@ class PromptVersion(Stamped):
                 status=self.Status.INACTIVE
             )
             versions.filter(pk=self.pk).update(status=self.Status.ACTIVE)
-            Prompt.objects.filter(pk=self.prompt_id).update(active_version=self)
+            prompts_: models.QuerySet[Prompt] = models.QuerySet(Prompt)
+            prompts_.filter(pk=self.prompt_id).update(active_version=self)
         self.status = self.Status.ACTIVE
         if PromptVersion.prompt.is_cached(self):
             self.prompt.active_version = self

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import get_conf
+from ..exceptions import ZangoAIError
 from ..fields import CredentialsField, Undecryptable
+from ..providers import addresses, catalogue, chat
 from ..providers.kinds import KINDS
+from ..types import ModelSpec, ProviderSpec
 from .stamped import Stamped
 
 
@@ -41,6 +47,17 @@ class Provider(Stamped):
         default=80,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
     )
+    allow_unpriced = models.BooleanField(
+        _("allow models without a price"),
+        default=False,
+        help_text=_("With a budget, a model whose price is not known is refused unless this is on."),
+    )
+    max_retries = models.PositiveSmallIntegerField(
+        _("retries"),
+        default=2,
+        validators=[MaxValueValidator(10)],
+        help_text=_("After a rate limit, a server error or a broken connection; within the agent's timeout."),
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     validated_at = models.DateTimeField(_("last connected"), null=True, blank=True, editable=False)
     validation_error = models.TextField(_("last connection error"), blank=True, editable=False)
@@ -53,6 +70,55 @@ class Provider(Stamped):
     def __str__(self) -> str:
         return self.name
 
+    def spec(self, rows: Iterable[ModelSpec] | None = None) -> ProviderSpec:
+        """The provider as a run sees it. ``rows`` are its models where the caller has read them already."""
+        if rows is None:
+            rows = [model.spec() for model in self.models.all()]
+        return ProviderSpec(
+            id=self.pk,
+            name=self.name,
+            kind=self.kind,
+            credentials=self.credentials,
+            default_model=self.default_model,
+            is_enabled=self.is_enabled,
+            max_retries=self.max_retries,
+            has_budget=self.monthly_budget_usd is not None,
+            allow_unpriced=self.allow_unpriced,
+            models=tuple(rows),
+        )
+
+    def validate_connection(self) -> bool:
+        """Make the smallest real call, and keep when and with what error. True where it was answered.
+
+        Asks the default model, or the first that is enabled; the call costs a few tokens at the vendor.
+        """
+        rows = [model.spec() for model in self.models.all()]
+        enabled = next((row.model_id for row in rows if row.is_enabled), "")
+        try:
+            chat.ping(self.spec(rows), self.default_model or enabled)
+            self.validation_error = ""
+        except ZangoAIError as exc:
+            self.validation_error = str(exc)
+        self.validated_at = timezone.now()
+        self.save(update_fields=["validated_at", "validation_error", "updated_at"])
+        return not self.validation_error
+
+    def fetch_models(self) -> list[ProviderModel]:
+        """Ask the vendor for its models and add the new ones; rows that are there are left as they are.
+
+        New ones are enabled, except in a list of which somebody has disabled a model: that list has been
+        chosen. Raises a ZangoAIError where the vendor cannot be asked.
+        """
+        found = catalogue.list_models(self.spec())
+        here = dict(self.models.values_list("model_id", "is_enabled"))
+        new = [
+            ProviderModel(provider=self, model_id=name, is_enabled=all(here.values()))
+            for name in found
+            if name not in here
+        ]
+        ProviderModel.objects.bulk_create(new, ignore_conflicts=True)
+        return list(self.models.filter(model_id__in=[row.model_id for row in new]))
+
     def clean(self) -> None:
         kind = KINDS.get(self.kind)
         held = self.credentials
@@ -64,6 +130,14 @@ class Provider(Stamped):
             raise ValidationError(_("The saved credentials cannot be decrypted. Enter them again.")) from None
         if slot is not None:
             raise ValidationError(_("%(slot)s is needed."), params={"slot": slot.label})
+        slot = kind.malformed(held)
+        if slot is not None:
+            raise ValidationError(
+                _("%(slot)s has spaces, line breaks or other signs in it."), params={"slot": slot.label}
+            )
+        problem = addresses.problem_of(kind.base_of(held), get_conf().allowed_api_bases)
+        if problem is not None:
+            raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
 
 
 class ProviderModel(Stamped):
@@ -102,3 +176,6 @@ class ProviderModel(Stamped):
 
     def __str__(self) -> str:
         return self.display_name or self.model_id
+
+    def spec(self) -> ModelSpec:
+        return ModelSpec(self.model_id, self.is_enabled, self.input_cost_per_mtok, self.output_cost_per_mtok)

@@ -2,116 +2,210 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
-from ..exceptions import ProviderConfigInvalid
-from ..fields import Undecryptable
+import httpx
+
+from ..conf import get_conf
+from ..exceptions import PriceUnknown, ProviderConfigInvalid
+from ..fields import Credentials, Undecryptable
 from ..recordable import sendable
-from ..types import LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
-from . import errors, gate, prices
+from ..types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
+from . import addresses, errors, gate, prices, wire
 from .kinds import KINDS, Kind
 
+PING_TIMEOUT_S = 20.0
 _STOP_REASONS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal"}
 
 
-def check(provider: ProviderSpec) -> None:
-    """Raises ProviderConfigInvalid where the provider could not be asked anything."""
+def check(provider: ProviderSpec) -> Kind:
+    """The provider's kind. Raises ProviderConfigInvalid where it could not be asked anything."""
     kind = KINDS.get(provider.kind)
     if kind is None:
-        raise ProviderConfigInvalid(
-            provider.name,
-            f"Provider {provider.name!r} is of kind {provider.kind!r}, which is not known. "
-            f"Known kinds: {', '.join(KINDS)}.",
-            field="kind",
-        )
+        raise _invalid(provider, "kind", f"is of kind {provider.kind!r}. Choose one of {', '.join(KINDS)}.")
     try:
         slot = kind.missing(provider.credentials)
     except Undecryptable as exc:
-        raise ProviderConfigInvalid(
-            provider.name,
-            f"The credentials of provider {provider.name!r} cannot be decrypted: {exc} Put the key that they "
-            "were saved with back into the list, or enter them again.",
-            field="credentials",
-        ) from None
+        reason = f"has credentials that cannot be decrypted: {exc} Put the key that they were saved with back, or "
+        raise _invalid(provider, "credentials", reason + "enter them again.") from None
     if slot is not None:
-        # litellm would take the host's own key from the environment instead.
-        raise ProviderConfigInvalid(
-            provider.name,
-            f"Provider {provider.name!r} has no {slot.label}. Enter it in the provider's credentials.",
-            field=slot.name,
-        )
+        # Without a key litellm would take the host's own from the environment.
+        raise _invalid(provider, slot.name, f"has no {slot.label}. Enter it in the provider's credentials.")
+    slot = kind.malformed(provider.credentials)
+    if slot is not None:
+        raise _invalid(provider, slot.name, f"has an {slot.label} with spaces, line breaks or other signs in it.")
+    problem = addresses.problem_of(kind.base_of(provider.credentials), get_conf().allowed_api_bases)
+    if problem is not None:
+        raise _invalid(provider, "api_base", f"has an API base URL that cannot be used. {problem}")
+    return kind
+
+
+def warm_up() -> None:
+    """Import what the first call needs, before the call's time begins to run."""
+    gate.load()
 
 
 def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:
-    """One call to the provider.
+    """One call to the provider, over in ``request.timeout_s`` by the wall clock.
 
     Raises ProviderConfigInvalid, RateLimitExceeded, LLMTimeoutError or LLMAPIError.
     """
-    check(provider)
-    result = _complete(provider, request)
+    result = _complete(provider, check(provider), request)
     if isinstance(result, BaseException):
         raise result
     return result
 
 
-def _complete(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer | BaseException:
+def ping(provider: ProviderSpec, model: str) -> None:
+    """The smallest call that shows that address, key and model are right. Raises what ``ask`` raises."""
+    hello = (LLMMessage("user", "Say ok."),)
+    ask(provider, ModelRequest(model, hello, temperature=1.0, max_tokens=16, timeout_s=PING_TIMEOUT_S))
+
+
+def require_price(provider: ProviderSpec, model: str) -> None:
+    """Raises PriceUnknown where the provider has a budget that the model could pass unseen."""
+    if not provider.has_budget or provider.allow_unpriced or prices.find_price(provider, model) is not None:
+        return
+    raise PriceUnknown(
+        model,
+        provider.name,
+        f"Provider {provider.name!r} has a monthly budget, and the price of model {model!r} is not known. Enter "
+        "its costs in the provider's list of models, or allow models without a price.",
+    )
+
+
+def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> ModelAnswer | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
-    kind = KINDS[provider.kind]
-    secrets = [str(provider.credentials.get(slot.name) or "") for slot in kind.slots if slot.is_secret]
-    params = _params(request)
+    secrets = kind.secrets_of(provider.credentials)
+    with wire.calling(request.timeout_s) as call, wire.client(key_of(provider)) as kept:
+        try:
+            reply = _send(provider, kind, request, kept)
+            return _read(provider, request, reply, call, secrets)
+        except BaseException as exc:
+            passing = errors.passing(exc)
+            if passing is not None:
+                return passing
+            return errors.translate(
+                cast(Exception, exc), call, provider_name=provider.name, model=request.model, secrets=secrets
+            )
+
+
+def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: wire.Kept) -> Any:
+    litellm = gate.load()
+    arguments = {
+        "model": f"{kind.litellm_prefix}/{request.model}",
+        "messages": [{"role": m.role, "content": sendable(m.content)} for m in request.messages],
+        "timeout": request.timeout_s,
+        "max_retries": 0,
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        **({"response_format": {"type": "json_object"}} if _says_json(request) else {}),
+        **_address(provider.credentials, kind),
+        "client": kept.built or _build(provider.credentials, kind, kept),
+    }
     try:
-        reply = gate.load().completion(
-            model=f"{kind.litellm_prefix}/{request.model}",
-            messages=[{"role": m.role, "content": sendable(m.content)} for m in request.messages],
-            timeout=request.timeout_s,
-            max_retries=0,
-            **params,
-            **_address(provider, kind),
+        return litellm.completion(**arguments)
+    except litellm.UnsupportedParamsError:
+        # Nothing was sent yet. A reasoning model takes no temperature: it is left out, for this call alone.
+        return litellm.completion(**arguments, drop_params=True)
+
+
+def _says_json(request: ModelRequest) -> bool:
+    """OpenAI refuses its JSON mode where no message says the word."""
+    return request.wants_json and any("json" in message.content.lower() for message in request.messages)
+
+
+def _address(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
+    """Key and address, always given: what litellm is not told it takes from the host's environment."""
+    held = ((slot.name, str(credentials.get(slot.name) or "").strip()) for slot in kind.slots)
+    given: dict[str, Any] = {name: value for name, value in held if value}
+    base = kind.base_of(credentials)
+    if kind.name == "bedrock":
+        # Empty, not absent: else AWS_BEARER_TOKEN_BEDROCK and AWS_SESSION_TOKEN of the host are sent.
+        given.pop("api_base", None)
+        return {"aws_session_token": "", **given, "aws_bedrock_runtime_endpoint": base, "api_key": ""}
+    if "base_model" in given:
+        given["base_model"] = f"azure/{given['base_model']}"
+    # A server that asks for no key is sent a word.
+    return {"api_key": "none", **given, "api_base": base}
+
+
+def _build(credentials: Mapping[str, str], kind: Kind, kept: wire.Kept) -> Any:
+    """What litellm takes as this vendor's client, on the HTTP client that is kept."""
+    given = _address(credentials, kind)
+    if kind.client == "httpx":
+        from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+        kept.built = HTTPHandler(client=kept.http)
+        return kept.built
+    import openai
+
+    common = {"api_key": given["api_key"], "http_client": kept.http, "max_retries": 0}
+    if kind.client == "azure":
+        built: Any = openai.AzureOpenAI(
+            azure_endpoint=given["api_base"], api_version=given["api_version"], **common
         )
-        return _read(provider, request, reply, params)
-    except Exception as exc:
-        return errors.translate(exc, provider_name=provider.name, model=request.model, secrets=secrets)
-    except BaseException as exc:  # Ctrl-C and its like, on their way through
-        exc.__cause__ = exc.__context__ = None
-        return exc.with_traceback(None)
+        built._azure_ad_token = None  # it has read the host's environment
+    else:
+        built = openai.OpenAI(base_url=given["api_base"], **common)
+    built._custom_headers = {}  # OPENAI_CUSTOM_HEADERS
+    # Both are read from the environment, by the SDK and once more by litellm.
+    own = {"openai-organization": given.get("organization"), "openai-project": None}
+    kept.http.event_hooks = {"request": [lambda request: _set_headers(request, own)]}
+    kept.built = built
+    return built
 
 
-def _params(request: ModelRequest) -> dict[str, Any]:
-    params: dict[str, Any] = {"temperature": request.temperature, "max_tokens": request.max_tokens}
-    if request.wants_json:
-        params["response_format"] = {"type": "json_object"}
-    return params
+def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> None:
+    for name, value in headers.items():
+        request.headers.pop(name, None)
+        if value is not None:
+            request.headers[name] = value
 
 
-def _address(provider: ProviderSpec, kind: Kind) -> dict[str, Any]:
-    given = {slot.name: str(provider.credentials.get(slot.name) or "").strip() for slot in kind.slots}
-    # A server that asks for no key is sent a word, never nothing: see litellm in check().
-    given["api_key"] = given["api_key"] or "none"
-    return {name: value for name, value in given.items() if value}
+def key_of(provider: ProviderSpec) -> object:
+    """The same for the same credentials, and without them: their encrypted form changes with each saving."""
+    held = provider.credentials
+    return provider.kind, held.token if isinstance(held, Credentials) else id(held)
 
 
-def _read(provider: ProviderSpec, request: ModelRequest, reply: Any, params: dict[str, Any]) -> ModelAnswer:
+def _read(
+    provider: ProviderSpec, request: ModelRequest, reply: Any, call: wire.Call, secrets: list[str]
+) -> ModelAnswer:
     choice = reply.choices[0]
-    usage = _usage(reply)
-    price = prices.find_price(provider.kind, request.model, provider.find_model(request.model))
-    cost: Decimal | None = None if price is None else prices.cost_of(usage, price)
+    usage, reasoning_tokens = _usage(reply)
+    # An answer that counts nothing at all has not been counted.
+    price = prices.find_price(provider, request.model) if usage != LLMUsage() else None
     return ModelAnswer(
-        content=choice.message.content or "",
+        # A gateway that echoes its request would put the key into the log.
+        content=errors.mask(choice.message.content or "", secrets),
         model=str(reply.model or request.model),
         stop_reason=_STOP_REASONS.get(choice.finish_reason, "end_turn"),
         usage=usage,
-        cost_usd=cost,
-        request_params={"model": request.model, **params},
+        cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),
+        request_params=call.request_params,
     )
 
 
-def _usage(reply: Any) -> LLMUsage:
+def _usage(reply: Any) -> tuple[LLMUsage, int]:
+    """The tokens, and how many of the output tokens were reasoning."""
     counted = getattr(reply, "usage", None)
-    details = getattr(counted, "prompt_tokens_details", None)
-    return LLMUsage(
-        input_tokens=int(getattr(counted, "prompt_tokens", 0) or 0),
-        output_tokens=int(getattr(counted, "completion_tokens", 0) or 0),
-        cache_creation_tokens=int(getattr(details, "cache_creation_tokens", 0) or 0),
-        cache_read_tokens=int(getattr(details, "cached_tokens", 0) or 0),
+    sent = getattr(counted, "prompt_tokens_details", None)
+    received = getattr(counted, "completion_tokens_details", None)
+    usage = LLMUsage(
+        input_tokens=_count(counted, "prompt_tokens"),
+        output_tokens=_count(counted, "completion_tokens"),
+        cache_creation_tokens=_count(sent, "cache_creation_tokens"),
+        cache_read_tokens=_count(sent, "cached_tokens"),
     )
+    return usage, _count(received, "reasoning_tokens")
+
+
+def _count(holder: Any, name: str) -> int:
+    """What a server sends is not to be trusted: no less than nothing, and no more than a column holds."""
+    return min(max(int(getattr(holder, name, 0) or 0), 0), 10**12)
+
+
+def _invalid(provider: ProviderSpec, field: str, reason: str) -> ProviderConfigInvalid:
+    return ProviderConfigInvalid(provider.name, f"Provider {provider.name!r} {reason}", field=field)

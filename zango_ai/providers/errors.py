@@ -1,14 +1,36 @@
-"""litellm's exceptions become ours: named by what a caller can do about them, and without credentials."""
+"""litellm's exceptions become ours: named by what a caller can do about them, and without credentials.
+
+What counts is what came over the wire (status, headers), because litellm names the same fault differently for
+different vendors; its own class decides where the status says too little.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded, ZangoAIError
+from ..exceptions import (
+    ContentPolicyViolation,
+    ContextWindowExceeded,
+    LLMAPIError,
+    LLMTimeoutError,
+    ProviderConfigInvalid,
+    RateLimitExceeded,
+    ZangoAIError,
+)
+from .wire import Call
+
+CLASSES: dict[str, type[ZangoAIError]] = {
+    "ContextWindowExceededError": ContextWindowExceeded,
+    "ContentPolicyViolationError": ContentPolicyViolation,
+    "Timeout": LLMTimeoutError,
+    "RateLimitError": RateLimitExceeded,
+}
+"""Where litellm's class says more than the status. Every other class of its is an LLMAPIError."""
 
 _REMEDIES = {
     400: "It refused the request as malformed. The round's error_message holds its words.",
@@ -18,35 +40,95 @@ _REMEDIES = {
     408: "It gave up waiting. Try again later.",
     413: "The request is too large for it. Send less.",
 }
+_NO_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE)
+_POLICY = re.compile(r"content.(policy|filter|management policy)|ResponsibleAIPolicy", re.IGNORECASE)
+_DELAY = re.compile(r'(?:"retryDelay":\s*"|try again in )([\d.]+)(ms|s)', re.IGNORECASE)
+_OF_THE_CALL = {
+    *("litellm", "openai", "httpx", "httpcore", "h11", "anyio", "ssl", "socket", "builtins", "json", "concurrent"),
+    *("pydantic", "pydantic_core", "botocore", "jsonschema", "zango_ai", "tiktoken", "email", "decimal"),
+}
+"""Where the exceptions of a call come from."""
 _MASK = "[credential]"
 _MAX_WORDS = 2_000
 
 
-def translate(exc: Exception, *, provider_name: str, model: str, secrets: Iterable[str]) -> ZangoAIError:
+def passing(exc: BaseException) -> BaseException | None:
+    """What is no error of the call but went through it: Ctrl-C, a task's time limit. Without its frames.
+
+    A vendor's client wraps whatever is raised while it waits, so the chain is looked through.
+    """
+    seen: BaseException | None = exc
+    while seen is not None:
+        if not isinstance(seen, Exception) or type(seen).__module__.partition(".")[0] not in _OF_THE_CALL:
+            seen.__cause__ = seen.__context__ = None
+            return seen.with_traceback(None)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def translate(
+    exc: Exception, call: Call, *, provider_name: str, model: str, secrets: Iterable[str]
+) -> ZangoAIError:
     """The error to raise for an exception of litellm's. ``secrets`` are blotted out wherever they appear."""
-    status, seconds, unreachable = _status(exc), _retry_after(_headers(exc)), _never_connected(exc)
-    clean = scrub(exc, secrets)  # takes from it what was read above
     where = f"Provider {provider_name!r} (model {model!r})"
-    litellm_name = type(exc).__name__
-    if status == 429:
-        wait = "" if seconds is None else f" Try again in {seconds:g} s."
-        error: ZangoAIError = RateLimitExceeded(
-            f"{where} has reached its rate limit at the vendor.{wait}", retry_after_seconds=seconds
-        )
-    elif litellm_name == "Timeout" or "timeout" in litellm_name.lower():
-        error = LLMTimeoutError(
-            f"{where} did not answer in time. Raise the agent's timeout_seconds, or ask for less."
-        )
-    elif litellm_name == "APIConnectionError" or status is None or unreachable:
-        error = LLMAPIError(
-            f"{where} could not be reached, or broke off. Check its API base URL and that it is up.",
-            original_error=clean,
-        )
-    else:
-        remedy = _REMEDIES.get(status) or ("It has failed. Try again later." if status >= 500 else _REMEDIES[400])
-        error = LLMAPIError(f"{where} answered {status}. {remedy}", status_code=status, original_error=clean)
+    known = CLASSES.get(type(exc).__name__)
+    clean = scrub(exc, secrets)
+    error = _named(known, call, clean, provider_name, where)
     error.__cause__ = clean
     return error
+
+
+def _named(
+    known: type[ZangoAIError] | None, call: Call, clean: Exception, provider_name: str, where: str
+) -> ZangoAIError:
+    words = str(clean)
+    if call.refusal is not None:
+        message = f"Provider {provider_name!r} has an API base URL that cannot be used. {call.refusal}"
+        return ProviderConfigInvalid(provider_name, message, field="api_base")
+    if call.timed_out or known is LLMTimeoutError:
+        return LLMTimeoutError(
+            f"{where} did not answer in time. Raise the agent's timeout_seconds, or ask for less."
+        )
+    if call.status == 429:
+        return _rate_limited(call.headers, words, where)
+    if known is ContextWindowExceeded:
+        message = f"{where} cannot take so much text at once. Send less, or choose a model with a larger context."
+        return ContextWindowExceeded(message, status_code=call.status, original_error=clean)
+    if known is ContentPolicyViolation or (call.status == 400 and _POLICY.search(words)):
+        message = f"{where} refused the content under its policy. Change what is asked."
+        return ContentPolicyViolation(message, status_code=call.status, original_error=clean)
+    return _api_error(call.status, clean, where)
+
+
+def _rate_limited(headers: Mapping[str, str], words: str, where: str) -> RateLimitExceeded:
+    if _NO_QUOTA.search(words):
+        message = f"{where} has no quota left at the vendor. Waiting does not help: add credit there."
+        return RateLimitExceeded(message, is_retryable=False)
+    seconds = _retry_after(headers, words)
+    wait = "" if seconds is None else f" Try again in {seconds:g} s."
+    return RateLimitExceeded(
+        f"{where} has reached its rate limit at the vendor.{wait}", retry_after_seconds=seconds
+    )
+
+
+def _api_error(status: int | None, clean: Exception, where: str) -> LLMAPIError:
+    refused_here = getattr(clean, "status_code", None) == 400
+    if status is None and refused_here:
+        message = f"{where} cannot be asked this way: the request was refused before it was sent."
+        return LLMAPIError(message, original_error=clean, is_retryable=False)
+    if status is None:
+        message = f"{where} could not be reached, or broke off. Check its API base URL and that it is up."
+        return LLMAPIError(message, original_error=clean)
+    if status < 300:
+        remedy = "but not in its protocol. Check the provider's kind and its API base URL."
+    elif status < 400:
+        remedy = "to send us elsewhere, which is not done. Enter the final address as the API base URL."
+    elif status >= 500:
+        remedy = "It has failed. Try again later."
+    else:
+        remedy = _REMEDIES.get(status, _REMEDIES[400])
+    joint = ", " if status < 400 else ". "
+    return LLMAPIError(f"{where} answered {status}{joint}{remedy}", status_code=status, original_error=clean)
 
 
 def words_of(error: ZangoAIError) -> str:
@@ -59,17 +141,15 @@ def scrub(exc: Exception, secrets: Iterable[str]) -> Exception:
 
     Tracebacks go (their frames hold the key as a local variable), so do requests, responses and causes.
     """
+    held = list(secrets)
     exc.__traceback__ = None
     exc.__cause__ = exc.__context__ = None
-    exc.__notes__ = []
-    exc.args = tuple(mask(arg, secrets) if isinstance(arg, str) else repr(type(arg)) for arg in exc.args)
+    exc.args = tuple(mask(arg, held) if isinstance(arg, str) else type(arg).__name__ for arg in exc.args)
     for name, value in list(vars(exc).items()):
         if isinstance(value, str):
-            setattr(exc, name, mask(value, secrets))
-        elif name == "__notes__" or isinstance(value, (bool, int, float)):
-            continue
-        else:
-            setattr(exc, name, None)
+            setattr(exc, name, mask(value, held))
+        elif not isinstance(value, (bool, int, float)):
+            setattr(exc, name, [] if name == "__notes__" else None)
     return exc
 
 
@@ -80,40 +160,30 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _status(exc: Exception) -> int | None:
-    status = getattr(exc, "status_code", None)
-    if isinstance(status, int):
-        return status
-    # An error inside a 200 comes with the vendor's word for it instead of a number.
-    return 500 if isinstance(status, str) else None
+def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
+    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (RFC 9110: seconds or a date), or from the words."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    raw = headers.get("retry-after")
+    seconds = _number(raw)
+    if seconds is None and raw:
+        seconds = _seconds_until(raw)
+    if seconds is None and (said := _DELAY.search(words)):
+        seconds = float(said[1]) / (1000 if said[2].lower() == "ms" else 1)
+    return seconds
 
 
-def _never_connected(exc: Exception) -> bool:
-    """litellm reports a refused connection as a 500 of the vendor; the cause tells the difference."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        if type(seen).__name__ in {"ConnectError", "APIConnectionError", "ConnectionRefusedError"}:
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return bool(re.search(r"connection error", str(exc), re.IGNORECASE))
-
-
-def _headers(exc: Exception) -> Mapping[str, Any]:
-    headers = getattr(exc, "litellm_response_headers", None)
-    if headers is None:
-        headers = getattr(getattr(exc, "response", None), "headers", None)
-    return headers if isinstance(headers, Mapping) else {}
-
-
-def _retry_after(headers: Mapping[str, Any]) -> float | None:
-    raw = next((str(value) for key, value in headers.items() if key.lower() == "retry-after"), None)
-    if raw is None:
+def _number(raw: Any) -> float | None:
+    try:
+        value = max(float(raw), 0.0)
+    except (TypeError, ValueError):
         return None
+    return value if math.isfinite(value) else None
+
+
+def _seconds_until(date: str) -> float | None:
     try:
-        return max(float(raw), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(raw) - datetime.now(UTC)).total_seconds(), 0.0)
+        return max((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds(), 0.0)
     except (TypeError, ValueError):
         return None

@@ -1,9 +1,13 @@
-"""The kinds of provider, in one table that forms, checks and calls share."""
+"""The kinds of provider, in one table that forms, checks, calls and the documentation share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+ClientForm = Literal["openai", "azure", "httpx"]
+"""What litellm takes as this vendor's client: an OpenAI or Azure SDK object, or its own wrapper of httpx."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +21,23 @@ class CredentialSlot:
     help_text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A vendor's protocol, and what a provider of it is configured with."""
 
     name: str
     label: str
+    slots: tuple[CredentialSlot, ...]
     litellm_prefix: str
     """What litellm calls the vendor; set before every model name."""
-    price_list: str | None
-    """Whose prices of litellm's list apply. None: prices are only known from ``ProviderModel`` rows."""
-    slots: tuple[CredentialSlot, ...]
+    api_base: str = ""
+    """Where the vendor is, if the credentials do not say; ``{name}`` stands for another credential."""
+    client: ClientForm = "httpx"
+    price_lists: tuple[str, ...] = ()
+    """Whose entries of litellm's price list apply. None: prices are known from ``ProviderModel`` rows only."""
+    models_path: str = ""
+    """Where the list of models is, below the API base. Empty: the vendor has none that a key can ask for."""
+    key_header: str = "Authorization"
 
     def missing(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
@@ -36,35 +46,136 @@ class Kind:
                 return slot
         return None
 
+    def malformed(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
+        """The first secret with a character that no HTTP header takes: a line break, say, from pasting."""
+        for slot in self.slots:
+            value = str(credentials.get(slot.name) or "").strip()
+            if slot.is_secret and not (value.isascii() and (value + "x").isprintable() and " " not in value):
+                return slot
+        return None
 
-_API_KEY = CredentialSlot("api_key", "API key", is_secret=True, is_required=True)
-_API_BASE = CredentialSlot("api_base", "API base URL", help_text="Leave empty for the vendor's own address.")
+    def base_of(self, credentials: Mapping[str, str]) -> str:
+        """The API base that is used: the configured one, or the vendor's own."""
+        given = str(credentials.get("api_base") or "").strip().rstrip("/")
+        return given or self.api_base.format_map(dict(credentials))
+
+    def secrets_of(self, credentials: Mapping[str, str]) -> list[str]:
+        """The values that nobody may see."""
+        held = (str(credentials.get(slot.name) or "").strip() for slot in self.slots if slot.is_secret)
+        return [secret for secret in held if secret]
+
+
+_KEY = CredentialSlot("api_key", "API key", is_secret=True, is_required=True)
+_BASE = CredentialSlot("api_base", "API base URL", help_text="leave empty for the vendor's own address.")
+
+
+def _base(example: str) -> CredentialSlot:
+    return CredentialSlot("api_base", "API base URL", is_required=True, help_text=f"needed, as {example}.")
+
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind(
-            "openai",
-            "OpenAI",
-            "openai",
-            "openai",
-            (_API_KEY, _API_BASE, CredentialSlot("organization", "Organization id")),
+            name="openai",
+            label="OpenAI",
+            slots=(_KEY, _BASE, CredentialSlot("organization", "Organization id")),
+            litellm_prefix="openai",
+            api_base="https://api.openai.com/v1",
+            client="openai",
+            price_lists=("openai",),
+            models_path="/models",
         ),
-        Kind("anthropic", "Anthropic", "anthropic", "anthropic", (_API_KEY, _API_BASE)),
         Kind(
-            "openai_compatible",
-            "Any OpenAI-compatible server",
-            "openai",
-            None,
-            (
-                CredentialSlot("api_key", "API key", is_secret=True, help_text="If the server asks for one."),
+            name="anthropic",
+            label="Anthropic",
+            slots=(_KEY, _BASE),
+            litellm_prefix="anthropic",
+            api_base="https://api.anthropic.com",
+            price_lists=("anthropic",),
+            models_path="/v1/models",
+            key_header="x-api-key",
+        ),
+        Kind(
+            name="azure",
+            label="Azure OpenAI",
+            slots=(
+                _KEY,
+                _base("https://my-resource.openai.azure.com"),
+                CredentialSlot("api_version", "API version", is_required=True, help_text="as 2024-10-21."),
                 CredentialSlot(
-                    "api_base",
-                    "API base URL",
-                    is_required=True,
-                    help_text="Up to and including /v1, as https://llm.example.com/v1.",
+                    "base_model",
+                    "Base model",
+                    help_text="the model behind the deployments, as gpt-4o-mini: its price is used.",
                 ),
             ),
+            litellm_prefix="azure",
+            client="azure",
+            price_lists=("azure",),
+            key_header="api-key",
+        ),
+        Kind(
+            name="bedrock",
+            label="Amazon Bedrock",
+            slots=(
+                CredentialSlot("aws_access_key_id", "AWS access key id", is_secret=True, is_required=True),
+                CredentialSlot("aws_secret_access_key", "AWS secret key", is_secret=True, is_required=True),
+                CredentialSlot("aws_session_token", "AWS session token", is_secret=True),
+                CredentialSlot("aws_region_name", "AWS region", is_required=True, help_text="as eu-central-1."),
+                _BASE,
+            ),
+            litellm_prefix="bedrock/converse",
+            api_base="https://bedrock-runtime.{aws_region_name}.amazonaws.com",
+            price_lists=("bedrock", "bedrock_converse"),
+        ),
+        Kind(
+            name="gemini",
+            label="Google Gemini",
+            slots=(_KEY, _BASE),
+            litellm_prefix="gemini",
+            api_base="https://generativelanguage.googleapis.com/v1beta",
+            price_lists=("gemini",),
+            models_path="/models",
+            key_header="x-goog-api-key",
+        ),
+        Kind(
+            name="mistral",
+            label="Mistral",
+            slots=(_KEY, _BASE),
+            litellm_prefix="mistral",
+            api_base="https://api.mistral.ai/v1",
+            price_lists=("mistral",),
+            models_path="/models",
+        ),
+        Kind(
+            name="groq",
+            label="Groq",
+            slots=(_KEY, _BASE),
+            litellm_prefix="groq",
+            api_base="https://api.groq.com/openai/v1",
+            price_lists=("groq",),
+            models_path="/models",
+        ),
+        Kind(
+            name="ollama",
+            label="Ollama",
+            slots=(
+                CredentialSlot("api_key", "API key", is_secret=True),
+                _base("http://ollama.example.com:11434"),
+            ),
+            litellm_prefix="ollama_chat",
+            models_path="/api/tags",
+        ),
+        Kind(
+            name="openai_compatible",
+            label="Any OpenAI-compatible server",
+            slots=(
+                CredentialSlot("api_key", "API key", is_secret=True),
+                _base("https://llm.example.com/v1"),
+            ),
+            litellm_prefix="openai",
+            client="openai",
+            models_path="/models",
         ),
     )
 }

@@ -6,65 +6,79 @@ litellm's own per-call pricing is not used: it writes one tenant's price into a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ..types import LLMUsage, ModelSpec, Price
+from ..types import LLMUsage, ModelSpec, Price, ProviderSpec
 from . import gate
-from .kinds import KINDS
+from .kinds import KINDS, Kind
 
 _MTOK = Decimal(1_000_000)
-_CENT_FRACTION = Decimal("0.00000001")
+_EIGHT_PLACES = Decimal("0.00000001")
 
 
-def find_price(kind: str, model: str, override: ModelSpec | None) -> Price | None:
-    """None where neither the list nor the override knows both rates."""
-    listed = _listed(KINDS[kind].price_list, model)
-    input_usd = _rate(listed, "input_cost_per_token")
-    output_usd = _rate(listed, "output_cost_per_token")
-    scale = Decimal(1)
-    if override is not None and override.input_cost_per_mtok is not None:
-        overridden = override.input_cost_per_mtok / _MTOK
-        # A negotiated price moves the cache prices with it.
-        scale = overridden / input_usd if input_usd else scale
-        input_usd = overridden
-    if override is not None and override.output_cost_per_mtok is not None:
-        output_usd = override.output_cost_per_mtok / _MTOK
-    if input_usd is None or output_usd is None:
+def find_price(provider: ProviderSpec, model: str) -> Price | None:
+    """None where neither the list nor the provider's own row knows both rates."""
+    kind = KINDS[provider.kind]
+    priced = str(provider.credentials.get("base_model") or model) if kind.name == "azure" else model
+    listed = _overridden(_listed(kind, priced), provider.find_model(model))
+    if listed.get("input_cost_per_token") is None or listed.get("output_cost_per_token") is None:
         return None
-    read_usd = _rate(listed, "cache_read_input_token_cost")
-    creation_usd = _rate(listed, "cache_creation_input_token_cost")
-    return Price(
-        input_usd=input_usd,
-        output_usd=output_usd,
-        cache_read_usd=input_usd if read_usd is None else read_usd * scale,
-        cache_creation_usd=input_usd if creation_usd is None else creation_usd * scale,
-    )
+    return Price(listed)
 
 
-def cost_of(usage: LLMUsage, price: Price) -> Decimal:
-    """USD, to eight places."""
-    plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_creation_tokens
+def cost_of(usage: LLMUsage, price: Price, *, reasoning_tokens: int = 0) -> Decimal:
+    """USD, to eight places. ``reasoning_tokens`` is the part of the output tokens that was reasoning."""
+    input_usd = price.rate("input_cost_per_token", usage.input_tokens)
+    output_usd = price.rate("output_cost_per_token", usage.input_tokens)
+    read_usd = price.rate("cache_read_input_token_cost", usage.input_tokens, input_usd)
+    creation_usd = price.rate("cache_creation_input_token_cost", usage.input_tokens, input_usd)
+    reasoning_usd = price.rate("output_cost_per_reasoning_token", usage.input_tokens, output_usd)
+    plain = max(usage.input_tokens - usage.cache_read_tokens - usage.cache_creation_tokens, 0)
+    spoken = max(usage.output_tokens - reasoning_tokens, 0)
     total = (
-        max(plain, 0) * price.input_usd
-        + usage.cache_read_tokens * price.cache_read_usd
-        + usage.cache_creation_tokens * price.cache_creation_usd
-        + usage.output_tokens * price.output_usd
+        plain * input_usd
+        + usage.cache_read_tokens * read_usd
+        + usage.cache_creation_tokens * creation_usd
+        + spoken * output_usd
+        + reasoning_tokens * reasoning_usd
     )
-    return total.quantize(_CENT_FRACTION)
+    return total.quantize(_EIGHT_PLACES)
 
 
-def _listed(vendor: str | None, model: str) -> dict[str, Any]:
-    if vendor is None:
+def _listed(kind: Kind, model: str) -> dict[str, Decimal]:
+    """Every rate of the list for the model, by the list's own names, in USD for one token."""
+    if not kind.price_lists:
         return {}
     prices = gate.load().model_cost
-    for key in (f"{vendor}/{model}", model):
-        entry = prices.get(key)
-        if entry and entry.get("litellm_provider") == vendor:
-            return dict(entry)
+    for vendor in kind.price_lists:
+        for key in (f"{vendor}/{model}", model):
+            entry: Mapping[str, Any] = prices.get(key) or {}
+            if entry.get("litellm_provider") == vendor:
+                return {
+                    name: Decimal(str(rate))
+                    for name, rate in entry.items()
+                    if "cost" in name and isinstance(rate, (int, float))
+                }
     return {}
 
 
-def _rate(listed: dict[str, Any], key: str) -> Decimal | None:
-    value = listed.get(key)
-    return None if value is None else Decimal(str(value))
+def _overridden(listed: dict[str, Decimal], override: ModelSpec | None) -> dict[str, Decimal]:
+    """The rates with the row's own in their place; a negotiated price moves what belongs to it along."""
+    if override is None:
+        return listed
+    rates = dict(listed)
+    for side, per_mtok in (("input", override.input_cost_per_mtok), ("output", override.output_cost_per_mtok)):
+        if per_mtok is None:
+            continue
+        base = f"{side}_cost_per_token"
+        scale = (per_mtok / _MTOK) / listed[base] if listed.get(base) else None
+        for name in listed:
+            if side in name and name != base:
+                if scale is None:
+                    del rates[name]
+                else:
+                    rates[name] = listed[name] * scale
+        rates[base] = per_mtok / _MTOK
+    return rates

@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any, cast
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, TextField
+from django.db.models import Exists, OuterRef, QuerySet, TextField
 from django.db.models.functions import Cast, JSONObject
 
-from .. import tenancy
+from .. import recordable, tenancy
 from ..exceptions import AgentNotFound, WrongTenant
-from ..models import AgentConfig, Prompt, Provider, ProviderModel
-from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, ProviderSpec
+from ..models import AgentConfig, Fallback, Prompt, ProviderModel
+from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, Target
 
 
 def require_tenant(name: str) -> str:
@@ -40,33 +40,27 @@ def require_same_tenant(name: str, schema: str) -> None:
 
 def read_agent(name: str) -> AgentSpec | None:
     """The agent of the current schema as it is now, also when it is disabled."""
-    models = ProviderModel.objects.filter(provider=OuterRef("provider")).values(
-        row=JSONObject(
-            model_id="model_id",
-            is_enabled="is_enabled",
-            # As text: a JSON number would come back as a float.
-            input=Cast("input_cost_per_mtok", TextField()),
-            output=Cast("output_cost_per_mtok", TextField()),
-        )
-    )
+    if recordable.text(name) != name:
+        return None  # PostgreSQL would refuse the question: no row has such a name
     row = (
         AgentConfig.objects.select_related(
             "provider", "system_prompt__active_version", "user_prompt__active_version"
         )
-        .annotate(model_rows=ArraySubquery(models))
+        .annotate(
+            model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
+            has_fallbacks=Exists(Fallback.objects.filter(agent=OuterRef("pk"))),
+        )
         .filter(name=name)
         .first()
     )
-    return None if row is None else _agent(row, row.model_rows)
-
-
-def _agent(row: AgentConfig, model_rows: list[dict[str, Any]]) -> AgentSpec:
+    if row is None:
+        return None
     return AgentSpec(
         id=row.pk,
         name=row.name,
         schema=tenancy.current_schema(),
         is_enabled=row.is_enabled,
-        provider=_provider(row.provider, model_rows),
+        provider=row.provider.spec(map(_model, row.model_rows)),
         model=row.model or row.provider.default_model,
         system_prompt=_prompt(row.system_prompt),
         user_prompt=_prompt(row.user_prompt),
@@ -75,18 +69,31 @@ def _agent(row: AgentConfig, model_rows: list[dict[str, Any]]) -> AgentSpec:
         timeout_seconds=row.timeout_seconds,
         output_schema=cast(OutputSchema, row.output_schema),
         output_json_schema=row.output_json_schema,
+        fallbacks=_fallbacks(row.pk) if row.has_fallbacks else (),
     )
 
 
-def _provider(row: Provider, model_rows: list[dict[str, Any]]) -> ProviderSpec:
-    return ProviderSpec(
-        id=row.pk,
-        name=row.name,
-        kind=row.kind,
-        credentials=row.credentials,
-        default_model=row.default_model,
-        is_enabled=row.is_enabled,
-        models=tuple(_model(model) for model in model_rows),
+def _fallbacks(agent_id: int) -> tuple[Target, ...]:
+    rows = (
+        Fallback.objects.filter(agent=agent_id)
+        .select_related("provider")
+        .annotate(model_rows=ArraySubquery(_models_of(OuterRef("provider"))))
+    )
+    return tuple(
+        Target(row.provider.spec(map(_model, row.model_rows)), row.model or row.provider.default_model)
+        for row in rows
+    )
+
+
+def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
+    return ProviderModel.objects.filter(provider=provider).values(
+        row=JSONObject(
+            model_id="model_id",
+            is_enabled="is_enabled",
+            # As text: a JSON number would come back as a float.
+            input=Cast("input_cost_per_mtok", TextField()),
+            output=Cast("output_cost_per_mtok", TextField()),
+        )
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -71,7 +73,18 @@ def _repeat_after(connection: BaseDatabaseWrapper, sid: str) -> None:
     # Django takes a block off its list before it rolls the block back.
     if len(connection.atomic_blocks) < journal.test_depth:
         return
-    for sql, params in lost:
-        with connection.cursor() as cursor:
+    journal.items.extend(item for item in lost if _again(connection, *item))
+
+
+def _again(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> bool:
+    """Execute once more. What no longer fits is dropped: its tenant, say, was rolled back as well."""
+    with connection.cursor() as cursor:
+        cursor.execute("SAVEPOINT zango_ai_again")
+        try:
             cursor.execute(sql, params)
-    journal.items.extend(lost)
+        except DatabaseError:
+            cursor.execute("ROLLBACK TO SAVEPOINT zango_ai_again")
+            return False
+        finally:
+            cursor.execute("RELEASE SAVEPOINT zango_ai_again")
+        return True

@@ -23,12 +23,13 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from .. import recordable
-from ..exceptions import LLMTimeoutError, RateLimitExceeded
+from ..exceptions import LLMTimeoutError, LogUnavailable, RateLimitExceeded
 from ..models import Invocation, InvocationRound
-from ..types import AgentSpec, LLMMessage, LLMUsage, ModelAnswer
+from ..types import AgentSpec, LLMMessage, LLMUsage, ModelAnswer, Target
 from . import writer
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -70,7 +71,7 @@ class Entry:
         system_variables: Mapping[str, Any] | None,
     ) -> None:
         """Note what the caller passed; any value will do."""
-        self.note(user_ref=recordable.shown(user_ref))
+        self.note(user_ref="" if user_ref is None else recordable.shown(user_ref))
         for name, values in (("variables", variables), ("system_variables", system_variables)):
             if values is not None:
                 self.note(**{name: _json(values)})
@@ -88,11 +89,18 @@ class Entry:
                 self.note(**{f"{role}_prompt_name": prompt.name, f"{role}_prompt_version": prompt.version})
 
     def open(self) -> None:
-        """Write the row as ``running``, before anything is sent."""
-        self._write(status=Status.RUNNING)
+        """Write the row as ``running``, before anything is sent. Raises LogUnavailable."""
+        try:
+            self._write(status=Status.RUNNING)
+        except DatabaseError as exc:
+            raise LogUnavailable(
+                f"The log of schema {self.schema!r} cannot be written ({type(exc).__name__}), so nothing was sent. "
+                "Check that PostgreSQL takes another connection, and that the tenant is migrated and committed."
+            ) from exc
 
-    def begin_round(self, number: int, messages: Sequence[LLMMessage]) -> None:
-        """Write the round's row as ``running``."""
+    def begin_round(self, number: int, target: Target, messages: Sequence[LLMMessage]) -> None:
+        """Write the round's row as ``running``; the run is at ``target`` now."""
+        self.note(provider_id=target.provider.id, provider_name=target.provider.name, model=target.model)
         now = timezone.now()
         self._round_started = time.monotonic()
         self._round_id = writer.insert(
@@ -101,11 +109,14 @@ class Entry:
             {
                 "invocation_id": self.invocation_id,
                 "number": number,
+                "provider_name": target.provider.name,
+                "model": target.model,
                 "status": Status.RUNNING.value,
                 "request_messages": _json([{"role": m.role, "content": m.content} for m in messages]),
                 "created_at": now,
                 "updated_at": now,
             },
+            unique=["invocation_id", "number"],
         )
         self.rounds_count += 1
 
@@ -174,21 +185,21 @@ class Entry:
         now = timezone.now()
         self.status = str(status)
         values = {**self._columns, **columns, "status": self.status, "updated_at": now}
-        self._columns = {}
         if self.invocation_id is not None:
             writer.update(self.schema, Invocation, self.invocation_id, values)
-            return
-        self.invocation_id = writer.insert(
-            self.schema,
-            Invocation,
-            {**values, "run_id": self.run_id, "created_at": now, "started_at": self._started_at},
-        )
+        else:
+            values |= {"run_id": self.run_id, "created_at": now, "started_at": self._started_at}
+            self.invocation_id = writer.insert(self.schema, Invocation, values, unique=["run_id"])
+        self._columns = {}
 
 
 @contextmanager
 def record(schema: str, **columns: Any) -> Iterator[Entry]:
     """Record a run of ``schema``; ``columns`` are those of the invocation that are known at the start."""
-    entry = Entry(schema, columns)
+    entry = Entry(
+        schema,
+        {name: recordable.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()},
+    )
     try:
         yield entry
     except BaseException as exc:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import deque
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -51,7 +52,10 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
-    return tenancy.plain_backend()(settings, ALIAS)
+    own = tenancy.plain_backend()(settings, ALIAS)
+    # With DEBUG Django keeps each statement until the end of a request; nothing would ever empty this list.
+    own.queries_log = deque(maxlen=0)
+    return own
 
 
 def _close_together(caller: BaseDatabaseWrapper) -> None:

@@ -1,4 +1,4 @@
-"""A local model server: a real HTTP server on loopback that two vendors' clients can talk to.
+"""A local model server: a real HTTP server on loopback that the vendors' clients can talk to.
 
 ::
 
@@ -19,15 +19,17 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote
+from weakref import WeakSet
 
-from . import wire
-from .wire import STAND_IN
+from . import dialects
+from .dialects import STAND_IN, Dialect, Said
 
 __all__ = ["STAND_IN", "ModelServer", "Reply", "SeenRequest"]
 
@@ -51,10 +53,14 @@ class Reply:
     """None: counted from the text."""
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of the output tokens."""
     raw: bytes | None = None
     """Sent as the body, whatever the protocol says."""
     hang_up: bool = False
     """Close the connection without an answer."""
+    trickle_s: float = 0.0
+    """Pause after each byte of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,16 @@ class ModelServer:
         return self.url
 
     @property
+    def gemini_base(self) -> str:
+        """``api_base`` for a provider of kind ``gemini``."""
+        return f"{self.url}/v1beta"
+
+    @property
+    def connections(self) -> int:
+        """How many connections clients have opened so far."""
+        return self._server.connections
+
+    @property
     def requests(self) -> list[SeenRequest]:
         """Every request so far, oldest first."""
         with self._lock:
@@ -126,11 +142,17 @@ class ModelServer:
         return self
 
     def stop(self) -> None:
+        """Stop listening, and hang up on every client."""
         self._stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
         if self._thread is not None:
+            self._server.shutdown()
             self._thread.join()
+        self._server.server_close()
+        self._server.hang_up()
+
+    def __deepcopy__(self, memo: object) -> ModelServer:
+        """``TestCase`` copies what ``setUpTestData`` keeps; there is one server all the same."""
+        return self
 
     def __enter__(self) -> ModelServer:
         return self.start()
@@ -159,7 +181,20 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], owner: ModelServer) -> None:
         self.owner = owner
+        self.connections = 0
+        self._clients: WeakSet[socket.socket] = WeakSet()
         super().__init__(address, _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections += 1
+        self._clients.add(connection)
+        return connection, address
+
+    def hang_up(self) -> None:
+        for connection in list(self._clients):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no error of the server's."""
@@ -178,48 +213,74 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = json.loads(raw)
         except ValueError:
-            body = {"_raw": raw.decode("utf-8", "replace")}
-        path = self.path.split("?")[0]
+            body = None
+        if not isinstance(body, dict):
+            self._send(400, {"error": {"message": "the body is no JSON object", "type": "invalid_request_error"}})
+            return
+        dialect = dialects.of_chat(unquote(self.path.split("?")[0]))
+        self._reply(body, dialect, lambda d, reply: d.answer(body, _said(d, body, reply)))
+
+    def do_GET(self) -> None:
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        dialect = dialects.of_models(self.path.split("?")[0], headers)
+        self._reply({}, dialect, lambda d, _reply: d.models())
+
+    def _reply(
+        self,
+        body: Mapping[str, Any],
+        dialect: Dialect | None,
+        answer: Callable[[Dialect, Reply | None], dict[str, Any]],
+    ) -> None:
         owner = self.server.owner
-        reply = owner._take(SeenRequest(path, {key.lower(): value for key, value in self.headers.items()}, body))
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        reply = owner._take(SeenRequest(self.path.split("?")[0], headers, body))
         owner._think(owner.delay_s + (reply.delay_s if reply else 0.0))
-        dialect = wire.DIALECTS.get(path)
         if reply is not None and reply.hang_up:
             self.close_connection = True
         elif dialect is None:
-            self._send(404, {"error": {"message": f"no such path: {path}", "type": "invalid_request_error"}})
-        else:
-            self._answer(dialect, body, reply or Reply(wire.extract(body)))
-
-    def do_GET(self) -> None:
-        self._send(404, {"error": {"message": "nothing to get here", "type": "invalid_request_error"}})
-
-    def _answer(self, dialect: wire.Dialect, body: Mapping[str, Any], reply: Reply) -> None:
-        if reply.raw is not None:
-            self._send_bytes(reply.status, reply.raw, reply.headers)
+            self._send(404, {"error": {"message": f"no such path: {self.path}", "type": "not_found"}})
+        elif reply is None:
+            self._send(200, answer(dialect, None))
+        elif reply.raw is not None:
+            self._send_bytes(reply.status, reply.raw, reply)
         elif reply.status != 200:
-            self._send(reply.status, dialect.error(reply.status, reply.text), reply.headers)
+            self._send(reply.status, dialect.error(reply.status, reply.text), reply)
         else:
-            usage = {
-                "input": wire.count_tokens(body) if reply.input_tokens is None else reply.input_tokens,
-                "output": wire.count_text(reply.text) if reply.output_tokens is None else reply.output_tokens,
-                "cache_read": reply.cache_read_tokens,
-                "cache_creation": reply.cache_creation_tokens,
-            }
-            self._send(200, dialect.answer(body, reply.text, usage, reply.finish_reason), reply.headers)
+            self._send(200, answer(dialect, reply), reply)
 
-    def _send(self, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:
-        self._send_bytes(status, json.dumps(document).encode(), headers or {})
+    def _send(self, status: int, document: Any, reply: Reply | None = None) -> None:
+        self._send_bytes(status, json.dumps(document).encode(), reply or Reply())
 
-    def _send_bytes(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
-        named = {"Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
+    def _send_bytes(self, status: int, content: bytes, reply: Reply) -> None:
+        named = {"Content-Type": "application/json", "Content-Length": str(len(content)), **reply.headers}
         lines = [f"HTTP/1.1 {status} {self.responses.get(status, ('',))[0]}"]
         lines += [f"{name}: {value}" for name, value in named.items()]
-        # Headers and body in one packet: two of them would wait for each other's acknowledgement.
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if not reply.trickle_s:
+            # Headers and body in one packet: two of them would wait for each other's acknowledgement.
+            self.wfile.write(head + content)
+            return
+        self.wfile.write(head)
+        for position in range(len(content)):
+            self.wfile.write(content[position : position + 1])
+            self.server.owner._think(reply.trickle_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are kept, not printed."""
+
+
+def _said(dialect: Dialect, body: Mapping[str, Any], reply: Reply | None) -> Said:
+    reply = reply or Reply(dialects.extract(dialect, body))
+    counted = dialects.count_tokens(dialect, body)
+    return Said(
+        text=reply.text,
+        finish_reason=reply.finish_reason,
+        input_tokens=counted if reply.input_tokens is None else reply.input_tokens,
+        output_tokens=dialects.count_text(reply.text) if reply.output_tokens is None else reply.output_tokens,
+        cache_read_tokens=reply.cache_read_tokens,
+        cache_creation_tokens=reply.cache_creation_tokens,
+        reasoning_tokens=reply.reasoning_tokens,
+    )
 
 
 def main() -> None:

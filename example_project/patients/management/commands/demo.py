@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, serve: bool, port: int, live: bool, **options: Any) -> None:
         credentials = self.live_credentials() if live else None
-        with ModelServer() as model:
+        with ModelServer() as model, override_settings(ZANGO_AI={"ALLOWED_API_BASES": [model.url]}):
             if credentials is None:
                 credentials = {
                     "openai": {"api_key": "sk-stand-in-0001", "api_base": model.openai_base},

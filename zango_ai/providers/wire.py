@@ -1,0 +1,251 @@
+"""The connections to the vendors: where they may lead, how long they may take, what went over them.
+
+litellm is given an HTTP client of ours for every vendor. It looks at the address when the connection is made (so
+a second DNS answer changes nothing), follows no redirect, reads no proxy and no cookie, and measures the time
+by the wall clock: a server that sends a byte a second does not keep a run waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import httpcore
+import httpx
+
+from ..conf import get_conf
+from . import addresses
+
+IDLE_S = 300.0
+"""A client that was not used for so long is closed, at the next use of another."""
+MAX_KEPT = 200
+_CONTENT_KEYS = {"messages", "system", "contents", "systemInstruction", "system_instruction", "tools", "toolConfig"}
+
+
+@dataclass(slots=True)
+class Call:
+    """One call to a vendor, and what is learned of it on the way."""
+
+    deadline: float
+    """On the clock of ``time.monotonic()``."""
+    request_params: dict[str, Any] = field(default_factory=dict)
+    """The body that was sent, without messages and tools."""
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    refusal: str | None = None
+    """Set where the address leads into the host's network."""
+    timed_out: bool = False
+
+    def remaining(self) -> float:
+        """Seconds that are left. Raises httpcore.ReadTimeout where none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            self.timed_out = True
+            raise httpcore.ReadTimeout("The time for this call is over.")
+        return left
+
+
+_CALL: ContextVar[Call] = ContextVar("zango_ai_call")
+
+
+@contextmanager
+def calling(timeout_s: float) -> Iterator[Call]:
+    """Everything that is sent inside the block belongs to one call, to be over in ``timeout_s``."""
+    call = Call(time.monotonic() + timeout_s)
+    token = _CALL.set(call)
+    try:
+        yield call
+    finally:
+        _CALL.reset(token)
+
+
+# --- a connection that knows its call -------------------------------------------------------------
+
+
+class _Stream(httpcore.NetworkStream):
+    """A socket that waits no longer than the call that uses it may last."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _marking_timeouts():
+            return self._inner.read(max_bytes, _CALL.get().remaining())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        with _marking_timeouts():
+            self._inner.write(buffer, _CALL.get().remaining())
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        with _marking_timeouts():
+            return _Stream(self._inner.start_tls(ssl_context, server_hostname, _CALL.get().remaining()))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connects to the address that it has looked at, and to no other."""
+
+    def __init__(self, *, outside_only: bool) -> None:
+        self._inner = httpcore.SyncBackend()
+        self._outside_only = outside_only
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        call = _CALL.get()
+        try:
+            found = addresses.resolve(host, port)
+        except OSError as exc:
+            raise httpcore.ConnectError(f"{host} is not known") from exc
+        if self._outside_only and any(addresses.is_inside(address) for address in found):
+            call.refusal = addresses.refusal(host)
+            raise httpcore.ConnectError(call.refusal)
+        for position, address in enumerate(found, start=1):
+            try:
+                with _marking_timeouts():
+                    stream = self._inner.connect_tcp(address, port, call.remaining(), local_address, socket_options)
+                return _Stream(stream)
+            except httpcore.ConnectError:
+                if position == len(found):
+                    raise
+        raise httpcore.ConnectError(f"{host} has no address")
+
+
+@contextmanager
+def _marking_timeouts() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException:
+        _CALL.get().timed_out = True
+        raise
+
+
+class _Pool(httpx.HTTPTransport):
+    """httpx's own transport over a pool that connects through a backend of ours."""
+
+    def __init__(self, *, outside_only: bool) -> None:
+        super().__init__(verify=_tls())
+        self._pool.close()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls(),
+            max_connections=None,
+            max_keepalive_connections=50,
+            keepalive_expiry=60.0,
+            network_backend=_Backend(outside_only=outside_only),
+        )
+
+
+class _Transport(httpx.BaseTransport):
+    def __init__(self) -> None:
+        # Two pools: a connection into the host's network is never reused for an address that is not listed.
+        self._outside, self._inside = _Pool(outside_only=True), _Pool(outside_only=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        call = _CALL.get()
+        call.remaining()
+        call.status, call.headers = None, {}
+        call.request_params = _params_of(request)
+        listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)
+        response = (self._inside if listed else self._outside).handle_request(request)
+        call.status = response.status_code
+        if response.is_redirect:
+            del response.headers["location"]  # whoever follows it would take the key along
+        call.headers = dict(response.headers)
+        return response
+
+    def close(self) -> None:
+        self._outside.close()
+        self._inside.close()
+
+
+def _params_of(request: httpx.Request) -> dict[str, Any]:
+    if request.method != "POST":
+        return {}
+    try:
+        body = json.loads(request.content)
+    except (ValueError, httpx.RequestNotRead):
+        return {}
+    return {key: value for key, value in body.items() if key not in _CONTENT_KEYS}
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+# --- clients that are kept ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Kept:
+    """A client of one set of credentials, with what was built on it."""
+
+    http: httpx.Client
+    built: Any = None
+    """What litellm takes as its client."""
+    users: int = 0
+    last_used: float = 0.0
+
+
+_kept: dict[object, Kept] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def client(key: object) -> Iterator[Kept]:
+    """The client that is kept for ``key``, which must differ where credentials do."""
+    own = (os.getpid(), key)  # sockets are not shared with the process that forked this one
+    with _lock:
+        kept = _kept.get(own)
+        if kept is None:
+            kept = _kept[own] = Kept(_new_client())
+        kept.users += 1
+        closing = _idle()
+    for other in closing:
+        other.http.close()
+    try:
+        yield kept
+    finally:
+        with _lock:
+            kept.users -= 1
+            kept.last_used = time.monotonic()
+
+
+def _new_client() -> httpx.Client:
+    # The time is kept by the streams, to the end of the call and not for each read.
+    return httpx.Client(transport=_Transport(), timeout=None, trust_env=False)  # noqa: S113
+
+
+def _idle() -> list[Kept]:
+    """Take out the clients that nobody has used for a while, and the oldest where there are too many."""
+    now = time.monotonic()
+    unused = sorted(
+        ((kept.last_used, key) for key, kept in _kept.items() if not kept.users), key=lambda item: item[0]
+    )
+    surplus = max(len(_kept) - MAX_KEPT, 0)
+    return [
+        _kept.pop(key)
+        for position, (last_used, key) in enumerate(unused)
+        if now - last_used > IDLE_S or position < surplus
+    ]
