@@ -32,17 +32,33 @@ class Undecryptable(Exception):
 
 
 @lru_cache(maxsize=1)
+def _keys() -> tuple[Fernet, ...]:
+    """The first encrypts, all decrypt."""
+    derived = (derive_key(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+    return tuple(Fernet(key) for key in get_conf().encryption_keys or derived)
+
+
 def _cipher() -> MultiFernet:
-    keys = get_conf().encryption_keys or [
-        derive_key(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    ]
-    return MultiFernet([Fernet(key) for key in keys])
+    return MultiFernet(_keys())
+
+
+def rotated(token: str) -> str | None:
+    """``token`` under the first key; None where it is under that key already. Raises Undecryptable."""
+    try:
+        _keys()[0].decrypt(token.encode())
+        return None
+    except InvalidToken:
+        pass
+    try:
+        return _cipher().rotate(token.encode()).decode()
+    except InvalidToken:
+        raise Undecryptable("No key in ZANGO_AI['ENCRYPTION_KEYS'] opens this value.") from None
 
 
 @receiver(setting_changed)
 def _forget_cipher(*, setting: str, **kwargs: Any) -> None:
     if setting in {"ZANGO_AI", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
-        _cipher.cache_clear()
+        _keys.cache_clear()
 
 
 class Credentials(MutableMapping[str, Any]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
@@ -11,7 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_tenants.utils import (
     get_public_schema_name,
     get_tenant_database_alias,
+    get_tenant_model,
     quote_schema_name,
+    schema_context,
 )
 
 
@@ -38,3 +42,16 @@ def plain_backend() -> type[BaseDatabaseWrapper]:
     """The database backend that django-tenants builds on: it sets no search path at each cursor."""
     name = getattr(settings, "ORIGINAL_BACKEND", "django.db.backends.postgresql")
     return cast(type[BaseDatabaseWrapper], import_module(f"{name}.base").DatabaseWrapper)
+
+
+def tenant_schemas() -> list[str]:
+    """Names of all tenants' schemas, in order."""
+    rows = get_tenant_model().objects.exclude(schema_name=get_public_schema_name())
+    return list(rows.order_by("schema_name").values_list("schema_name", flat=True))
+
+
+@contextmanager
+def active(schema: str) -> Iterator[None]:
+    """Make ``schema`` the one in force, and put back the one that was."""
+    with schema_context(schema):
+        yield
