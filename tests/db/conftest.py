@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
 from django_tenants.utils import schema_context, tenant_context
 from tenants.models import Clinic
 
@@ -17,12 +18,17 @@ SCHEMAS = ("north", "south")
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """The test database, with the two tenants in it."""
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """The test database with the two tenants in it, also where no test asks for pytest-django's ``db``."""
     with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
         for schema in SCHEMAS:
-            if not Clinic.objects.filter(schema_name=schema).exists():
-                Clinic(schema_name=schema, name=schema.title()).save(verbosity=0)
+            Clinic(schema_name=schema, name=schema.title()).save(verbosity=0)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture

@@ -226,3 +226,22 @@ def backends() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         return int(cursor.fetchone()[0])
+
+
+def test_threads_open_a_connection_each_at_most(model, live_north):
+    make_agent(model)
+    before = model.connections
+
+    def work():
+        with schema_context("north"):
+            for _ in range(10):
+                get_agent("helper").run("hi")
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(model.requests) == 80
+    assert model.connections - before <= 8
