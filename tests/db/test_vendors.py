@@ -24,7 +24,6 @@ PATHS = {
     "anthropic": "/v1/messages",
     "bedrock": "/model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/converse",
     "gemini": "/v1beta/models/gemini-2.5-flash:generateContent",
-    "ollama": "/api/chat",
 }
 KEY_HEADERS = {
     "anthropic": ("x-api-key", API_KEY),

@@ -32,6 +32,8 @@ class Kind:
     """What litellm calls the vendor; set before every model name."""
     api_base: str = ""
     """Where the vendor is, if the credentials do not say; ``{name}`` stands for another credential."""
+    base_suffix: str = ""
+    """Added to the API base where it is missing."""
     client: ClientForm = "httpx"
     price_lists: tuple[str, ...] = ()
     """Whose entries of litellm's price list apply. None: prices are known from ``ProviderModel`` rows only."""
@@ -57,7 +59,8 @@ class Kind:
     def base_of(self, credentials: Mapping[str, str]) -> str:
         """The API base that is used: the configured one, or the vendor's own."""
         given = str(credentials.get("api_base") or "").strip().rstrip("/")
-        return given or self.api_base.format_map(dict(credentials))
+        base = given or self.api_base.format_map(dict(credentials))
+        return base if base.endswith(self.base_suffix) else base + self.base_suffix
 
     def secrets_of(self, credentials: Mapping[str, str]) -> list[str]:
         """The values that nobody may see."""
@@ -163,8 +166,11 @@ KINDS: dict[str, Kind] = {
                 CredentialSlot("api_key", "API key", is_secret=True),
                 _base("http://ollama.example.com:11434"),
             ),
-            litellm_prefix="ollama_chat",
-            models_path="/api/tags",
+            # Its OpenAI-compatible side: for its own, litellm asks the server for details by a client of its own.
+            litellm_prefix="openai",
+            client="openai",
+            base_suffix="/v1",
+            models_path="/models",
         ),
         Kind(
             name="openai_compatible",

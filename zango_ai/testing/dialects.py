@@ -38,7 +38,7 @@ class Said:
 
 
 class Dialect:
-    """One vendor's way of saying it; this one is OpenAI's, which Azure, Mistral, Groq and many others share."""
+    """One vendor's way of saying it; this one is OpenAI's, which Azure, Mistral, Groq, Ollama and many others share."""
 
     def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Role and text of everything that was sent."""
@@ -188,36 +188,12 @@ class Bedrock(Dialect):
         return {"message": message}
 
 
-class Ollama(Dialect):
-    def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
-        return {
-            "model": body.get("model", ""),
-            "created_at": "2026-01-01T00:00:00Z",
-            "message": {"role": "assistant", "content": said.text},
-            "done": True,
-            "done_reason": said.finish_reason,
-            "prompt_eval_count": said.input_tokens,
-            "eval_count": said.output_tokens,
-        }
-
-    def error(self, status: int, message: str) -> dict[str, Any]:
-        return {"error": message}
-
-    def models(self) -> dict[str, Any]:
-        return {"models": [{"name": name} for name in MODELS]}
-
-
 _CHAT: tuple[tuple[str, Dialect], ...] = (
     (r"/v1/chat/completions", Dialect()),
     (r"/openai/deployments/[^/]+/chat/completions", Dialect()),
     (r"/v1/messages", Anthropic()),
     (r"/v1beta/models/[^/]+:generateContent", Gemini()),
     (r"/model/[^/]+/converse", Bedrock()),
-    (r"/api/chat", Ollama()),
-)
-_MODELS: tuple[tuple[str, Dialect], ...] = (
-    (r"/v1beta/models", Gemini()),
-    (r"/api/tags", Ollama()),
 )
 
 
@@ -230,7 +206,7 @@ def of_models(path: str, headers: Mapping[str, str]) -> Dialect | None:
     """Who lists models at ``path``: OpenAI and Anthropic do it at the same one."""
     if path == "/v1/models":
         return Anthropic() if "anthropic-version" in headers else Dialect()
-    return next((dialect for pattern, dialect in _MODELS if re.fullmatch(pattern, path)), None)
+    return Gemini() if path == "/v1beta/models" else None
 
 
 def extract(dialect: Dialect, body: Mapping[str, Any]) -> str:
