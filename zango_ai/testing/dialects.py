@@ -38,7 +38,7 @@ class Said:
 
 
 class Dialect:
-    """One vendor's way of saying it; this one is OpenAI's, which Azure, Mistral, Groq, Ollama and many others share."""
+    """One vendor's way of saying it; this one is OpenAI's, which Azure, Mistral, Groq, Ollama and others share."""
 
     def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Role and text of everything that was sent."""
@@ -79,7 +79,15 @@ class Dialect:
         return {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}
 
 
-class Anthropic(Dialect):
+class _SystemApart(Dialect):
+    """A protocol that has the system prompt beside the messages."""
+
+    def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        yield "system", text_of(body.get("system"))
+        yield from super().texts(body)
+
+
+class Anthropic(_SystemApart):
     _STOPS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
     _ERRORS: Mapping[int, str] = {
         400: "invalid_request_error",
@@ -90,10 +98,6 @@ class Anthropic(Dialect):
         429: "rate_limit_error",
         529: "overloaded_error",
     }
-
-    def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        yield "system", text_of(body.get("system"))
-        yield from super().texts(body)
 
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         cached = said.cache_read_tokens + said.cache_creation_tokens
@@ -160,14 +164,10 @@ class Gemini(Dialect):
         return {"models": [*chat, other]}
 
 
-class Bedrock(Dialect):
+class Bedrock(_SystemApart):
     """Bedrock's Converse."""
 
     _STOPS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "content_filter": "content_filtered"}
-
-    def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        yield "system", text_of(body.get("system"))
-        yield from super().texts(body)
 
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         cached = said.cache_read_tokens + said.cache_creation_tokens

@@ -1,0 +1,78 @@
+"""The example's view over HTTP, under ATOMIC_REQUESTS and on committed rows."""
+
+from datetime import date
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django_tenants.utils import schema_context
+from patients.models import Patient
+from tenants.models import Clinic, Domain
+
+from tests.build import make_agent, make_prompt
+from zango_ai.models import Invocation
+from zango_ai.testing import Reply
+
+
+@pytest.fixture
+def nurse(model, live_north, settings):
+    """A browser logged in to north, where the agent and one patient are."""
+    assert settings.DATABASES["default"]["ATOMIC_REQUESTS"]
+    with schema_context("public"):
+        Domain.objects.get_or_create(
+            domain="north.localhost", defaults={"tenant": Clinic.objects.get(schema_name="north")}
+        )
+    make_agent(
+        model,
+        "patient-summary",
+        system_prompt=make_prompt("You work at {{ clinic }}.", "system"),
+        user_prompt=make_prompt("{{ history }}\n{{ question }}"),
+    )
+    Patient.objects.create(name="Ada", born=date(1957, 3, 9), allergies="penicillin")
+    user = User.objects.create_superuser("nurse")
+    client = Client(headers={"host": "north.localhost"}, raise_request_exception=False)
+    client.force_login(user)
+    yield client
+    with schema_context("north"):
+        User.objects.all().delete()
+        client.session.flush()
+
+
+def ask(nurse):
+    with schema_context("north"):
+        patient = Patient.objects.get()
+    return nurse.post(reverse("patients:ask", args=[patient.pk]), {"question": "Allergies?"})
+
+
+def test_a_question_is_answered_on_the_page_and_in_the_log(model, nurse):
+    model.script("Penicillin.")
+    page = ask(nurse)
+    assert page.status_code == 200
+    assert "Penicillin." in page.content.decode()
+    with schema_context("north"):
+        row = Invocation.objects.get()
+        assert row.rendered_system_prompt == "You work at North."
+        assert row.user_ref == str(User.objects.get().pk)
+
+
+def test_a_provider_in_trouble_is_told_with_the_run(model, nurse):
+    model.script(Reply(status=500))
+    page = ask(nurse)
+    assert page.status_code == 502
+    assert "Try again later" in page.content.decode()
+    assert f"run {page.context['error'].invocation_id}" in page.content.decode()
+
+
+def test_a_view_that_fails_after_the_run_takes_its_own_changes_back_and_leaves_the_log(model, nurse, monkeypatch):
+    from patients import views
+
+    def fails(*args, **kwargs):
+        Patient.objects.update(ai_summary="half done")
+        raise RuntimeError("after the run")
+
+    monkeypatch.setattr(views, "render", fails)
+    assert ask(nurse).status_code == 500
+    with schema_context("north"):
+        assert Patient.objects.get().ai_summary == ""
+        assert Invocation.objects.get().status == "success"
