@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from . import callers, output, prompts, recordable
+from . import callers, composition, output
+from .composition import Question
 from .engine import drivers, turns
 from .exceptions import (
     AgentDisabled,
     AgentNotFound,
-    InputRequired,
     ModelNotAvailable,
     OutputSchemaInvalid,
-    PromptNotFound,
     ProviderDisabled,
     ZangoAIError,
 )
@@ -28,8 +27,6 @@ from .types import (
     LLMMessage,
     LLMResponse,
     ModelAnswer,
-    ModelRequest,
-    PromptSpec,
     Target,
     Trigger,
 )
@@ -92,14 +89,15 @@ class Agent:
             configs.require_same_tenant(self.name, self._schema)
             entry.note_caller(user_ref, variables, system_variables)
             agent = self._read(entry)
-            request = _compose(agent, entry, input, variables, system_variables, messages)
+            composed = composition.compose(agent, Question(input, variables, system_variables, messages))
+            entry.note_texts(composed.system_text, composed.user_text)
             _require_schema(agent)
             targets = _targets(agent)
             chat.warm_up()
             entry.open()
-            conversation = turns.converse(request, targets, _CHANCE)
+            conversation = turns.converse(composed.request, targets, _CHANCE)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
-            entry.note(response_content=recordable.text(answer.content))
+            entry.note_answer(answer.content)
             parsed = _parse(agent, answer)
             entry.succeed()
         return _response(entry, answer, parsed)
@@ -148,77 +146,6 @@ def _require_enabled(agent: AgentSpec) -> None:
             f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. "
             "Enable it in the provider's list of models, or choose another model for the agent.",
         )
-
-
-def _compose(
-    agent: AgentSpec,
-    entry: ledger.Entry,
-    input: str | None,
-    variables: Mapping[str, Any] | None,
-    system_variables: Mapping[str, Any] | None,
-    messages: Iterable[LLMMessage] | None,
-) -> ModelRequest:
-    """What is sent: the system prompt, then the user's text or the caller's messages."""
-    renderer = prompts.Renderer()
-    system = ""
-    if agent.system_prompt is not None:
-        system = _text_of(renderer, agent.system_prompt, "system_variables", system_variables)
-    if input is None and variables is None and messages is not None:
-        said = _checked(agent, messages)
-    else:
-        said = (LLMMessage("user", _user_text(renderer, agent, input, variables)),)
-    renderer.finish()
-    last_user = next((message.content for message in reversed(said) if message.role == "user"), "")
-    entry.note(rendered_system_prompt=recordable.text(system), rendered_user_prompt=recordable.text(last_user))
-    return ModelRequest(
-        model=agent.model,
-        messages=(*((LLMMessage("system", system),) if system else ()), *said),
-        temperature=agent.temperature,
-        max_tokens=agent.max_tokens,
-        timeout_s=float(agent.timeout_seconds),
-        wants_json=agent.output_schema == "json",
-    )
-
-
-def _user_text(
-    renderer: prompts.Renderer, agent: AgentSpec, input: str | None, variables: Mapping[str, Any] | None
-) -> str:
-    if input is not None:
-        if not isinstance(input, str):
-            raise TypeError(f"input is a {type(input).__name__}; pass the text as a str.")
-        return input
-    if agent.user_prompt is None:
-        raise InputRequired(
-            agent.name,
-            f"Agent {agent.name!r} has no user prompt"
-            + (" for variables= to fill. " if variables is not None else ". ")
-            + "Pass input= or messages=, or give the agent a user prompt in the admin.",
-        )
-    return _text_of(renderer, agent.user_prompt, "variables", {} if variables is None else variables)
-
-
-def _text_of(
-    renderer: prompts.Renderer, prompt: PromptSpec, argument: str, values: Mapping[str, Any] | None
-) -> str:
-    if prompt.content is None:
-        raise PromptNotFound(
-            prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
-        )
-    if values is None:
-        return prompt.content
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{argument} is a {type(values).__name__}; pass a dict of values by name.")
-    return renderer.render(prompt.content, values, prompt_name=prompt.name)
-
-
-def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
-    said = tuple(messages)
-    for message in said:
-        if not isinstance(message, LLMMessage):
-            raise TypeError(f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...).")
-    if not said:
-        raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
-    return said
 
 
 def _require_schema(agent: AgentSpec) -> None:

@@ -25,4 +25,9 @@ def load() -> Any:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.ERROR)
+    # What the first call would otherwise import and build, inside its own time.
+    import openai.resources.chat.completions  # noqa: F401
+    from litellm.llms.custom_httpx import http_handler  # noqa: F401
+
+    litellm.ModelResponse()
     return litellm

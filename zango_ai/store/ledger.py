@@ -76,6 +76,16 @@ class Entry:
             if values is not None:
                 self.note(**{name: _json(values)})
 
+    def note_texts(self, system_text: str, user_text: str) -> None:
+        """Note the prompts as they are sent."""
+        self.note(
+            rendered_system_prompt=recordable.text(system_text), rendered_user_prompt=recordable.text(user_text)
+        )
+
+    def note_answer(self, content: str) -> None:
+        """Note what the model said, before it is known whether that will do."""
+        self.note(response_content=recordable.text(content))
+
     def describe(self, agent: AgentSpec) -> None:
         """Note which agent, provider and prompts the run uses."""
         self.note(

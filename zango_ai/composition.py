@@ -1,0 +1,94 @@
+"""What is sent: the system prompt, then the user's text or the caller's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import prompts
+from .exceptions import InputRequired, PromptNotFound
+from .types import AgentSpec, LLMMessage, ModelRequest, PromptSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the caller of ``run()`` asks: the first that is not None of input, variables and messages."""
+
+    input: str | None
+    variables: Mapping[str, Any] | None
+    system_variables: Mapping[str, Any] | None
+    messages: Iterable[LLMMessage] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The request, and the two texts of it that the log shows apart."""
+
+    request: ModelRequest
+    system_text: str
+    user_text: str
+
+
+def compose(agent: AgentSpec, question: Question) -> Composed:
+    """Raises InputRequired, PromptNotFound, PromptRenderError; TypeError for a value of the wrong type."""
+    renderer = prompts.Renderer()
+    system = ""
+    if agent.system_prompt is not None:
+        system = _text_of(renderer, agent.system_prompt, "system_variables", question.system_variables)
+    said = _said(renderer, agent, question)
+    renderer.finish()
+    return Composed(
+        ModelRequest(
+            model=agent.model,
+            messages=(*((LLMMessage("system", system),) if system else ()), *said),
+            temperature=agent.temperature,
+            max_tokens=agent.max_tokens,
+            timeout_s=float(agent.timeout_seconds),
+            wants_json=agent.output_schema == "json",
+        ),
+        system_text=system,
+        user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
+    )
+
+
+def _said(renderer: prompts.Renderer, agent: AgentSpec, question: Question) -> tuple[LLMMessage, ...]:
+    if question.input is not None:
+        if not isinstance(question.input, str):
+            raise TypeError(f"input is a {type(question.input).__name__}; pass the text as a str.")
+        return (LLMMessage("user", question.input),)
+    if question.variables is None and question.messages is not None:
+        return _checked(agent, question.messages)
+    if agent.user_prompt is None:
+        wanting = " for variables= to fill" if question.variables is not None else ""
+        raise InputRequired(
+            agent.name,
+            f"Agent {agent.name!r} has no user prompt{wanting}. Pass input= or messages=, or give the agent a user "
+            "prompt in the admin.",
+        )
+    values = {} if question.variables is None else question.variables
+    return (LLMMessage("user", _text_of(renderer, agent.user_prompt, "variables", values)),)
+
+
+def _text_of(
+    renderer: prompts.Renderer, prompt: PromptSpec, argument: str, values: Mapping[str, Any] | None
+) -> str:
+    if prompt.content is None:
+        raise PromptNotFound(
+            prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
+        )
+    if values is None:
+        return prompt.content
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{argument} is a {type(values).__name__}; pass a dict of values by name.")
+    return renderer.render(prompt.content, values, prompt_name=prompt.name)
+
+
+def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
+    said = tuple(messages)
+    for message in said:
+        if not isinstance(message, LLMMessage):
+            raise TypeError(f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...).")
+    if not said:
+        raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
+    return said
