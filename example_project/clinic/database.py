@@ -14,7 +14,7 @@ def ensure() -> None:
     """Set DATABASE_URL where it is not set, and start the server that it names."""
     if not os.environ.get("DATABASE_URL"):
         checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
-        folder = Path(tempfile.gettempdir()) / f"zango-ai-example-{getpass.getuser()}-{checkout}"
+        folder = Path(tempfile.gettempdir()) / f"zango-ai-postgres-{getpass.getuser()}-{checkout}"
         os.environ["DATABASE_URL"] = start(folder)
 
 
