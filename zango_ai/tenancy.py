@@ -14,7 +14,6 @@ from django_tenants.utils import (
     get_public_schema_name,
     get_tenant_database_alias,
     get_tenant_model,
-    quote_schema_name,
     schema_context,
 )
 
@@ -35,7 +34,8 @@ def is_public(schema: str) -> bool:
 
 def quote(schema: str) -> str:
     """``schema`` as an SQL identifier."""
-    return str(quote_schema_name(schema))
+    # Django's quote_name() leaves a quotation mark inside as it is.
+    return '"{}"'.format(schema.replace('"', '""'))
 
 
 def plain_backend() -> type[BaseDatabaseWrapper]:
