@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ..models import AgentConfig, Fallback
 from .access import TenantOnly
+
+
+class SchemaField(forms.JSONField):
+    """A JSON schema, or nothing: not the word null."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
 
 
 class FallbackInline(TenantOnly, admin.TabularInline):
@@ -21,6 +32,10 @@ class AgentConfigAdmin(TenantOnly, admin.ModelAdmin):
     list_select_related = ["provider"]
     search_fields = ["name", "description"]
     inlines = [FallbackInline]
+    formfield_overrides = {
+        **TenantOnly.formfield_overrides,
+        models.JSONField: {"form_class": SchemaField, "required": False},
+    }
     fieldsets = [
         (None, {"fields": ["name", "description", "is_enabled"]}),
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),

@@ -67,8 +67,12 @@ class PromptVersionInline(ViewOnly, admin.TabularInline):
     fk_name = "prompt"
     extra = 0
     verbose_name_plural = _("Versions")
-    fields = readonly_fields = ("number", "status", "change_description", "created_at", "variables")
+    fields = readonly_fields = ("number", "status", "change_description", "created_at", "placeholders")
     ordering = ["-version_number"]
+
+    @admin.display(description=_("placeholders"))
+    def placeholders(self, version: PromptVersion) -> str:
+        return ", ".join(version.variables)
 
     @admin.display(description=_("version"))
     def number(self, version: PromptVersion) -> SafeString:
@@ -131,7 +135,7 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
         "prompt",
         "version_number",
         "status",
-        "variables",
+        "placeholders",
         "text",
         "change_description",
         "created_at",
@@ -142,6 +146,10 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PromptVersion]:
         return super().get_queryset(request).select_related("prompt")
+
+    @admin.display(description=_("placeholders"))
+    def placeholders(self, version: PromptVersion) -> str:
+        return ", ".join(version.variables)
 
     @admin.display(description=_("content"))
     def text(self, version: PromptVersion) -> SafeString | str:

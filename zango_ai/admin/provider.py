@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -29,6 +30,8 @@ class ProviderForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        slots = {kind.name: [slot.name for slot in kind.slots] for kind in KINDS.values()}
+        self.fields["kind"].widget.attrs["data-slots"] = json.dumps(slots)
         self._saved = self._read_saved()
         self._saved_kind = self.instance.kind if self.instance.pk else ""
         for slot in SLOTS.values():
@@ -104,13 +107,13 @@ class ProviderForm(forms.ModelForm):
 
 
 def _help(name: str) -> str:
-    """What each kind of provider says about the slot."""
-    return " ".join(
-        f"{kind.label}: {slot.help_text}"
-        for kind in KINDS.values()
-        for slot in kind.slots
-        if slot.name == name and slot.help_text
-    )
+    """What the kinds of provider say about the slot, those that say the same together."""
+    said: dict[str, list[str]] = {}
+    for kind in KINDS.values():
+        for slot in kind.slots:
+            if slot.name == name and slot.help_text:
+                said.setdefault(slot.help_text, []).append(kind.label)
+    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in said.items())
 
 
 class ProviderModelInline(TenantOnly, admin.TabularInline):
@@ -132,6 +135,10 @@ class ProviderAdmin(TenantOnly, admin.ModelAdmin):
         (None, {"fields": [*ProviderForm.Meta.fields]}),
         (_("Credentials"), {"fields": list(SLOTS)}),
     ]
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
+        js = ["zango_ai/provider.js"]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         # The fields of the credentials are the form's own, and unknown to the model.
