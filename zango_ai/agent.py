@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,8 @@ from .types import (
     Target,
     Trigger,
 )
+
+logger = logging.getLogger("zango_ai.agent")
 
 _CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 
@@ -161,17 +164,26 @@ def _targets(agent: AgentSpec) -> list[Target]:
     """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
     chat.check(agent.provider)
     chat.require_price(agent.provider, agent.model)
-    usable = [
-        other for other in agent.fallbacks if other.provider.is_enabled and other.provider.allows(other.model)
-    ]
-    return [Target(agent.provider, agent.model), *usable]
+    return [Target(agent.provider, agent.model), *filter(_is_usable, agent.fallbacks)]
+
+
+def _is_usable(target: Target) -> bool:
+    """A fallback that is switched off or not fit is passed over: it is there to help."""
+    if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
+        return False
+    try:
+        chat.check(target.provider)
+        chat.require_price(target.provider, target.model)
+    except ZangoAIError as exc:
+        logger.warning("A fallback is passed over: %s", exc)
+        return False
+    return True
 
 
 def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
     """One call to a provider, written down before and after."""
     entry.begin_round(step.number, step.target, step.request.messages)
     try:
-        chat.require_price(step.target.provider, step.target.model)
         answer = chat.ask(step.target.provider, step.request)
     except ZangoAIError as exc:
         entry.fail_round(exc, errors.words_of(exc))

@@ -33,6 +33,9 @@ class ZangoAIError(Exception):
     invocation_id: int | None = None
     """Primary key of the ``Invocation`` row that recorded the failure. None where no run had begun."""
 
+    request_params: Mapping[str, Any] = {}
+    """What was sent to the provider beside messages and tools, where something was."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles carry message and attributes, past constructors that take more than a message."""
         return _unpickle, (type(self), self.args, dict(vars(self)))
@@ -146,7 +149,8 @@ class LLMAPIError(ZangoAIError):
 
     ``status_code`` is the HTTP status, None where there was no answer.
     ``original_error`` is litellm's exception with credentials and traceback taken out.
-    ``is_retryable`` says that the fault is the provider's and may pass: 5xx, or no answer.
+    ``is_retryable`` says that the fault is the provider's and may pass: 5xx, or no answer; then
+    ``retry_after_seconds`` is what the provider asked to wait, if it did.
     """
 
     def __init__(
@@ -156,10 +160,12 @@ class LLMAPIError(ZangoAIError):
         status_code: int | None = None,
         original_error: Exception | None = None,
         is_retryable: bool | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.original_error = original_error
+        self.retry_after_seconds = retry_after_seconds
         passing = status_code is None or status_code >= 500
         self.is_retryable = passing if is_retryable is None else is_retryable
 

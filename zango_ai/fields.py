@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +207,10 @@ class CredentialsField(_Field):
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         held = self.to_python(getattr(model_instance, self.attname))
+        if held is not None:
+            # A row that was read before the keys were rotated would bring the old key's token back.
+            with suppress(Undecryptable):
+                held = Credentials(token=rotated(held.token) or held.token)
         setattr(model_instance, self.attname, held)
         return held
 

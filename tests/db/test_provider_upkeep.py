@@ -8,7 +8,8 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django_tenants.utils import schema_context
 
-from tests.build import API_KEY, make_provider
+from tests.build import API_KEY, make_agent, make_provider
+from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError, ProviderConfigInvalid
 from zango_ai.keys import derive_key
 from zango_ai.models import Provider, ProviderModel
@@ -67,6 +68,27 @@ def test_fetching_again_keeps_prices_and_what_was_disabled(model, north):
     assert provider.models.count() == 3
 
 
+def test_what_agents_run_on_stays_allowed_when_the_list_does_not_name_it(model, north):
+    provider = make_provider(model, default_model="alias-of-the-vendor")
+    make_agent(model, provider=provider)
+    provider.fetch_models()
+    assert get_agent("helper").run("hi").content
+
+
+def test_a_connection_without_a_model_asks_for_one(model, north):
+    provider = make_provider(model, default_model="")
+    assert not provider.validate_connection()
+    assert "default model" in provider.validation_error
+    assert model.requests == []
+
+
+def test_names_that_no_row_can_hold_are_not_listed(model, north):
+    names = ["good", "x" * 300, "nul\\u0000", "", API_KEY]
+    listed = ", ".join('{"id": "' + name + '"}' for name in names)
+    model.script(Reply(raw=('{"data": [' + listed + ', {"id": {"a": 1}}]}').encode()))
+    assert [row.model_id for row in make_provider(model).fetch_models()] == ["good"]
+
+
 def test_a_list_in_several_pages_is_read_to_its_end(model, north):
     first = b'{"data": [{"id": "a"}], "has_more": true, "last_id": "a"}'
     model.script(Reply(raw=first), Reply(raw=b'{"data": [{"id": "b"}], "has_more": false}'))
@@ -74,7 +96,7 @@ def test_a_list_in_several_pages_is_read_to_its_end(model, north):
     assert [row.model_id for row in provider.fetch_models()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("reply", [Reply(status=401), Reply(raw=b"<html>"), Reply(raw=b'{"data": [{}]}')])
+@pytest.mark.parametrize("reply", [Reply(status=401), Reply(raw=b"<html>")])
 def test_a_list_that_cannot_be_had_is_an_error(model, north, reply):
     model.script(reply)
     with pytest.raises(LLMAPIError):
@@ -124,10 +146,25 @@ def test_credentials_saved_while_rotating_are_not_lost(model, north, settings, m
     settings.ZANGO_AI = {"ENCRYPTION_KEYS": [Fernet.generate_key().decode(), derive_key(settings.SECRET_KEY)]}
     really = zango_ai_rotate_keys.rotated
 
+    saved = []
+
     def somebody_saves_meanwhile(token):
-        Provider.objects.update(credentials={"api_key": "sk-newer"})
+        if not saved:
+            saved.append(Provider.objects.update(credentials={"api_key": "sk-newer"}))
         return really(token)
 
     monkeypatch.setattr(zango_ai_rotate_keys, "rotated", somebody_saves_meanwhile)
     rotate("--schema", "north")
     assert Provider.objects.get().credentials["api_key"] == "sk-newer"
+
+
+def test_a_process_that_still_has_the_old_keys_does_not_bring_them_back(model, north, settings):
+    make_provider(model)
+    stale = Provider.objects.get()
+    new = Fernet.generate_key().decode()
+    settings.ZANGO_AI = {"ENCRYPTION_KEYS": [new, derive_key(settings.SECRET_KEY)]}
+    rotate("--schema", "north")
+    stale.description = "saved after the rotation"
+    stale.save()
+    settings.ZANGO_AI = {"ENCRYPTION_KEYS": [new]}
+    assert Provider.objects.get().credentials["api_key"] == API_KEY

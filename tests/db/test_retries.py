@@ -7,7 +7,7 @@ import pytest
 from tests.build import API_KEY, make_agent, make_provider
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
-from zango_ai.models import Invocation, Provider
+from zango_ai.models import AgentConfig, Invocation, Provider
 from zango_ai.testing import ModelServer, Reply
 
 pytestmark = pytest.mark.usefixtures("north")
@@ -28,7 +28,7 @@ def test_every_try_is_a_round_and_the_answer_counts(model, fault):
     assert [status for *_, status in rounds()][2] == "success"
     row = Invocation.objects.get()
     assert (row.rounds_count, row.status, row.input_tokens) == (3, "success", 100)
-    assert row.cost_usd == Decimal("0.000021")
+    assert row.cost_usd == Decimal("0.000021")  # a refused call is free, a broken one was not answered
 
 
 def test_the_vendors_own_wait_is_kept(model):
@@ -97,6 +97,16 @@ def test_a_bad_request_does_not_go_to_the_fallback(model, with_fallback):
     with pytest.raises(LLMAPIError):
         get_agent("helper").run("hi")
     assert with_fallback.requests == []
+
+
+def test_a_fallback_that_cannot_be_used_is_passed_over_for_the_next(model, with_fallback):
+    backup = Provider.objects.get(name="backup")
+    broken = Provider.objects.create(name="broken", kind="openai", default_model="gpt-4o")
+    AgentConfig.objects.get().fallbacks.create(provider=broken, position=0)
+    assert [f.provider for f in AgentConfig.objects.get().fallbacks.all()] == [broken, backup]
+    model.script(Reply(status=500))
+    with_fallback.script("From the backup.")
+    assert get_agent("helper").run("hi").content == "From the backup."
 
 
 def test_a_disabled_fallback_is_passed_over(model, with_fallback):

@@ -81,22 +81,27 @@ HOST_VARIABLES = [
     *("OPENAI_ORGANIZATION", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_AUTH_TOKEN", "AZURE_AD_TOKEN"),
     *("AZURE_OPENAI_AD_TOKEN", "AZURE_USERNAME", "AZURE_CLIENT_SECRET"),
     "OPENAI_ADMIN_KEY",
+    *("AWS_ROLE_NAME", "AWS_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN", "AWS_EXTERNAL_ID", "AWS_PROFILE_NAME"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"),
 ]
 HOST_ADDRESSES = [
     *(f"{vendor}_API_BASE" for vendor in ("OPENAI", "ANTHROPIC", "AZURE", "GEMINI", "MISTRAL", "GROQ", "OLLAMA")),
     *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "AWS_BEDROCK_RUNTIME_ENDPOINT", "AZURE_OPENAI_ENDPOINT"),
+    "AWS_STS_ENDPOINT",
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"),
 ]
 
 
 @EVERY_KIND
-def test_the_hosts_environment_changes_nothing_for_a_tenant_with_a_key(model, kind, monkeypatch):
+def test_the_hosts_environment_changes_nothing_for_a_tenant_with_a_key(model, kind, monkeypatch, tmp_path):
     for name in HOST_VARIABLES:
         monkeypatch.setenv(name, "of-the-host")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer of-the-host\nX-Internal: of-the-host")
     for name in HOST_ADDRESSES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    profile = tmp_path / "credentials"
+    profile.write_text("[of-the-host]\naws_access_key_id = of-the-host\naws_secret_access_key = of-the-host\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
     make_agent(model, provider=make_provider(model, kind=kind))
     get_agent("helper").run("hi")
     assert len(model.requests) == 1
@@ -104,7 +109,7 @@ def test_the_hosts_environment_changes_nothing_for_a_tenant_with_a_key(model, ki
 
 
 @EVERY_KIND
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422, 500, 502, 503, 504, 529])
 def test_a_status_is_reported_as_it_came(model, kind, status):
     make_agent(model, provider=make_provider(model, kind=kind))
     model.script(Reply("words of the vendor", status=status))
@@ -122,6 +127,9 @@ def test_a_status_is_reported_as_it_came(model, kind, status):
         (Reply("slow", status=429, headers={"Retry-After": "7"}), 7.0),
         (Reply("slow", status=429, headers={"retry-after-ms": "1500"}), 1.5),
         (Reply("Please try again in 20ms.", status=429), 0.02),
+        (Reply("You exceeded your current quota. Please retry in 34.07s.", status=429), 34.07),
+        (Reply("Please try again in 7m12.5s.", status=429), 432.5),
+        (Reply("try again in ...s", status=429, headers={"Retry-After": "Mon, 01 Jan 99999999999 0:0:0"}), None),
         (Reply("slow", status=429), None),
     ],
 )
@@ -295,3 +303,119 @@ def test_a_model_without_a_price_is_refused_under_a_budget_unless_allowed(model)
         provider=provider, model_id="gpt-of-tomorrow", input_cost_per_mtok=1, output_cost_per_mtok=1
     )
     assert get_agent("helper").run("hi").is_cost_known
+
+
+@EVERY_KIND
+def test_an_answer_that_breaks_off_is_tried_again(model, kind):
+    make_agent(model, provider=make_provider(model, kind=kind, max_retries=1))
+    model.script(Reply(raw=b"{", headers={"Content-Length": "500"}, hang_up_after=True), "Whole.")
+    assert get_agent("helper").run("hi").content == "Whole."
+    first, _second = InvocationRound.objects.order_by("number")
+    assert "could not be reached, or broke off" in first.error_message or first.error_type == "LLMAPIError"
+
+
+@EVERY_KIND
+def test_a_503_is_tried_again_after_the_time_that_the_vendor_asks_for(model, kind):
+    make_agent(model, provider=make_provider(model, kind=kind, max_retries=1))
+    model.script(Reply(status=503, headers={"Retry-After": "1"}), "Back.")
+    response = get_agent("helper").run("hi")
+    assert response.content == "Back."
+    assert response.latency_ms >= 1000
+
+
+@EVERY_KIND
+def test_what_was_sent_is_on_the_round_also_where_it_was_refused(model, kind):
+    make_agent(model, provider=make_provider(model, kind=kind), max_tokens=77)
+    model.script(Reply("wrong parameter", status=400))
+    with pytest.raises(LLMAPIError):
+        get_agent("helper").run("hi")
+    assert "77" in str(InvocationRound.objects.get().request_params)
+
+
+@EVERY_KIND
+def test_what_the_caller_is_handling_is_not_taken_for_the_calls_error(model, kind):
+    class OfTheCaller(Exception):
+        pass
+
+    make_agent(model, provider=make_provider(model, kind=kind))
+    model.script(Reply(status=401))
+    try:
+        raise OfTheCaller
+    except OfTheCaller:
+        with pytest.raises(LLMAPIError) as caught:
+            get_agent("helper").run("hi")
+    assert caught.value.status_code == 401
+
+
+@EVERY_KIND
+def test_no_log_line_shows_key_or_prompt(model, kind, caplog):
+    caplog.set_level("DEBUG")
+    make_agent(model, provider=make_provider(model, kind=kind))
+    model.script(Reply(f"no {API_KEY}", status=401, headers={"X-Echo": API_KEY}), "fine")
+    with pytest.raises(LLMAPIError):
+        get_agent("helper").run("a very private question")
+    get_agent("helper").run("a very private question")
+    said = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith("django.db"))
+    assert API_KEY not in said
+    assert "very private" not in said
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("form", ["plain", "json", "url"])
+def test_a_key_that_is_sent_back_in_other_letters_is_masked(model, kind, form):
+    from urllib.parse import quote
+
+    key = "sk-of/this+tenant="
+    provider = make_provider(model, kind=kind)
+    slot = "aws_secret_access_key" if kind == "bedrock" else "api_key"
+    provider.credentials[slot] = key
+    provider.save()
+    make_agent(model, provider=provider)
+    spelled = {"plain": key, "json": key.replace("-", "\\u002d"), "url": quote(key, safe="")}[form]
+    model.script(Reply(f"bad key {spelled}", status=401))
+    with pytest.raises(LLMAPIError):
+        get_agent("helper").run("hi")
+    assert spelled not in InvocationRound.objects.get().error_message
+
+
+def test_an_answer_without_end_is_not_kept_in_memory(model, monkeypatch):
+    from zango_ai.providers import wire
+
+    monkeypatch.setattr(wire, "MAX_ANSWER_BYTES", 100_000)
+    make_agent(model)
+    model.script("x" * 200_000)
+    with pytest.raises(LLMAPIError):
+        get_agent("helper").run("hi")
+
+
+def test_a_large_prompt_that_is_taken_slowly_is_over_with_the_timeout(model):
+    """The server does not read at all: the buffers on the way take a few hundred kilobytes of it."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        from django.test.utils import override_settings
+
+        with override_settings(ZANGO_AI={"ALLOWED_API_BASES": [url]}):
+            credentials = {"api_key": API_KEY, "api_base": url}
+            make_agent(model, provider=make_provider(model, credentials=credentials), timeout_seconds=1)
+            with pytest.raises(LLMTimeoutError):
+                get_agent("helper").run("x" * 12_000_000)
+    assert InvocationRound.objects.get().latency_ms < 2500
+
+
+def test_no_cookie_is_kept(model):
+    make_agent(model)
+    model.script(Reply(headers={"Set-Cookie": "tracker=1"}))
+    get_agent("helper").run("hi")
+    get_agent("helper").run("hi")
+    assert "cookie" not in model.requests[1].headers
+
+
+def test_a_timed_out_round_may_have_been_billed_and_is_not_free(model):
+    make_agent(model, timeout_seconds=1)
+    model.script(Reply(delay_s=3))
+    with pytest.raises(LLMTimeoutError):
+        get_agent("helper").run("hi")
+    assert InvocationRound.objects.get().cost_usd is None
+    assert Invocation.objects.get().cost_usd is None

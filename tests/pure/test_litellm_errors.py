@@ -35,11 +35,11 @@ def make(cls):
 @pytest.mark.parametrize("status", [None, 400, 401, 429, 500])
 def test_it_becomes_one_of_ours_without_the_secret(cls, status):
     call = Call(deadline=0.0, status=status)
-    ours = errors.translate(make(cls), call, provider_name="p", model="m", secrets=[SECRET])
+    ours = errors.translate(make(cls), call, provider_name="p", where="Provider 'p'", secrets=[SECRET])
     assert isinstance(ours, ZangoAIError)
-    if status == 429 and cls.__name__ != "Timeout":
+    if status == 429:
         assert isinstance(ours, RateLimitExceeded)
-    elif cls.__name__ == "Timeout":
+    elif cls.__name__ == "Timeout" and status is None:
         assert isinstance(ours, LLMTimeoutError)
     else:
         assert isinstance(ours, LLMAPIError)
@@ -67,5 +67,5 @@ def test_what_passes_through_a_call_is_not_taken_for_its_error():
 @pytest.mark.parametrize("raw", ["inf", "nan", "-1", "soon", ""])
 def test_a_senseless_wait_is_none(raw):
     call = Call(deadline=0.0, status=429, headers={"retry-after": raw})
-    ours = errors.translate(ValueError("x"), call, provider_name="p", model="m", secrets=[])
+    ours = errors.translate(ValueError("x"), call, provider_name="p", where="Provider 'p'", secrets=[])
     assert ours.retry_after_seconds in {None, 0.0}

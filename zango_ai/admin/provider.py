@@ -7,7 +7,9 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 
 from ..exceptions import ZangoAIError
 from ..fields import Credentials, Undecryptable
@@ -135,6 +137,10 @@ class ProviderAdmin(TenantOnly, admin.ModelAdmin):
         (None, {"fields": [*ProviderForm.Meta.fields]}),
         (_("Credentials"), {"fields": list(SLOTS)}),
     ]
+
+    @method_decorator(sensitive_post_parameters())
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return super().changeform_view(request, *args, **kwargs)
 
     class Media:
         css = {"all": ["zango_ai/admin.css"]}

@@ -13,6 +13,7 @@ from itertools import count
 from ..exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
 from ..types import ModelAnswer, ModelRequest, Target
 
+_SHORTEST_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 
@@ -80,9 +81,9 @@ def _ask(target: Target, request: ModelRequest, numbers: Iterator[int], chance: 
 
 
 def _wait_before_retry(exc: RateLimitExceeded | LLMAPIError, failures: int, chance: Chance) -> float:
-    """What the provider asks for; else twice as long each time, less up to a half so that callers spread."""
-    if isinstance(exc, RateLimitExceeded) and exc.retry_after_seconds is not None:
-        return exc.retry_after_seconds
+    """What the provider asks for, or twice as long each time; a random part of it spreads the callers."""
+    if exc.retry_after_seconds is not None:
+        return max(exc.retry_after_seconds, _SHORTEST_WAIT_S) * (1 + chance.random() / 10)
     longest: float = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
     return longest * (1 - chance.random() / 2)
 

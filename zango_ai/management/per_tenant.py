@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from .. import tenancy
 
@@ -22,7 +23,12 @@ class TenantCommand(BaseCommand):
         failed = []
         for name in known if schema is None else [schema]:
             with tenancy.active(name):
-                if not self.handle_tenant(name, **options):
+                try:
+                    is_well = self.handle_tenant(name, **options)
+                except DatabaseError as exc:
+                    self.stderr.write(f"{name}: {exc}")
+                    is_well = False
+                if not is_well:
                     failed.append(name)
         if failed:
             raise CommandError(f"Not all is well in: {', '.join(failed)}.")

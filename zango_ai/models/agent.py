@@ -110,7 +110,9 @@ class Fallback(Stamped):
         AgentConfig, on_delete=models.CASCADE, related_name="fallbacks", verbose_name=_("agent")
     )
     position = models.PositiveSmallIntegerField(_("position"), default=1)
-    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="+", verbose_name=_("provider"))
+    provider = models.ForeignKey(
+        Provider, on_delete=models.PROTECT, related_name="fallback_for", verbose_name=_("provider")
+    )
     model = models.CharField(
         _("model"), max_length=200, blank=True, help_text=_("Empty: the provider's default model.")
     )
@@ -122,3 +124,7 @@ class Fallback(Stamped):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model}"
+
+    def clean(self) -> None:
+        if self.provider_id and not self.model and not self.provider.default_model:
+            raise ValidationError({"model": _("Name a model here, or a default model on the provider.")})

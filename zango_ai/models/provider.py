@@ -5,12 +5,12 @@ from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import get_conf
-from ..exceptions import ZangoAIError
+from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..fields import CredentialsField, Undecryptable
 from ..providers import addresses, catalogue, chat
 from ..providers.kinds import KINDS
@@ -59,7 +59,7 @@ class Provider(Stamped):
         help_text=_("After a rate limit, a server error or a broken connection; within the agent's timeout."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
-    validated_at = models.DateTimeField(_("last connected"), null=True, blank=True, editable=False)
+    validated_at = models.DateTimeField(_("last tested"), null=True, blank=True, editable=False)
     validation_error = models.TextField(_("last connection error"), blank=True, editable=False)
 
     class Meta:
@@ -87,6 +87,18 @@ class Provider(Stamped):
             models=tuple(rows),
         )
 
+    @classmethod
+    def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
+        """Put the token ``after`` in place of ``before``; False where somebody has saved another meanwhile."""
+        table = connection.ops.quote_name(cls._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET credentials = %s, updated_at = now() "  # noqa: S608
+                "WHERE id = %s AND credentials = %s",
+                [after, pk, before],
+            )
+            return bool(cursor.rowcount)
+
     def validate_connection(self) -> bool:
         """Make the smallest real call, and keep when and with what error. True where it was answered.
 
@@ -94,8 +106,11 @@ class Provider(Stamped):
         """
         rows = [model.spec() for model in self.models.all()]
         enabled = next((row.model_id for row in rows if row.is_enabled), "")
+        model = self.default_model or enabled
         try:
-            chat.ping(self.spec(rows), self.default_model or enabled)
+            if not model:
+                raise ModelNotAvailable("", self.name, "Name a default model: it is what is asked.")
+            chat.ping(self.spec(rows), model)
             self.validation_error = ""
         except ZangoAIError as exc:
             self.validation_error = str(exc)
@@ -109,15 +124,20 @@ class Provider(Stamped):
         New ones are enabled, except in a list of which somebody has disabled a model: that list has been
         chosen. Raises a ZangoAIError where the vendor cannot be asked.
         """
-        found = catalogue.list_models(self.spec())
+        found = {*catalogue.list_models(self.spec()), *self._models_in_use()}
         here = dict(self.models.values_list("model_id", "is_enabled"))
         new = [
             ProviderModel(provider=self, model_id=name, is_enabled=all(here.values()))
-            for name in found
+            for name in sorted(found)
             if name not in here
         ]
         ProviderModel.objects.bulk_create(new, ignore_conflicts=True)
         return list(self.models.filter(model_id__in=[row.model_id for row in new]))
+
+    def _models_in_use(self) -> set[str]:
+        """What agents run on already: a list that lacked an alias of the vendor's would stop them."""
+        used = {*self.agents.values_list("model", flat=True), *self.fallback_for.values_list("model", flat=True)}
+        return {model or self.default_model for model in used} - {""}
 
     def clean(self) -> None:
         kind = KINDS.get(self.kind)

@@ -13,7 +13,15 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+_DOCUMENTATION_V6 = ipaddress.IPv6Network("3fff::/20")
+_INSIDE_V4 = [
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's own services, with metadata
+    ipaddress.IPv4Network("192.0.0.0/24"),  # Oracle's metadata among them
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays
+]
+"""Not on the public internet, whatever the standard library's release says."""
 
 
 class AddressRefused(Exception):
@@ -27,25 +35,40 @@ def is_listed(url: str, prefixes: Iterable[str]) -> bool:
 
 
 def _is_below(url: SplitResult, prefix: SplitResult) -> bool:
-    if _origin(url) != _origin(prefix):
+    origin = _origin(url)
+    if origin is None or origin != _origin(prefix):
         return False
-    path, above = unquote(url.path) or "/", unquote(prefix.path).rstrip("/") + "/"
+    path, above = _unquoted(url.path) or "/", _unquoted(prefix.path).rstrip("/") + "/"
     # A path with dots could climb out again on the server's side.
-    return ".." not in path.split("/") and f"{path.rstrip('/')}/".startswith(above)
+    return ".." not in path and "\\" not in path and f"{path.rstrip('/')}/".startswith(above)
 
 
-def _origin(url: SplitResult) -> tuple[str, str, int | None]:
+def _unquoted(path: str) -> str:
+    """However often it was quoted."""
+    for _ in range(5):
+        path, before = unquote(path), path
+        if path == before:
+            break
+    return path
+
+
+def _origin(url: SplitResult) -> tuple[str, str, int | None] | None:
     try:
-        port = url.port
+        return url.scheme, (url.hostname or "").rstrip("."), url.port or _PORTS.get(url.scheme)
     except ValueError:
-        port = None
-    return url.scheme, (url.hostname or "").rstrip("."), port or _PORTS.get(url.scheme)
+        return None
 
 
 def problem_of(api_base: str, prefixes: Iterable[str]) -> str | None:
     """What is wrong with an API base as it is written, without asking DNS; None if nothing is."""
-    parts = urlsplit(api_base)
-    if parts.scheme not in _PORTS or not parts.hostname:
+    try:
+        parts = urlsplit(api_base)
+        host = (parts.hostname or "").rstrip(".")
+        host.encode("idna")
+        _ = parts.port
+    except (ValueError, UnicodeError):
+        return "It is no URL. Check the name of the host and the port."
+    if parts.scheme not in _PORTS or not host or any(sign.isspace() for sign in api_base):
         return "It must begin with https:// or http:// and name a host."
     if parts.username or parts.password:
         return "It must hold no user name and no password; enter the key as the API key."
@@ -53,13 +76,13 @@ def problem_of(api_base: str, prefixes: Iterable[str]) -> str | None:
         return "It must have no ? and no #."
     if is_listed(api_base, prefixes):
         return None
-    if parts.hostname.rstrip(".") == "localhost" or parts.hostname.endswith((".localhost", ".internal", ".local")):
-        return refusal(parts.hostname)
+    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
+        return refusal(host)
     try:
-        inside = is_inside(parts.hostname)
+        inside = is_inside(host)
     except ValueError:
         return None  # a name: its address is looked at when the connection is made
-    return refusal(parts.hostname) if inside else None
+    return refusal(host) if inside else None
 
 
 def refusal(host: str) -> str:
@@ -76,15 +99,19 @@ def is_inside(address: str) -> bool:
             ip = ipaddress.ip_address(socket.inet_aton(address))
         except OSError:
             raise ValueError(f"{address!r} is no IP address") from None
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = (
-            ip.ipv4_mapped
-            or ip.sixtofour
-            or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
-        )
-        if embedded is not None:
-            return is_inside(str(embedded))
-    return not ip.is_global or ip.is_multicast
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not ip.is_global or ip.is_multicast or any(ip in network for network in _INSIDE_V4)
+    embedded = ip.ipv4_mapped or ip.sixtofour or _embedded(ip)
+    if embedded is not None:
+        return is_inside(str(embedded))
+    return ip not in _GLOBAL_V6 or not ip.is_global or ip in _DOCUMENTATION_V6
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a translator (RFC 6052) or a tunnel (ISATAP, RFC 5214) would make of it."""
+    last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    is_isatap = (int(ip) >> 32) & 0xFDFFFFFF == 0x00005EFE
+    return last if ip in _NAT64 or is_isatap else None
 
 
 def resolve(host: str, port: int) -> list[str]:

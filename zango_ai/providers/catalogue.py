@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from ..exceptions import ProviderConfigInvalid, ZangoAIError
+from ..exceptions import ProviderConfigInvalid
 from ..types import ProviderSpec
 from . import chat, errors, wire
 from .kinds import Kind
 
 TIMEOUT_S = 30.0
-_MOST_PAGES = 20
+_MOST_PAGES = 100
 
 
 def list_models(provider: ProviderSpec) -> list[str]:
@@ -35,20 +36,26 @@ def list_models(provider: ProviderSpec) -> list[str]:
     return sorted(found)
 
 
-def _ask(provider: ProviderSpec, kind: Kind) -> set[str] | ZangoAIError:
+def _ask(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
+    secrets = kind.secrets_of(provider.credentials)
+    caught_before = sys.exception()
     with wire.calling(TIMEOUT_S) as call, wire.client(chat.key_of(provider)) as kept:
         try:
-            return set(_pages(kept.http, kind, provider))
-        except Exception as exc:
-            secrets = kind.secrets_of(provider.credentials)
-            return errors.translate(exc, call, provider_name=provider.name, model="any", secrets=secrets)
+            return {name for name in _pages(kept.http, kind, provider) if errors.mask(name, secrets) == name}
+        except BaseException as exc:
+            where = f"Provider {provider.name!r} (its list of models)"
+            return errors.of_call(
+                exc, call, caught_before, provider_name=provider.name, where=where, secrets=secrets
+            )
 
 
 def _pages(http: httpx.Client, kind: Kind, provider: ProviderSpec) -> Iterator[str]:
     """Every vendor's list and its way of turning the page."""
     key = str(provider.credentials.get("api_key") or "").strip()
     headers = {kind.key_header: f"Bearer {key}" if kind.key_header == "Authorization" else key} if key else {}
+    if organization := str(provider.credentials.get("organization") or "").strip():
+        headers["OpenAI-Organization"] = organization
     if kind.name == "anthropic":
         headers["anthropic-version"] = "2023-06-01"
     params: dict[str, str] = {"anthropic": {"limit": "1000"}, "gemini": {"pageSize": "1000"}}.get(kind.name, {})
@@ -57,7 +64,7 @@ def _pages(http: httpx.Client, kind: Kind, provider: ProviderSpec) -> Iterator[s
         answer = http.get(url, headers=headers, params=params, follow_redirects=False)
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
-        yield from _names(kind, body)
+        yield from filter(_is_name, _names(kind, body))
         if body.get("has_more") and body.get("last_id"):
             params = {**params, "after_id": str(body["last_id"])}
         elif body.get("nextPageToken"):
@@ -66,10 +73,16 @@ def _pages(http: httpx.Client, kind: Kind, provider: ProviderSpec) -> Iterator[s
             return
 
 
+def _is_name(name: str) -> bool:
+    """A model's name that a row can hold: what else a server lists is none."""
+    return 0 < len(name) <= 200 and name.isprintable()
+
+
 def _names(kind: Kind, body: dict[str, Any]) -> Iterator[str]:
     for entry in body.get("data") or body.get("models") or []:
         if kind.name == "gemini":
             if "generateContent" in entry.get("supportedGenerationMethods", ["generateContent"]):
                 yield str(entry["name"]).removeprefix("models/")
         else:
-            yield str(entry.get("id") or entry["name"])
+            name = entry.get("id") or entry.get("name")
+            yield name if isinstance(name, str) else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
@@ -78,16 +79,15 @@ def require_price(provider: ProviderSpec, model: str) -> None:
 def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> ModelAnswer | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
     secrets = kind.secrets_of(provider.credentials)
+    caught_before = sys.exception()
     with wire.calling(request.timeout_s) as call, wire.client(key_of(provider)) as kept:
         try:
             reply = _send(provider, kind, request, kept)
             return _read(provider, request, reply, call, secrets)
         except BaseException as exc:
-            passing = errors.passing(exc)
-            if passing is not None:
-                return passing
-            return errors.translate(
-                cast(Exception, exc), call, provider_name=provider.name, model=request.model, secrets=secrets
+            where = f"Provider {provider.name!r} (model {request.model!r})"
+            return errors.of_call(
+                exc, call, caught_before, provider_name=provider.name, where=where, secrets=secrets
             )
 
 
@@ -100,7 +100,7 @@ def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: wire.
         "max_retries": 0,
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
-        **({"response_format": {"type": "json_object"}} if _says_json(request) else {}),
+        **({"response_format": {"type": "json_object"}} if _json_mode(request, kind) else {}),
         **_address(provider.credentials, kind),
         "client": kept.built or _build(provider.credentials, kind, kept),
     }
@@ -111,9 +111,11 @@ def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: wire.
         return litellm.completion(**arguments, drop_params=True)
 
 
-def _says_json(request: ModelRequest) -> bool:
-    """OpenAI refuses its JSON mode where no message says the word."""
-    return request.wants_json and any("json" in message.content.lower() for message in request.messages)
+def _json_mode(request: ModelRequest, kind: Kind) -> bool:
+    """OpenAI, and who is like it, refuses its JSON mode where no message says the word."""
+    if not request.wants_json or not kind.json_mode_wants_the_word:
+        return request.wants_json
+    return any("json" in message.content.lower() for message in request.messages)
 
 
 def _address(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
@@ -122,9 +124,10 @@ def _address(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
     given: dict[str, Any] = {name: value for name, value in held if value}
     base = kind.base_of(credentials)
     if kind.name == "bedrock":
-        # Empty, not absent: else AWS_BEARER_TOKEN_BEDROCK and AWS_SESSION_TOKEN of the host are sent.
-        given.pop("api_base", None)
-        return {"aws_session_token": "", **given, "aws_bedrock_runtime_endpoint": base, "api_key": ""}
+        # With a bearer token litellm looks for no AWS credentials: not in the host's environment, not in its
+        # profile files, not at STS. What is sent is signed with the tenant's own instead, in _sign().
+        region = given["aws_region_name"]
+        return {"api_key": "none", "aws_region_name": region, "aws_bedrock_runtime_endpoint": base}
     if "base_model" in given:
         given["base_model"] = f"azure/{given['base_model']}"
     # A server that asks for no key is sent a word.
@@ -137,6 +140,9 @@ def _build(credentials: Mapping[str, str], kind: Kind, kept: wire.Kept) -> Any:
     if kind.client == "httpx":
         from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
+        if kind.name == "bedrock":
+            own_keys = Credentials(credentials)
+            kept.http.event_hooks = {"request": [lambda request: _sign(request, own_keys)]}
         kept.built = HTTPHandler(client=kept.http)
         return kept.built
     import openai
@@ -157,6 +163,24 @@ def _build(credentials: Mapping[str, str], kind: Kind, kept: wire.Kept) -> Any:
     return built
 
 
+def _sign(request: httpx.Request, credentials: Mapping[str, str]) -> None:
+    """Sign a request to Bedrock as AWS wants it (Signature Version 4)."""
+    from botocore import auth, awsrequest
+    from botocore import credentials as keys
+
+    held = {name: str(value).strip() for name, value in credentials.items()}
+    own = keys.Credentials(
+        held["aws_access_key_id"], held["aws_secret_access_key"], held.get("aws_session_token") or None
+    )
+    for name in ("authorization", "x-amz-date", "x-amz-security-token"):
+        request.headers.pop(name, None)
+    signed = awsrequest.AWSRequest(
+        "POST", str(request.url), {"Content-Type": request.headers["content-type"]}, request.content
+    )
+    auth.SigV4Auth(own, "bedrock", held["aws_region_name"]).add_auth(signed)
+    request.headers.update(signed.headers.items())
+
+
 def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> None:
     for name, value in headers.items():
         request.headers.pop(name, None)
@@ -167,7 +191,7 @@ def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> N
 def key_of(provider: ProviderSpec) -> object:
     """The same for the same credentials, and without them: their encrypted form changes with each saving."""
     held = provider.credentials
-    return provider.kind, held.token if isinstance(held, Credentials) else id(held)
+    return provider.kind, held.token if isinstance(held, Credentials) else tuple(sorted(held.items()))
 
 
 def _read(
@@ -181,7 +205,7 @@ def _read(
         # A gateway that echoes its request would put the key into the log. A key of a few letters is no secret,
         # and taking it out would spoil the answer.
         content=errors.mask(choice.message.content or "", [s for s in secrets if len(s) >= 8]),
-        model=str(reply.model or request.model),
+        model=errors.mask(str(reply.model or request.model), secrets),
         stop_reason=_STOP_REASONS.get(choice.finish_reason, "end_turn"),
         usage=usage,
         cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),

@@ -6,12 +6,15 @@ different vendors; its own class decides where the status says too little.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 from ..exceptions import (
     ContentPolicyViolation,
@@ -32,6 +35,7 @@ CLASSES: dict[str, type[ZangoAIError]] = {
 }
 """Where litellm's class says more than the status. Every other class of its is an LLMAPIError."""
 
+_ESCAPED = re.compile(r"\\u00([0-7][0-9a-fA-F])")
 _REMEDIES = {
     400: "It refused the request as malformed. The round's error_message holds its words.",
     401: "It rejected the API key. Enter a valid key in the provider's credentials.",
@@ -42,24 +46,55 @@ _REMEDIES = {
 }
 _NO_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE)
 _POLICY = re.compile(r"content.(policy|filter|management policy)|ResponsibleAIPolicy", re.IGNORECASE)
-_DELAY = re.compile(r'(?:"retryDelay":\s*"|try again in )([\d.]+)(ms|s)', re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"maximum context|context (length|size|window)|prompt is too long|reduce the length|maximum number of tokens",
+    re.IGNORECASE,
+)
+_DELAY = re.compile(
+    r'(?:"retryDelay":\s*"|(?:try again|retry) in )(?:(\d{1,4})m(?!s))?(?:(\d{1,7}(?:\.\d{1,9})?)(ms|s))?',
+    re.IGNORECASE,
+)
 _OF_THE_CALL = {
-    *("litellm", "openai", "httpx", "httpcore", "h11", "anyio", "ssl", "socket", "builtins", "json", "concurrent"),
-    *("pydantic", "pydantic_core", "botocore", "jsonschema", "zango_ai", "tiktoken", "email", "decimal"),
+    *("litellm", "openai", "httpx", "httpcore", "h11", "h2", "anyio", "idna", "certifi", "urllib3", "aiohttp"),
+    *("pydantic", "pydantic_core", "botocore", "boto3", "jsonschema", "tiktoken", "tokenizers", "zango_ai"),
+    *("brotli", "zstandard"),
 }
-"""Where the exceptions of a call come from."""
+"""Where, beside the standard library, the exceptions of a call come from."""
 _MASK = "[credential]"
 _MAX_WORDS = 2_000
 
 
-def passing(exc: BaseException) -> BaseException | None:
+def of_call(
+    exc: BaseException,
+    call: Call,
+    caught_before: BaseException | None,
+    *,
+    provider_name: str,
+    where: str,
+    secrets: Iterable[str],
+) -> BaseException:
+    """What to raise for what was raised in a call. ``caught_before`` is what the caller was handling already."""
+    through = passing(exc, caught_before)
+    if through is not None:
+        return through
+    try:
+        error = translate(exc, call, provider_name=provider_name, where=where, secrets=secrets)
+    except Exception as own:  # what the vendor sent has broken the translation: nothing of it is kept
+        error = LLMAPIError(f"{where} failed, and its error could not be read ({type(own).__name__}).")
+    error.request_params = call.request_params
+    return error
+
+
+def passing(exc: BaseException, caught_before: BaseException | None = None) -> BaseException | None:
     """What is no error of the call but went through it: Ctrl-C, a task's time limit. Without its frames.
 
-    A vendor's client wraps whatever is raised while it waits, so the chain is looked through.
+    A vendor's client wraps whatever is raised while it waits, so the chain is looked through, up to what was being
+    handled before the call.
     """
     seen: BaseException | None = exc
-    while seen is not None:
-        if not isinstance(seen, Exception) or type(seen).__module__.partition(".")[0] not in _OF_THE_CALL:
+    while seen is not None and seen is not caught_before:
+        root = type(seen).__module__.partition(".")[0]
+        if not isinstance(seen, Exception) or not (root in _OF_THE_CALL or root in sys.stdlib_module_names):
             seen.__cause__ = seen.__context__ = None
             return seen.with_traceback(None)
         seen = seen.__cause__ or seen.__context__
@@ -67,10 +102,9 @@ def passing(exc: BaseException) -> BaseException | None:
 
 
 def translate(
-    exc: Exception, call: Call, *, provider_name: str, model: str, secrets: Iterable[str]
+    exc: BaseException, call: Call, *, provider_name: str, where: str, secrets: Iterable[str]
 ) -> ZangoAIError:
     """The error to raise for an exception of litellm's. ``secrets`` are blotted out wherever they appear."""
-    where = f"Provider {provider_name!r} (model {model!r})"
     known = CLASSES.get(type(exc).__name__)
     clean = scrub(exc, secrets)
     error = _named(known, call, clean, provider_name, where)
@@ -85,40 +119,43 @@ def _named(
     if call.refusal is not None:
         message = f"Provider {provider_name!r} has an API base URL that cannot be used. {call.refusal}"
         return ProviderConfigInvalid(provider_name, message, field="api_base")
-    if call.timed_out or known is LLMTimeoutError:
+    if call.timed_out or (known is LLMTimeoutError and call.status is None):
         return LLMTimeoutError(
             f"{where} did not answer in time. Raise the agent's timeout_seconds, or ask for less."
         )
+    if call.is_broken:
+        return _unreachable(clean, where)
     if call.status == 429:
         return _rate_limited(call.headers, words, where)
-    if known is ContextWindowExceeded:
+    refused = call.status in {400, 413, 422}
+    if known is ContextWindowExceeded or (refused and _CONTEXT.search(words)):
         message = f"{where} cannot take so much text at once. Send less, or choose a model with a larger context."
         return ContextWindowExceeded(message, status_code=call.status, original_error=clean)
-    if known is ContentPolicyViolation or (call.status == 400 and _POLICY.search(words)):
+    if known is ContentPolicyViolation or (refused and _POLICY.search(words)):
         message = f"{where} refused the content under its policy. Change what is asked."
         return ContentPolicyViolation(message, status_code=call.status, original_error=clean)
-    return _api_error(call.status, clean, where)
+    return _api_error(call, clean, where)
 
 
 def _rate_limited(headers: Mapping[str, str], words: str, where: str) -> RateLimitExceeded:
-    if _NO_QUOTA.search(words):
+    seconds = _retry_after(headers, words)
+    # Some vendors say "quota" of a limit per minute, too: a time to wait tells the difference.
+    if seconds is None and _NO_QUOTA.search(words):
         message = f"{where} has no quota left at the vendor. Waiting does not help: add credit there."
         return RateLimitExceeded(message, is_retryable=False)
-    seconds = _retry_after(headers, words)
     wait = "" if seconds is None else f" Try again in {seconds:g} s."
     return RateLimitExceeded(
         f"{where} has reached its rate limit at the vendor.{wait}", retry_after_seconds=seconds
     )
 
 
-def _api_error(status: int | None, clean: Exception, where: str) -> LLMAPIError:
-    refused_here = getattr(clean, "status_code", None) == 400
-    if status is None and refused_here:
+def _api_error(call: Call, clean: Exception, where: str) -> LLMAPIError:
+    status = call.status
+    if status is None and getattr(clean, "status_code", None) == 400:
         message = f"{where} cannot be asked this way: the request was refused before it was sent."
         return LLMAPIError(message, original_error=clean, is_retryable=False)
     if status is None:
-        message = f"{where} could not be reached, or broke off. Check its API base URL and that it is up."
-        return LLMAPIError(message, original_error=clean)
+        return _unreachable(clean, where)
     if status < 300:
         remedy = "but not in its protocol. Check the provider's kind and its API base URL."
     elif status < 400:
@@ -128,7 +165,17 @@ def _api_error(status: int | None, clean: Exception, where: str) -> LLMAPIError:
     else:
         remedy = _REMEDIES.get(status, _REMEDIES[400])
     joint = ", " if status < 400 else ". "
-    return LLMAPIError(f"{where} answered {status}{joint}{remedy}", status_code=status, original_error=clean)
+    return LLMAPIError(
+        f"{where} answered {status}{joint}{remedy}",
+        status_code=status,
+        original_error=clean,
+        retry_after_seconds=_retry_after(call.headers, "") if status >= 500 else None,
+    )
+
+
+def _unreachable(clean: Exception, where: str) -> LLMAPIError:
+    message = f"{where} could not be reached, or broke off. Check its API base URL and that it is up."
+    return LLMAPIError(message, original_error=clean)
 
 
 def words_of(error: ZangoAIError) -> str:
@@ -136,12 +183,16 @@ def words_of(error: ZangoAIError) -> str:
     return str(error.__cause__ or error)[:_MAX_WORDS]
 
 
-def scrub(exc: Exception, secrets: Iterable[str]) -> Exception:
-    """``exc`` itself, with nothing left on it that could show a credential.
+def scrub(exc: BaseException, secrets: Iterable[str]) -> Exception:
+    """``exc`` with nothing left on it that could show a credential.
 
-    Tracebacks go (their frames hold the key as a local variable), so do requests, responses and causes.
+    Tracebacks go (their frames hold the key as a local variable), so do requests, responses and causes. One that is
+    not the vendor client's own may hold anything, and is replaced by its name and text.
     """
     held = list(secrets)
+    root = type(exc).__module__.partition(".")[0]
+    if root not in {"litellm", "openai"} or not isinstance(exc, Exception):
+        return RuntimeError(f"{type(exc).__name__}: {mask(str(exc), held)}")
     exc.__traceback__ = None
     exc.__cause__ = exc.__context__ = None
     exc.args = tuple(mask(arg, held) if isinstance(arg, str) else type(arg).__name__ for arg in exc.args)
@@ -154,9 +205,16 @@ def scrub(exc: Exception, secrets: Iterable[str]) -> Exception:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without the secrets: as they are, and as JSON, a URL or base64 would spell them."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, _MASK)
+        if not secret:
+            continue
+        plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+        if secret in plain:
+            text = plain.replace(secret, _MASK)
+        coded = base64.b64encode(secret.encode()).decode().rstrip("=")
+        for spelling in (quote(secret, safe=""), coded):
+            text = text.replace(spelling, _MASK)
     return text
 
 
@@ -169,15 +227,18 @@ def _retry_after(headers: Mapping[str, str], words: str) -> float | None:
     seconds = _number(raw)
     if seconds is None and raw:
         seconds = _seconds_until(raw)
-    if seconds is None and (said := _DELAY.search(words)):
-        seconds = float(said[1]) / (1000 if said[2].lower() == "ms" else 1)
+    if seconds is None:
+        said = _DELAY.search(words)
+        if said and (said[1] or said[2]):
+            part = float(said[2] or 0) / (1000 if (said[3] or "").lower() == "ms" else 1)
+            seconds = int(said[1] or 0) * 60 + part
     return seconds
 
 
 def _number(raw: Any) -> float | None:
     try:
         value = max(float(raw), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
 
@@ -185,5 +246,5 @@ def _number(raw: Any) -> float | None:
 def _seconds_until(date: str) -> float | None:
     try:
         return max((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

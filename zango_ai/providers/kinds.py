@@ -40,6 +40,7 @@ class Kind:
     models_path: str = ""
     """Where the list of models is, below the API base. Empty: the vendor has none that a key can ask for."""
     key_header: str = "Authorization"
+    json_mode_wants_the_word: bool = True
 
     def missing(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
@@ -91,6 +92,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="anthropic",
+            json_mode_wants_the_word=False,
             label="Anthropic",
             slots=(_KEY, _BASE),
             litellm_prefix="anthropic",
@@ -119,6 +121,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="bedrock",
+            json_mode_wants_the_word=False,
             label="Amazon Bedrock",
             slots=(
                 CredentialSlot("aws_access_key_id", "AWS access key id", is_secret=True, is_required=True),
@@ -133,6 +136,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="gemini",
+            json_mode_wants_the_word=False,
             label="Google Gemini",
             slots=(_KEY, _BASE),
             litellm_prefix="gemini",
@@ -143,6 +147,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="mistral",
+            json_mode_wants_the_word=False,
             label="Mistral",
             slots=(_KEY, _BASE),
             litellm_prefix="mistral",

@@ -28,6 +28,12 @@ from . import addresses
 IDLE_S = 300.0
 """A client that was not used for so long is closed, at the next use of another."""
 MAX_KEPT = 200
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+_PIECE = 64 * 1024
+_DROPPED = {
+    *("location", "set-cookie"),  # whoever follows takes the key along; a cookie would join runs together
+    *("content-encoding", "content-length", "transfer-encoding"),  # of the body as it came
+}
 _CONTENT_KEYS = {"messages", "system", "contents", "systemInstruction", "system_instruction", "tools", "toolConfig"}
 
 
@@ -44,6 +50,8 @@ class Call:
     refusal: str | None = None
     """Set where the address leads into the host's network."""
     timed_out: bool = False
+    is_broken: bool = False
+    """The connection broke off after an answer had begun."""
 
     def remaining(self) -> float:
         """Seconds that are left. Raises httpcore.ReadTimeout where none are."""
@@ -82,8 +90,10 @@ class _Stream(httpcore.NetworkStream):
             return self._inner.read(max_bytes, _CALL.get().remaining())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # In pieces: the inner write gives each of its own sends the whole time again.
         with _marking_timeouts():
-            self._inner.write(buffer, _CALL.get().remaining())
+            for start in range(0, len(buffer), _PIECE):
+                self._inner.write(buffer[start : start + _PIECE], _CALL.get().remaining())
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -121,13 +131,14 @@ class _Backend(httpcore.NetworkBackend):
         if self._outside_only and any(addresses.is_inside(address) for address in found):
             call.refusal = addresses.refusal(host)
             raise httpcore.ConnectError(call.refusal)
-        for position, address in enumerate(found, start=1):
+        for position, address in enumerate(found):
+            # An address that does not answer must leave time for the next one.
+            share = call.remaining() / (len(found) - position)
             try:
-                with _marking_timeouts():
-                    stream = self._inner.connect_tcp(address, port, call.remaining(), local_address, socket_options)
-                return _Stream(stream)
-            except httpcore.ConnectError:
-                if position == len(found):
+                return _Stream(self._inner.connect_tcp(address, port, share, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
+                if position + 1 == len(found):
+                    call.timed_out = isinstance(exc, httpcore.ConnectTimeout)
                     raise
         raise httpcore.ConnectError(f"{host} has no address")
 
@@ -168,15 +179,30 @@ class _Transport(httpx.BaseTransport):
         call.request_params = _params_of(request)
         listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)
         response = (self._inside if listed else self._outside).handle_request(request)
-        call.status = response.status_code
-        if response.is_redirect:
-            del response.headers["location"]  # whoever follows it would take the key along
-        call.headers = dict(response.headers)
-        return response
+        call.status, call.headers = response.status_code, dict(response.headers)
+        try:
+            content = _read(response)
+        except httpx.TransportError:
+            call.is_broken = True
+            raise
+        finally:
+            response.close()
+        kept = [(name, value) for name, value in response.headers.items() if name not in _DROPPED]
+        return httpx.Response(response.status_code, headers=kept, content=content)
 
     def close(self) -> None:
         self._outside.close()
         self._inside.close()
+
+
+def _read(response: httpx.Response) -> bytes:
+    """The whole body, decoded; no more of it than memory is to hold for one answer."""
+    content = bytearray()
+    for piece in response.iter_bytes():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise httpx.ReadError(f"The answer is longer than {MAX_ANSWER_BYTES} bytes.")
+    return bytes(content)
 
 
 def _params_of(request: httpx.Request) -> dict[str, Any]:
@@ -212,14 +238,24 @@ _kept: dict[object, Kept] = {}
 _lock = threading.Lock()
 
 
+def _forget_all() -> None:
+    """In a process that was just forked: the clients are the parent's, and so may be the lock's holder."""
+    global _lock
+    _lock = threading.Lock()
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
 @contextmanager
 def client(key: object) -> Iterator[Kept]:
     """The client that is kept for ``key``, which must differ where credentials do."""
-    own = (os.getpid(), key)  # sockets are not shared with the process that forked this one
     with _lock:
-        kept = _kept.get(own)
+        kept = _kept.get(key)
         if kept is None:
-            kept = _kept[own] = Kept(_new_client())
+            kept = _kept[key] = Kept(_new_client())
         kept.users += 1
         closing = _idle()
     for other in closing:

@@ -27,7 +27,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from .. import recordable
-from ..exceptions import LLMTimeoutError, LogUnavailable, RateLimitExceeded
+from ..exceptions import LLMAPIError, LLMTimeoutError, LogUnavailable, RateLimitExceeded, ZangoAIError
 from ..models import Invocation, InvocationRound
 from ..types import AgentSpec, LLMMessage, LLMUsage, ModelAnswer, Target
 from . import writer
@@ -148,11 +148,15 @@ class Entry:
 
     def fail_round(self, exc: BaseException, words: str) -> None:
         """The provider has not answered. ``words`` are its own, for staff to read."""
+        cost = None if _may_be_billed(exc) else Decimal(0)
+        if cost is None:
+            self.cost_usd = None
         self._end_round(
             status=status_of(exc),
             error_type=type(exc).__name__,
             error_message=recordable.text(words, _MAX_ERROR_CHARS),
-            cost_usd=Decimal(0),
+            request_params=_json(getattr(exc, "request_params", {})),
+            cost_usd=cost,
         )
 
     def _end_round(self, **columns: Any) -> None:
@@ -224,6 +228,13 @@ def status_of(exc: BaseException) -> str:
     if isinstance(exc, RateLimitExceeded):
         return Status.RATE_LIMITED.value
     return Status.FAILED.value if isinstance(exc, Exception) else Status.CANCELLED.value
+
+
+def _may_be_billed(exc: BaseException) -> bool:
+    """Whether the provider may have worked on what it did not deliver: then the cost is not known, and not 0."""
+    if isinstance(exc, LLMAPIError):
+        return exc.status_code is not None and exc.status_code < 300
+    return isinstance(exc, LLMTimeoutError) or not isinstance(exc, ZangoAIError)
 
 
 def _tokens(usage: LLMUsage) -> dict[str, int]:

@@ -59,6 +59,8 @@ class Reply:
     """Sent as the body, whatever the protocol says."""
     hang_up: bool = False
     """Close the connection without an answer."""
+    hang_up_after: bool = False
+    """Close the connection after the answer, also where it promised more."""
     trickle_s: float = 0.0
     """Pause after each byte of the body."""
 
@@ -235,9 +237,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         reply = owner._take(SeenRequest(self.path.split("?")[0], headers, body))
         owner._think(owner.delay_s + (reply.delay_s if reply else 0.0))
-        if reply is not None and reply.hang_up:
+        if reply is not None and (reply.hang_up or reply.hang_up_after):
             self.close_connection = True
-        elif dialect is None:
+        if reply is not None and reply.hang_up:
+            return
+        if dialect is None:
             self._send(404, {"error": {"message": f"no such path: {self.path}", "type": "not_found"}})
         elif reply is None:
             self._send(200, answer(dialect, None))

@@ -20,27 +20,32 @@ class Command(TenantCommand):
         parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
-        done, lost = 0, []
+        done: set[int] = set()
+        lost: dict[int, str] = {}
+        # Again until there is nothing to do: a process with the old settings may save meanwhile.
+        while todo := self._todo(lost):
+            if options["dry_run"]:
+                done = {pk for pk, *_ in todo}
+                break
+            done |= {pk for pk, before, after in todo if Provider.swap_credentials(pk, before, after)}
+        self.stdout.write(f"{schema}: {len(done)} {'to rotate' if options['dry_run'] else 'rotated'}")
+        for name in lost.values():
+            self.stderr.write(
+                f"{schema}: no key opens the credentials of provider {name!r}. Put the key that they were saved "
+                "with back, or enter them again."
+            )
+        return not lost
+
+    def _todo(self, lost: dict[int, str]) -> list[tuple[int, str, str]]:
+        """Key, token and new token of each row that is not under the first key; ``lost`` are those without any."""
+        found = []
         for provider in Provider.objects.order_by("pk"):
             before = provider.credentials.token
             try:
                 after = rotated(before)
             except Undecryptable:
-                lost.append(provider.name)
+                lost[provider.pk] = provider.name
                 continue
-            if after is None:
-                continue
-            done += 1
-            if not options["dry_run"]:
-                # Only where nobody has saved other credentials meanwhile: those are under the first key.
-                Provider.objects.extra(where=["credentials = %s"], params=[before]).filter(pk=provider.pk).update(
-                    credentials=type(provider.credentials)(token=after)
-                )
-        verb = "to rotate" if options["dry_run"] else "rotated"
-        self.stdout.write(f"{schema}: {done} {verb}")
-        for name in lost:
-            self.stderr.write(
-                f"{schema}: no key opens the credentials of provider {name!r}. Put the key that they were saved "
-                "with back into ENCRYPTION_KEYS, or enter them again."
-            )
-        return not lost
+            if after is not None:
+                found.append((provider.pk, before, after))
+        return found
