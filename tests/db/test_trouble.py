@@ -126,7 +126,7 @@ def test_a_time_limit_that_cuts_in_is_not_taken_for_the_providers_fault(model, n
 
     make_agent(model, provider=make_provider(model, max_retries=2))
     monkeypatch.setattr(addresses, "resolve", cut)
-    monkeypatch.setattr("zango_ai.providers.wire._kept", {})
+    monkeypatch.setattr("zango_ai.providers.clients._kept", {})
     with pytest.raises(Stop) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)

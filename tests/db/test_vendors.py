@@ -260,17 +260,17 @@ def test_other_credentials_get_another_connection(model):
 
 
 def test_clients_that_nobody_uses_are_closed_after_a_while(model, monkeypatch):
-    from zango_ai.providers import wire
+    from zango_ai.providers import clients
 
-    monkeypatch.setattr(wire, "_kept", {})
-    monkeypatch.setattr(wire, "IDLE_S", -1.0)
+    monkeypatch.setattr(clients, "_kept", {})
+    monkeypatch.setattr(clients, "IDLE_S", -1.0)
     provider = make_provider(model)
     make_agent(model, provider=provider)
     for number in range(3):
         provider.credentials["api_key"] = f"sk-{number}"
         provider.save()
         get_agent("helper").run("hi")
-    (kept,) = wire._kept.values()
+    (kept,) = clients._kept.values()
     kept.http.close()
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from ..exceptions import ProviderConfigInvalid
 from ..types import ProviderSpec
-from . import chat, errors, wire
+from . import chat, clients, errors, wire
 from .kinds import Kind
 
 TIMEOUT_S = 30.0
@@ -40,7 +40,7 @@ def _ask(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
     secrets = kind.secrets_of(provider.credentials)
     caught_before = sys.exception()
-    with wire.calling(TIMEOUT_S) as call, wire.client(chat.key_of(provider)) as kept:
+    with wire.calling(TIMEOUT_S) as call, clients.kept_for(provider) as kept:
         try:
             return {name for name in _pages(kept.http, kind, provider) if errors.mask(name, secrets) == name}
         except BaseException as exc:

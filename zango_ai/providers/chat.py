@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
-
-import httpx
 
 from ..conf import get_conf
 from ..exceptions import PriceUnknown, ProviderConfigInvalid
-from ..fields import Credentials, Undecryptable
+from ..fields import Undecryptable
 from ..recordable import sendable
 from ..types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
-from . import addresses, errors, gate, prices, wire
+from . import addresses, clients, errors, gate, prices, wire
 from .kinds import KINDS, Kind
 
 PING_TIMEOUT_S = 20.0
@@ -80,7 +77,7 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
     secrets = kind.secrets_of(provider.credentials)
     caught_before = sys.exception()
-    with wire.calling(request.timeout_s) as call, wire.client(key_of(provider)) as kept:
+    with wire.calling(request.timeout_s) as call, clients.kept_for(provider) as kept:
         try:
             reply = _send(provider, kind, request, kept)
             return _read(provider, request, reply, call, secrets)
@@ -91,7 +88,7 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
             )
 
 
-def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: wire.Kept) -> Any:
+def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept) -> Any:
     litellm = gate.load()
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
@@ -101,8 +98,8 @@ def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: wire.
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         **({"response_format": {"type": "json_object"}} if _json_mode(request, kind) else {}),
-        **_address(provider.credentials, kind),
-        "client": kept.built or _build(provider.credentials, kind, kept),
+        **clients.address_of(provider.credentials, kind),
+        "client": kept.built or clients.build(provider.credentials, kind, kept),
     }
     try:
         return litellm.completion(**arguments)
@@ -116,82 +113,6 @@ def _json_mode(request: ModelRequest, kind: Kind) -> bool:
     if not request.wants_json or not kind.json_mode_wants_the_word:
         return request.wants_json
     return any("json" in message.content.lower() for message in request.messages)
-
-
-def _address(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
-    """Key and address, always given: what litellm is not told it takes from the host's environment."""
-    held = ((slot.name, str(credentials.get(slot.name) or "").strip()) for slot in kind.slots)
-    given: dict[str, Any] = {name: value for name, value in held if value}
-    base = kind.base_of(credentials)
-    if kind.name == "bedrock":
-        # With a bearer token litellm looks for no AWS credentials: not in the host's environment, not in its
-        # profile files, not at STS. What is sent is signed with the tenant's own instead, in _sign().
-        region = given["aws_region_name"]
-        return {"api_key": "none", "aws_region_name": region, "aws_bedrock_runtime_endpoint": base}
-    if "base_model" in given:
-        given["base_model"] = f"azure/{given['base_model']}"
-    # A server that asks for no key is sent a word.
-    return {"api_key": "none", **given, "api_base": base}
-
-
-def _build(credentials: Mapping[str, str], kind: Kind, kept: wire.Kept) -> Any:
-    """What litellm takes as this vendor's client, on the HTTP client that is kept."""
-    given = _address(credentials, kind)
-    if kind.client == "httpx":
-        from litellm.llms.custom_httpx.http_handler import HTTPHandler
-
-        if kind.name == "bedrock":
-            own_keys = Credentials(credentials)
-            kept.http.event_hooks = {"request": [lambda request: _sign(request, own_keys)]}
-        kept.built = HTTPHandler(client=kept.http)
-        return kept.built
-    import openai
-
-    common = {"api_key": given["api_key"], "http_client": kept.http, "max_retries": 0}
-    if kind.client == "azure":
-        built: Any = openai.AzureOpenAI(
-            azure_endpoint=given["api_base"], api_version=given["api_version"], **common
-        )
-        built._azure_ad_token = None  # it has read the host's environment
-    else:
-        built = openai.OpenAI(base_url=given["api_base"], **common)
-    built._custom_headers = {}  # OPENAI_CUSTOM_HEADERS
-    # Both are read from the environment, by the SDK and once more by litellm.
-    own = {"openai-organization": given.get("organization"), "openai-project": None}
-    kept.http.event_hooks = {"request": [lambda request: _set_headers(request, own)]}
-    kept.built = built
-    return built
-
-
-def _sign(request: httpx.Request, credentials: Mapping[str, str]) -> None:
-    """Sign a request to Bedrock as AWS wants it (Signature Version 4)."""
-    from botocore import auth, awsrequest
-    from botocore import credentials as keys
-
-    held = {name: str(value).strip() for name, value in credentials.items()}
-    own = keys.Credentials(
-        held["aws_access_key_id"], held["aws_secret_access_key"], held.get("aws_session_token") or None
-    )
-    for name in ("authorization", "x-amz-date", "x-amz-security-token"):
-        request.headers.pop(name, None)
-    signed = awsrequest.AWSRequest(
-        "POST", str(request.url), {"Content-Type": request.headers["content-type"]}, request.content
-    )
-    auth.SigV4Auth(own, "bedrock", held["aws_region_name"]).add_auth(signed)
-    request.headers.update(signed.headers.items())
-
-
-def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> None:
-    for name, value in headers.items():
-        request.headers.pop(name, None)
-        if value is not None:
-            request.headers[name] = value
-
-
-def key_of(provider: ProviderSpec) -> object:
-    """The same for the same credentials, and without them: their encrypted form changes with each saving."""
-    held = provider.credentials
-    return provider.kind, held.token if isinstance(held, Credentials) else tuple(sorted(held.items()))
 
 
 def _read(

@@ -8,9 +8,7 @@ by the wall clock: a server that sends a byte a second does not keep a run waiti
 from __future__ import annotations
 
 import json
-import os
 import ssl
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +23,6 @@ import httpx
 from ..conf import get_conf
 from . import addresses
 
-IDLE_S = 300.0
-"""A client that was not used for so long is closed, at the next use of another."""
-MAX_KEPT = 200
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE = 64 * 1024
 _DROPPED = {
@@ -74,9 +69,6 @@ def calling(timeout_s: float) -> Iterator[Call]:
         yield call
     finally:
         _CALL.reset(token)
-
-
-# --- a connection that knows its call -------------------------------------------------------------
 
 
 class _Stream(httpcore.NetworkStream):
@@ -220,68 +212,6 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-# --- clients that are kept ------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Kept:
-    """A client of one set of credentials, with what was built on it."""
-
-    http: httpx.Client
-    built: Any = None
-    """What litellm takes as its client."""
-    users: int = 0
-    last_used: float = 0.0
-
-
-_kept: dict[object, Kept] = {}
-_lock = threading.Lock()
-
-
-def _forget_all() -> None:
-    """In a process that was just forked: the clients are the parent's, and so may be the lock's holder."""
-    global _lock
-    _lock = threading.Lock()
-    _kept.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-@contextmanager
-def client(key: object) -> Iterator[Kept]:
-    """The client that is kept for ``key``, which must differ where credentials do."""
-    with _lock:
-        kept = _kept.get(key)
-        if kept is None:
-            kept = _kept[key] = Kept(_new_client())
-        kept.users += 1
-        closing = _idle()
-    for other in closing:
-        other.http.close()
-    try:
-        yield kept
-    finally:
-        with _lock:
-            kept.users -= 1
-            kept.last_used = time.monotonic()
-
-
-def _new_client() -> httpx.Client:
+def new_client() -> httpx.Client:
     # The time is kept by the streams, to the end of the call and not for each read.
     return httpx.Client(transport=_Transport(), timeout=None, trust_env=False)  # noqa: S113
-
-
-def _idle() -> list[Kept]:
-    """Take out the clients that nobody has used for a while, and the oldest where there are too many."""
-    now = time.monotonic()
-    unused = sorted(
-        ((kept.last_used, key) for key, kept in _kept.items() if not kept.users), key=lambda item: item[0]
-    )
-    surplus = max(len(_kept) - MAX_KEPT, 0)
-    return [
-        _kept.pop(key)
-        for position, (last_used, key) in enumerate(unused)
-        if now - last_used > IDLE_S or position < surplus
-    ]
