@@ -46,7 +46,7 @@ def test_the_answer_its_tokens_and_its_cost_come_back_and_are_written_down(model
     assert (row.rendered_system_prompt, row.rendered_user_prompt) == ("Be brief.", "Hello Ada")
     assert (row.variables, row.system_variables) == ({"name": "Ada"}, {"mood": "brief"})
     assert row.response_content == "Good day."
-    assert row.latency_ms == response.latency_ms or abs(row.latency_ms - response.latency_ms) < 50
+    assert row.latency_ms == response.latency_ms > 0
     assert row.started_at <= row.finished_at
 
     round_ = row.rounds.get()

@@ -69,11 +69,11 @@ def test_a_429_says_when_to_come_back(fail, kind):
 
 @KINDS
 def test_an_answer_too_late_is_a_timeout(fail, kind):
-    error, row = fail(Reply(delay_s=5), kind, timeout_seconds=1)
+    error, row = fail(Reply(delay_s=20), kind, timeout_seconds=1)
     assert isinstance(error, LLMTimeoutError)
     assert "timeout_seconds" in str(error)
     assert row.status == "timeout"
-    assert row.latency_ms < 4000
+    assert row.rounds.get().latency_ms < 10_000
 
 
 @KINDS

@@ -50,15 +50,13 @@ class Entry:
         self.cost_usd: Decimal | None = Decimal(0)
         """None as soon as one round's cost is not known."""
         self.rounds_count = 0
+        self.latency_ms = 0
+        """Wall clock of the whole run, once it is settled."""
         self._columns = columns
         self._started = time.monotonic()
         self._started_at = timezone.now()
         self._round_id: int | None = None
         self._round_started = 0.0
-
-    @property
-    def latency_ms(self) -> int:
-        return _milliseconds_since(self._started)
 
     def note(self, **columns: Any) -> None:
         """Columns of the invocation that have become known; written with the next statement."""
@@ -183,6 +181,7 @@ class Entry:
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
     def _settle(self, status: str) -> None:
+        self.latency_ms = _milliseconds_since(self._started)
         try:
             self._write(
                 status=status,
