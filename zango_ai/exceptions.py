@@ -10,6 +10,7 @@
     ├── InputRequired                 also a ValueError
     ├── ModelNotAvailable
     ├── ProviderConfigInvalid
+    ├── BudgetExceeded
     ├── RateLimitExceeded
     ├── LLMTimeoutError
     ├── LLMAPIError                   ContextWindowExceeded, ContentPolicyViolation
@@ -24,6 +25,7 @@ the values that a program needs are attributes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -124,6 +126,15 @@ class ProviderConfigInvalid(ZangoAIError):
         super().__init__(message)
         self.provider_name = provider_name
         self.field = field
+
+
+class BudgetExceeded(ZangoAIError):
+    """The call could cost more than the provider's budget has left, so nothing was sent."""
+
+    def __init__(self, provider_name: str, budget_limit: Decimal, message: str) -> None:
+        super().__init__(message)
+        self.provider_name = provider_name
+        self.budget_limit = budget_limit
 
 
 class RateLimitExceeded(ZangoAIError):

@@ -1,9 +1,11 @@
 """The loop of a run: what is asked again, of whom, and when it is given up."""
 
+from decimal import Decimal
+
 import pytest
 
 from zango_ai.engine import drivers, turns
-from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
+from zango_ai.exceptions import BudgetExceeded, LLMAPIError, LLMTimeoutError, RateLimitExceeded
 from zango_ai.types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, Target
 
 REQUEST = ModelRequest("", (LLMMessage("user", "hi"),), temperature=0.0, max_tokens=5, timeout_s=30.0)
@@ -109,7 +111,10 @@ def test_all_tries_share_the_time_of_the_round():
     assert [left for *_, left in story.asked] == [30.0, 24.5, 18.5]
 
 
-@pytest.mark.parametrize("fault", [busy(60.0), broken(500), broken(None), LLMTimeoutError("late")])
+SPENT = BudgetExceeded("a", Decimal(1), "spent")
+
+
+@pytest.mark.parametrize("fault", [busy(60.0), broken(500), broken(None), LLMTimeoutError("late"), SPENT])
 def test_the_next_target_is_asked_where_the_first_cannot_answer(fault):
     story = Story(fault, ANSWER)
     assert story.play(target("a", 0), target("b")) is ANSWER

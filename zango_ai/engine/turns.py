@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from ..exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
+from ..exceptions import BudgetExceeded, LLMAPIError, LLMTimeoutError, RateLimitExceeded
 from ..types import ModelAnswer, ModelRequest, Target
 
 _SHORTEST_WAIT_S = 0.25
@@ -54,8 +54,10 @@ def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -
     for target in targets[:-1]:
         try:
             return (yield from _ask(target, request, numbers, chance))
-        except (RateLimitExceeded, LLMTimeoutError, LLMAPIError) as exc:
-            if not _another_may_do_better(exc):
+        except (RateLimitExceeded, BudgetExceeded, LLMTimeoutError):
+            continue
+        except LLMAPIError as exc:
+            if not exc.is_retryable:
                 raise
     return (yield from _ask(targets[-1], request, numbers, chance))
 
@@ -86,7 +88,3 @@ def _wait_before_retry(exc: RateLimitExceeded | LLMAPIError, failures: int, chan
         return max(exc.retry_after_seconds, _SHORTEST_WAIT_S) * (1 + chance.random() / 10)
     longest: float = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
     return longest * (1 - chance.random() / 2)
-
-
-def _another_may_do_better(exc: RateLimitExceeded | LLMTimeoutError | LLMAPIError) -> bool:
-    return not isinstance(exc, LLMAPIError) or exc.is_retryable

@@ -27,7 +27,14 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from .. import recordable
-from ..exceptions import LLMAPIError, LLMTimeoutError, LogUnavailable, RateLimitExceeded, ZangoAIError
+from ..exceptions import (
+    BudgetExceeded,
+    LLMAPIError,
+    LLMTimeoutError,
+    LogUnavailable,
+    RateLimitExceeded,
+    ZangoAIError,
+)
 from ..models import Invocation, InvocationRound
 from ..types import AgentSpec, LLMMessage, LLMUsage, ModelAnswer, Target
 from . import writer
@@ -226,6 +233,8 @@ def status_of(exc: BaseException) -> str:
         return Status.TIMEOUT.value
     if isinstance(exc, RateLimitExceeded):
         return Status.RATE_LIMITED.value
+    if isinstance(exc, BudgetExceeded):
+        return Status.BUDGET_EXCEEDED.value
     return Status.FAILED.value if isinstance(exc, Exception) else Status.CANCELLED.value
 
 
