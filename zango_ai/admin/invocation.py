@@ -68,6 +68,7 @@ class RoundInline(ViewOnly, admin.StackedInline):
 class InvocationAdmin(ViewOnly, admin.ModelAdmin):
     list_display = [
         "id",
+        "badge",
         "started_at",
         "agent_name",
         "provider_and_model",
@@ -75,7 +76,6 @@ class InvocationAdmin(ViewOnly, admin.ModelAdmin):
         "cost",
         "latency_ms",
         "triggered_by",
-        "badge",
     ]
     list_filter = ["status", "triggered_by", "agent_name", "provider_name"]
     search_fields = ["=run_id", "agent_name", "user_ref"]
