@@ -12,6 +12,7 @@ from tenants.models import Clinic
 from patients import setup
 from patients.models import Patient
 from zango_ai import LLMMessage, LLMResponse, get_agent
+from zango_ai.exceptions import ZangoAIError
 from zango_ai.models import Invocation
 from zango_ai.testing import ModelServer
 
@@ -40,7 +41,10 @@ class Command(BaseCommand):
                 self.step(f"Local model server at {model.url}: a stand-in, not a language model")
             self.prepare(credentials)
             for clinic in setup.sites():
-                self.ask_everything(clinic, credentials)
+                try:
+                    self.ask_everything(clinic, credentials)
+                except ZangoAIError as exc:
+                    raise CommandError(f"{exc} (run {exc.invocation_id} of {clinic})") from exc
             for clinic in setup.sites():
                 self.show_log(clinic)
             self.show_separation()
