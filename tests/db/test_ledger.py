@@ -7,6 +7,7 @@ import sys
 import threading
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_prompt
+from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.models import AgentConfig, Invocation, InvocationRound
 from zango_ai.testing import Reply
@@ -180,14 +182,9 @@ def test_rows_are_written_in_the_schema_of_the_run(model):
         with schema_context(schema):
             for number in range(10):
                 seen.append(get_agent("helper").run(f"{schema} {number}").run_id)
-        connection.close()
 
     seen: dict[str, list] = {"north": [], "south": []}
-    threads = [threading.Thread(target=work, args=(s, seen[s])) for s in ("north", "south") for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_together(partial(work, s, seen[s]) for s in ("north", "south") for _ in range(3))
     for schema in ("north", "south"):
         with schema_context(schema):
             assert set(Invocation.objects.values_list("run_id", flat=True)) == set(seen[schema])
@@ -236,12 +233,7 @@ def test_threads_open_a_connection_each_at_most(model, live_north):
         with schema_context("north"):
             for _ in range(10):
                 get_agent("helper").run("hi")
-        connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_together([work] * 8)
     assert len(model.requests) == 80
     assert model.connections - before <= 8

@@ -1,14 +1,13 @@
 """Prompts and their versions: what was sent can always be looked up again."""
 
-import threading
-
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import RestrictedError
 from django_tenants.utils import schema_context
 
 from tests.build import make_prompt
+from tests.together import run_together
 from zango_ai.models import Prompt, PromptVersion
 
 
@@ -126,12 +125,7 @@ def test_versions_saved_at_once_get_numbers_of_their_own_and_one_is_active(live_
     def add():
         with schema_context("north"):
             Prompt.objects.get(pk=prompt.pk).add_version("more").activate()
-        connection.close()
 
-    threads = [threading.Thread(target=add) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_together([add] * 6)
     assert sorted(prompt.versions.values_list("version_number", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
     assert statuses(prompt).count("active") == 1

@@ -6,13 +6,12 @@ Set ZANGO_AI_PICTURES to a folder to keep a picture of every page.
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.test_demo import DEMO, wait_until_served
+from tests.e2e.test_demo import serve, wait_until_served
 from zango_ai.testing import STAND_IN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -34,13 +33,7 @@ def browser():
 @pytest.fixture
 def site(environment, free_port):
     """The address of the running demo, as ``site("north")``."""
-    demo = subprocess.Popen(
-        [*DEMO, "--serve", "--port", str(free_port)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    demo = serve(environment, free_port)
     try:
         wait_until_served(demo, free_port)
         yield lambda tenant: f"http://{tenant}.localhost:{free_port}"

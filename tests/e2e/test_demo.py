@@ -56,15 +56,7 @@ def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment,
     environment["TMPDIR"] = str(tmp_path)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         os.chmod(folder, 0o755)
-    demo = subprocess.Popen(
-        [*DEMO, "--serve", "--port", str(free_port)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A shell's background job ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    demo = serve(environment, free_port)
     try:
         wait_until_served(demo, free_port)
         assert postgres_of(tmp_path)
@@ -75,6 +67,19 @@ def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment,
     assert "password admin" in out
     assert "Traceback" not in out
     assert postgres_of(tmp_path) == []
+
+
+def serve(environment, port):
+    """The demo's process, on its way to serving the site."""
+    return subprocess.Popen(
+        [*DEMO, "--serve", "--port", str(port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell's background job ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_until_served(demo, port):

@@ -6,18 +6,36 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Invocation, InvocationRound
+from ..models.invocation import Counted
 from .access import ViewOnly, preformatted
 
 
-def status_badge(status: str, label: str) -> SafeString:
-    return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', status, label)
+class Figures:
+    """What a round and a whole run show alike: both are ``Counted``."""
+
+    @admin.display(description=_("status"), ordering="status")
+    def badge(self, row: Invocation | InvocationRound) -> SafeString:
+        label = row.get_status_display()
+        return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', row.status, label)
+
+    @admin.display(description=_("tokens in / out"))
+    def tokens(self, row: Counted) -> str:
+        return f"{row.input_tokens} / {row.output_tokens}"
+
+    @admin.display(description=_("cost"), ordering="cost_usd")
+    def cost(self, row: Counted) -> str:
+        return "unknown" if row.cost_usd is None else f"${row.cost_usd:f}"
+
+    @admin.display(description=_("error"))
+    def error(self, row: Counted) -> str:
+        return f"{row.error_type}: {row.error_message}" if row.error_type else "-"
+
+    @admin.display(description=_("answer"))
+    def answer(self, row: Counted) -> SafeString | str:
+        return preformatted(row.response_content)
 
 
-def money(run: Invocation | InvocationRound) -> str:
-    return "unknown" if run.cost_usd is None else f"${run.cost_usd:f}"
-
-
-class RoundInline(ViewOnly, admin.StackedInline):
+class RoundInline(Figures, ViewOnly, admin.StackedInline):
     model = InvocationRound
     extra = 0
     verbose_name_plural = _("Rounds: the calls to the provider")
@@ -35,22 +53,6 @@ class RoundInline(ViewOnly, admin.StackedInline):
         "answer",
     )
 
-    @admin.display(description=_("status"))
-    def badge(self, row: InvocationRound) -> SafeString:
-        return status_badge(row.status, row.get_status_display())
-
-    @admin.display(description=_("tokens in / out"))
-    def tokens(self, row: InvocationRound) -> str:
-        return f"{row.input_tokens} / {row.output_tokens}"
-
-    @admin.display(description=_("cost"))
-    def cost(self, row: InvocationRound) -> str:
-        return money(row)
-
-    @admin.display(description=_("error"))
-    def error(self, row: InvocationRound) -> str:
-        return f"{row.error_type}: {row.error_message}" if row.error_type else "-"
-
     @admin.display(description=_("messages sent"))
     def messages_sent(self, row: InvocationRound) -> SafeString | str:
         return preformatted(row.request_messages)
@@ -59,13 +61,9 @@ class RoundInline(ViewOnly, admin.StackedInline):
     def parameters_sent(self, row: InvocationRound) -> SafeString | str:
         return preformatted(row.request_params)
 
-    @admin.display(description=_("answer"))
-    def answer(self, row: InvocationRound) -> SafeString | str:
-        return preformatted(row.response_content)
-
 
 @admin.register(Invocation)
-class InvocationAdmin(ViewOnly, admin.ModelAdmin):
+class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     list_display = [
         "id",
         "badge",
@@ -111,29 +109,13 @@ class InvocationAdmin(ViewOnly, admin.ModelAdmin):
     class Media:
         css = {"all": ["zango_ai/admin.css"]}
 
-    @admin.display(description=_("status"), ordering="status")
-    def badge(self, run: Invocation) -> SafeString:
-        return status_badge(run.status, run.get_status_display())
-
     @admin.display(description=_("provider / model"))
     def provider_and_model(self, run: Invocation) -> str:
         return f"{run.provider_name or '-'} / {run.model or '-'}"
 
-    @admin.display(description=_("tokens in / out"))
-    def tokens(self, run: Invocation) -> str:
-        return f"{run.input_tokens} / {run.output_tokens}"
-
     @admin.display(description=_("cached, read / written"))
     def cached(self, run: Invocation) -> str:
         return f"{run.cache_read_tokens} / {run.cache_creation_tokens}"
-
-    @admin.display(description=_("cost"), ordering="cost_usd")
-    def cost(self, run: Invocation) -> str:
-        return money(run)
-
-    @admin.display(description=_("error"))
-    def error(self, run: Invocation) -> str:
-        return f"{run.error_type}: {run.error_message}" if run.error_type else "-"
 
     @admin.display(description=_("system prompt"))
     def system_prompt(self, run: Invocation) -> str:
@@ -155,10 +137,6 @@ class InvocationAdmin(ViewOnly, admin.ModelAdmin):
     def given(self, run: Invocation) -> SafeString | str:
         values = {"user": run.variables, "system": run.system_variables}
         return preformatted({name: value for name, value in values.items() if value is not None})
-
-    @admin.display(description=_("answer"))
-    def answer(self, run: Invocation) -> SafeString | str:
-        return preformatted(run.response_content)
 
 
 def _version(name: str, number: int | None) -> str:

@@ -24,10 +24,6 @@ _INSIDE_V4 = [
 """Not on the public internet, whatever the standard library's release says."""
 
 
-class AddressRefused(Exception):
-    """The address leads into the host's network, and is not listed."""
-
-
 def is_listed(url: str, prefixes: Iterable[str]) -> bool:
     """Whether ``url`` is at or below one of ``prefixes``: the same scheme, host and port, a path below."""
     wanted = urlsplit(url)
