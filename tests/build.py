@@ -3,7 +3,7 @@
 from typing import Any
 
 from zango_ai.models import AgentConfig, Prompt, Provider
-from zango_ai.testing import ModelServer
+from zango_ai.testing import ModelServer, Reply
 
 API_KEY = "sk-secret-of-this-tenant"
 
@@ -59,3 +59,22 @@ def make_agent(server: ModelServer, /, name: str = "helper", **fields: Any) -> A
     """An agent of the active tenant, on the local model server."""
     provider = fields.pop("provider", None) or make_provider(server)
     return AgentConfig.objects.create(name=name, provider=provider, **fields)
+
+
+def make_priced_agent(server: ModelServer, /, name: str = "helper", **fields: Any) -> AgentConfig:
+    """An agent of which each call costs a quarter dollar, and is estimated at just that: see ``QUARTER``."""
+    limits = {field: fields.pop(field) for field in list(fields) if hasattr(Provider, field) and field != "name"}
+    provider = make_provider(server, **limits)
+    price_models(provider)
+    return make_agent(server, name, provider=provider, max_tokens=1000, **fields)
+
+
+def price_models(provider: Provider, output_usd: Any = 250, **fields: Any) -> None:
+    """Give the provider's default model a price for output, a million tokens, and none for input."""
+    provider.models.create(
+        model_id=provider.default_model, input_cost_per_mtok=0, output_cost_per_mtok=output_usd, **fields
+    )
+
+
+QUARTER = Reply("a quarter", input_tokens=100, output_tokens=1000)
+"""What an agent of ``make_priced_agent`` is answered for $0.25."""

@@ -95,9 +95,8 @@ class Agent:
             composed = composition.compose(agent, Question(input, variables, system_variables, messages))
             entry.note_texts(composed.system_text, composed.user_text)
             _require_schema(agent)
-            targets = _targets(agent)
             chat.warm_up()
-            entry.open()
+            targets = _targets(agent)
             conversation = turns.converse(composed.request, targets, _CHANCE)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             entry.note_answer(answer.content)
@@ -162,18 +161,23 @@ def _require_schema(agent: AgentSpec) -> None:
 
 def _targets(agent: AgentSpec) -> list[Target]:
     """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
-    chat.check(agent.provider)
-    chat.require_price(agent.provider, agent.model)
-    return [Target(agent.provider, agent.model), *filter(_is_usable, agent.fallbacks)]
+    own = Target(agent.provider, agent.model)
+    _require_fit(agent, own)
+    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target))]
 
 
-def _is_usable(target: Target) -> bool:
+def _require_fit(agent: AgentSpec, target: Target) -> None:
+    chat.check(target.provider)
+    if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
+        chat.require_price(target.provider, target.model)
+
+
+def _is_usable(agent: AgentSpec, target: Target) -> bool:
     """A fallback that is switched off or not fit is passed over: it is there to help."""
     if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
         return False
     try:
-        chat.check(target.provider)
-        chat.require_price(target.provider, target.model)
+        _require_fit(agent, target)
     except ZangoAIError as exc:
         logger.warning("A fallback is passed over: %s", exc)
         return False
@@ -182,7 +186,7 @@ def _is_usable(target: Target) -> bool:
 
 def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
     """One call to a provider, written down before and after."""
-    entry.begin_round(step.number, step.target, step.request.messages)
+    entry.begin_round(step.target, step.request, chat.estimate(step.target.provider, step.request))
     try:
         answer = chat.ask(step.target.provider, step.request)
     except ZangoAIError as exc:

@@ -26,6 +26,8 @@ class Conf:
     """Fernet keys: the first encrypts, all decrypt. Empty: derived from SECRET_KEY and its fallbacks."""
     allowed_api_bases: tuple[str, ...] = ()
     """URL prefixes inside the host's network that a provider's ``api_base`` may use."""
+    tenant_time_zone: str = "timezone"
+    """Attribute of the tenant model that holds the name of the tenant's time zone."""
 
 
 def read(raw: Any) -> tuple[Conf, list[str]]:
@@ -87,9 +89,16 @@ def _url_prefixes(value: Any) -> tuple[str, ...]:
     return prefixes
 
 
+def _attribute(value: Any) -> str:
+    if not isinstance(value, str) or not value.isidentifier():
+        raise ValueError("make it the name of an attribute of your tenant model.")
+    return value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "ENCRYPTION_KEYS": _fernet_keys,
     "ALLOWED_API_BASES": _url_prefixes,
+    "TENANT_TIME_ZONE": _attribute,
 }
 
 

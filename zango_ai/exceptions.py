@@ -129,26 +129,39 @@ class ProviderConfigInvalid(ZangoAIError):
 
 
 class BudgetExceeded(ZangoAIError):
-    """The call could cost more than the provider's budget has left, so nothing was sent."""
+    """The call could cost more than a monthly budget has left, so nothing was sent.
 
-    def __init__(self, provider_name: str, budget_limit: Decimal, message: str) -> None:
-        super().__init__(message)
-        self.provider_name = provider_name
-        self.budget_limit = budget_limit
-
-
-class RateLimitExceeded(ZangoAIError):
-    """The provider answered 429, or its limit here is used up.
-
-    ``is_retryable`` is False where waiting does not help: the account has no quota left.
+    ``agent_name`` is None where it is the provider's budget, else it is the agent's own.
     """
 
     def __init__(
-        self, message: str, *, retry_after_seconds: float | None = None, is_retryable: bool = True
+        self, provider_name: str, budget_limit: Decimal, message: str, *, agent_name: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.provider_name = provider_name
+        self.budget_limit = budget_limit
+        self.agent_name = agent_name
+
+
+class RateLimitExceeded(ZangoAIError):
+    """The provider answered 429, or a limit that the tenant has set is used up.
+
+    ``is_own_limit`` is True for the tenant's: nothing was sent, and after ``retry_after_seconds`` a run passes
+    if no other came first. ``is_retryable`` is False where waiting does not help: the account has no quota left.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        is_retryable: bool = True,
+        is_own_limit: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.is_retryable = is_retryable
+        self.is_own_limit = is_own_limit
 
 
 class LLMTimeoutError(ZangoAIError):
@@ -190,7 +203,7 @@ class ContentPolicyViolation(LLMAPIError):
 
 
 class PriceUnknown(ZangoAIError):
-    """The provider has a budget and the model has no price, so nothing was sent."""
+    """There is a budget and the model has no price, so nothing was sent."""
 
     def __init__(self, model: str, provider_name: str, message: str) -> None:
         super().__init__(message)

@@ -115,6 +115,24 @@ class PromptSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent in a month, which begins on ``reset_day`` in the tenant's time zone."""
+
+    limit_usd: Decimal | None = None
+    """None: no limit. 0: nothing may be spent."""
+    reset_day: int = 1
+    alert_percent: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How much may be sent in a minute; None: no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A row of the provider's list of models. Costs are USD for a million tokens, None: not overridden."""
 
@@ -122,6 +140,7 @@ class ModelSpec:
     is_enabled: bool
     input_cost_per_mtok: Decimal | None = None
     output_cost_per_mtok: Decimal | None = None
+    rates: RateLimits = RateLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +155,8 @@ class ProviderSpec:
     is_enabled: bool
     max_retries: int = 2
     """Further calls after a 429, a 5xx or a broken connection."""
-    has_budget: bool = False
+    budget: Budget = Budget()
+    rates: RateLimits = RateLimits()
     allow_unpriced: bool = False
     models: tuple[ModelSpec, ...] = ()
     """Empty: the provider may use any model."""
@@ -174,6 +194,7 @@ class AgentSpec:
     timeout_seconds: int
     output_schema: OutputSchema
     output_json_schema: Mapping[str, Any] | None
+    budget: Budget = Budget()
     fallbacks: tuple[Target, ...] = ()
     """Asked in this order where the ones before them cannot answer."""
 
@@ -188,6 +209,16 @@ class ModelRequest:
     max_tokens: int
     timeout_s: float
     wants_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The most that one call is expected to use: what is reserved before it."""
+
+    tokens: int
+    """Sent and received."""
+    cost_usd: Decimal | None
+    """None when the price of the model is not known."""
 
 
 @dataclass(frozen=True, slots=True)

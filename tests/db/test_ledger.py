@@ -1,9 +1,5 @@
 """The rows of a run survive what happens around them. These tests commit: see live_tenants."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from datetime import date
 from decimal import Decimal
@@ -15,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_prompt
+from tests.children import child
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.models import AgentConfig, Invocation, InvocationRound
@@ -143,34 +140,17 @@ def test_an_error_in_the_callers_own_value_is_the_callers_and_is_on_the_row(mode
     assert Invocation.objects.get(pk=caught.value.invocation_id).error_type == "LookupError"
 
 
-CHILD = """
-import django; django.setup()
-from django.db import connection
-from django_tenants.utils import schema_context
-from zango_ai import get_agent
-from django.test.utils import override_settings
-override_settings(ZANGO_AI={{"ALLOWED_API_BASES": [{url!r}]}}).enable()
-connection.settings_dict["NAME"] = {database!r}
-with schema_context("north"):
-    get_agent("helper").run("are you there?")
-"""
-
-
 def test_a_process_killed_in_the_middle_of_a_call_leaves_a_running_row(model, live_north):
+    """A row that is written when the call is over, as a naive log does, is not there at all."""
     make_agent(model, timeout_seconds=60)
     model.script(Reply(delay_s=60))
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(database=connection.settings_dict["NAME"], url=model.url)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
+    with child('get_agent("helper").run("are you there?")') as process:
         model.wait_for_requests(1)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        process.kill()
+        process.wait()
     row = Invocation.objects.get()
     assert (row.status, row.rendered_user_prompt, row.finished_at) == ("running", "are you there?", None)
-    assert row.rounds.get().status == "running"
+    assert (row.rounds_count, row.rounds.get().status) == (1, "running")
 
 
 def test_rows_are_written_in_the_schema_of_the_run(model):

@@ -1,14 +1,13 @@
 """Trouble that is not the provider's: lost connections, odd figures, limits that cut in, values that resist."""
 
 import pickle
-import subprocess
-import sys
 
 import pytest
 from django.db import connection, connections, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, make_agent, make_prompt, make_provider
+from tests.children import child, said
 from zango_ai import LLMMessage, get_agent, get_prompt
 from zango_ai.exceptions import (
     AgentNotFound,
@@ -226,22 +225,8 @@ def test_errors_travel_between_processes(model, north):
 
 def test_the_import_of_litellm_is_not_counted_against_the_timeout(model, live_north):
     make_agent(model, timeout_seconds=2)  # the import alone takes longer
-    code = f"""
-import django; django.setup()
-from django.db import connection
-from django.test.utils import override_settings
-from django_tenants.utils import schema_context
-from zango_ai import get_agent
-override_settings(ZANGO_AI={{"ALLOWED_API_BASES": [{model.url!r}]}}).enable()
-connection.settings_dict["NAME"] = {connection.settings_dict["NAME"]!r}
-with schema_context("north"):
-    print(get_agent("helper").run("hi").content)
-"""
-    import os
-
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert "You asked: hi" in run.stdout
+    with child('print(get_agent("helper").run("hi").content)') as process:
+        assert "You asked: hi" in said(process)
 
 
 def test_the_ledgers_connection_keeps_no_list_of_statements(model, live_north, settings):

@@ -39,7 +39,7 @@ class Story:
                     self.clock += step.seconds
                     step = conversation.send(None)
                     continue
-                self.asked.append((step.number, step.request.model, step.request.timeout_s))
+                self.asked.append((step.request.model, step.request.timeout_s))
                 self.clock += self.seconds_per_call
                 reply = self.replies.pop(0)
                 step = conversation.throw(reply) if isinstance(reply, Exception) else conversation.send(reply)

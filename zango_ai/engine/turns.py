@@ -6,7 +6,7 @@ into the generator, so that retries and fallbacks are decided here, once, for ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -20,9 +20,8 @@ _LONGEST_WAIT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the target's model; send back its ModelAnswer. ``number`` counts the calls to providers from 1."""
+    """Ask the target's model; send back its ModelAnswer."""
 
-    number: int
     target: Target
     request: ModelRequest
 
@@ -50,36 +49,40 @@ class Chance:
 
 def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -> Turns:
     """Ask the first target; where it fails through no fault of the request, the next one."""
-    numbers = count(1)
     for target in targets[:-1]:
         try:
-            return (yield from _ask(target, request, numbers, chance))
+            return (yield from _ask(target, request, chance))
         except (RateLimitExceeded, BudgetExceeded, LLMTimeoutError):
             continue
         except LLMAPIError as exc:
             if not exc.is_retryable:
                 raise
-    return (yield from _ask(targets[-1], request, numbers, chance))
+    return (yield from _ask(targets[-1], request, chance))
 
 
-def _ask(target: Target, request: ModelRequest, numbers: Iterator[int], chance: Chance) -> Turns:
+def _ask(target: Target, request: ModelRequest, chance: Chance) -> Turns:
     """Ask one target, again after a fault that may pass; all of it within the request's time."""
     deadline = chance.now() + request.timeout_s
     for failures in count(1):
         left = deadline - chance.now()
         this = replace(request, model=target.model, timeout_s=left)
         try:
-            answer = yield Ask(next(numbers), target, this)
+            answer = yield Ask(target, this)
             assert answer is not None
             return answer
         except (RateLimitExceeded, LLMAPIError) as exc:
             seconds = _wait_before_retry(exc, failures, chance)
-            if failures > target.provider.max_retries or not exc.is_retryable:
+            if failures > target.provider.max_retries or not _is_worth_retrying(exc):
                 raise
             if seconds >= deadline - chance.now():
                 raise
         yield Wait(seconds)
     raise AssertionError("unreachable")
+
+
+def _is_worth_retrying(exc: RateLimitExceeded | LLMAPIError) -> bool:
+    """A limit of the tenant's own is there to be kept: who calls decides whether to wait for it."""
+    return exc.is_retryable and not (isinstance(exc, RateLimitExceeded) and exc.is_own_limit)
 
 
 def _wait_before_retry(exc: RateLimitExceeded | LLMAPIError, failures: int, chance: Chance) -> float:

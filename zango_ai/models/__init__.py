@@ -4,14 +4,17 @@ from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationRound
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
+from .usage import Pace, Spend
 
 __all__ = [
     "AgentConfig",
     "Fallback",
     "Invocation",
     "InvocationRound",
+    "Pace",
     "Prompt",
     "PromptVersion",
     "Provider",
     "ProviderModel",
+    "Spend",
 ]

@@ -8,12 +8,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .. import output
+from .limited import Budgeted
 from .prompt import Prompt
 from .provider import Provider
 from .stamped import Stamped
 
 
-class AgentConfig(Stamped):
+class AgentConfig(Budgeted):
     """What ``get_agent(name)`` finds: a model, its prompts and its limits."""
 
     class OutputSchema(models.TextChoices):

@@ -83,6 +83,7 @@ class Invocation(Counted):
     rendered_user_prompt = models.TextField(_("user text as sent"), blank=True, default="", db_default="")
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
+    timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -113,6 +114,7 @@ class InvocationRound(Counted):
         Invocation, on_delete=models.CASCADE, related_name="rounds", verbose_name=_("invocation")
     )
     number = models.PositiveIntegerField(_("round"))
+    provider = _reference("Provider", _("provider"))
     provider_name = models.CharField(_("provider name"), max_length=100, blank=True, default="", db_default="")
     model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
     request_messages = models.JSONField(_("messages sent"), default=list, db_default=[])
@@ -124,12 +126,23 @@ class InvocationRound(Counted):
     status = models.CharField(
         _("status"), max_length=20, choices=Invocation.Status, default=Invocation.Status.RUNNING
     )
+    provider_month = models.DateField(_("provider's budget month"), null=True)
+    agent_month = models.DateField(_("agent's budget month"), null=True)
+    reserved_usd = models.DecimalField(
+        _("reserved (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0
+    )
+    """Held in both months while the call is under way."""
+    charged_usd = models.DecimalField(_("charged (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0)
+    """Counted in both months. The cost, or an estimate where the cost is not known and may not be nothing."""
 
     class Meta:
         verbose_name = _("round")
         verbose_name_plural = _("rounds")
         ordering = ["invocation", "number"]
         constraints = [models.UniqueConstraint(fields=["invocation", "number"], name="zango_ai_round_once")]
+        indexes = [
+            models.Index(fields=["invocation"], condition=models.Q(status="running"), name="zango_ai_round_open")
+        ]
 
     def __str__(self) -> str:
         return f"{self.number}"

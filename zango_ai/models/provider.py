@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -14,11 +15,12 @@ from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..fields import CredentialsField, Undecryptable
 from ..providers import addresses, catalogue, chat
 from ..providers.kinds import KINDS
-from ..types import ModelSpec, ProviderSpec
+from ..types import ModelSpec, ProviderSpec, RateLimits
+from .limited import Budgeted, budget_of, per_minute
 from .stamped import Stamped
 
 
-class Provider(Stamped):
+class Provider(Budgeted):
     """An account at a vendor of models: whose key is used, and what may be spent."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -32,21 +34,8 @@ class Provider(Stamped):
         blank=True,
         help_text=_("Used by agents that name no model of their own."),
     )
-    rate_limit_rpm = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
-    rate_limit_tpm = models.PositiveIntegerField(_("tokens per minute"), null=True, blank=True)
-    monthly_budget_usd = models.DecimalField(
-        _("monthly budget (USD)"),
-        max_digits=14,
-        decimal_places=4,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(Decimal(0))],
-    )
-    budget_alert_threshold = models.PositiveSmallIntegerField(
-        _("alert at percent of budget"),
-        default=80,
-        validators=[MinValueValidator(1), MaxValueValidator(100)],
-    )
+    rate_limit_rpm = per_minute(_("requests per minute"))
+    rate_limit_tpm = per_minute(_("tokens per minute"))
     allow_unpriced = models.BooleanField(
         _("allow models without a price"),
         default=False,
@@ -70,22 +59,16 @@ class Provider(Stamped):
     def __str__(self) -> str:
         return self.name
 
-    def spec(self, rows: Iterable[ModelSpec] | None = None) -> ProviderSpec:
-        """The provider as a run sees it. ``rows`` are its models where the caller has read them already."""
-        if rows is None:
-            rows = [model.spec() for model in self.models.all()]
-        return ProviderSpec(
-            id=self.pk,
-            name=self.name,
-            kind=self.kind,
-            credentials=self.credentials,
-            default_model=self.default_model,
-            is_enabled=self.is_enabled,
-            max_retries=self.max_retries,
-            has_budget=self.monthly_budget_usd is not None,
-            allow_unpriced=self.allow_unpriced,
-            models=tuple(rows),
-        )
+    SPEC_FIELDS = (
+        *("id", "name", "kind", "credentials", "default_model", "is_enabled", "max_retries", "allow_unpriced"),
+        *("rate_limit_rpm", "rate_limit_tpm", *Budgeted.BUDGET_FIELDS),
+    )
+    """What a run has to know of a provider."""
+
+    def spec(self) -> ProviderSpec:
+        """The provider as a run sees it."""
+        values = {name: getattr(self, name) for name in self.SPEC_FIELDS}
+        return provider_spec(values, [model.spec() for model in self.models.all()])
 
     @classmethod
     def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
@@ -104,13 +87,12 @@ class Provider(Stamped):
 
         Asks the default model, or the first that is enabled; the call costs a few tokens at the vendor.
         """
-        rows = [model.spec() for model in self.models.all()]
-        enabled = next((row.model_id for row in rows if row.is_enabled), "")
-        model = self.default_model or enabled
+        spec = self.spec()
+        model = self.default_model or next((row.model_id for row in spec.models if row.is_enabled), "")
         try:
             if not model:
                 raise ModelNotAvailable("", self.name, "Name a default model: it is what is asked.")
-            chat.ping(self.spec(rows), model)
+            chat.ping(spec, model)
             self.validation_error = ""
         except ZangoAIError as exc:
             self.validation_error = str(exc)
@@ -186,6 +168,8 @@ class ProviderModel(Stamped):
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("Empty: the price list's."),
     )
+    rate_limit_rpm = per_minute(_("requests per minute"))
+    rate_limit_tpm = per_minute(_("tokens per minute"))
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
     class Meta:
@@ -198,4 +182,22 @@ class ProviderModel(Stamped):
         return self.display_name or self.model_id
 
     def spec(self) -> ModelSpec:
-        return ModelSpec(self.model_id, self.is_enabled, self.input_cost_per_mtok, self.output_cost_per_mtok)
+        rates = RateLimits(self.rate_limit_rpm, self.rate_limit_tpm)
+        return ModelSpec(self.model_id, self.is_enabled, self.input_cost_per_mtok, self.output_cost_per_mtok, rates)
+
+
+def provider_spec(values: Mapping[str, Any], models: Iterable[ModelSpec]) -> ProviderSpec:
+    """The provider as a run sees it, from the columns in ``Provider.SPEC_FIELDS`` and its models."""
+    return ProviderSpec(
+        id=values["id"],
+        name=values["name"],
+        kind=values["kind"],
+        credentials=values["credentials"],
+        default_model=values["default_model"],
+        is_enabled=values["is_enabled"],
+        max_retries=values["max_retries"],
+        budget=budget_of(values),
+        rates=RateLimits(values["rate_limit_rpm"], values["rate_limit_tpm"]),
+        allow_unpriced=values["allow_unpriced"],
+        models=tuple(models),
+    )

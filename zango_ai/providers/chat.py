@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .. import limits
 from ..conf import get_conf
 from ..exceptions import PriceUnknown, ProviderConfigInvalid
 from ..fields import Undecryptable
 from ..recordable import sendable
-from ..types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
+from ..types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
 from . import addresses, clients, errors, gate, prices, wire
 from .kinds import KINDS, Kind
 
@@ -62,15 +63,23 @@ def ping(provider: ProviderSpec, model: str) -> None:
 
 
 def require_price(provider: ProviderSpec, model: str) -> None:
-    """Raises PriceUnknown where the provider has a budget that the model could pass unseen."""
-    if not provider.has_budget or provider.allow_unpriced or prices.find_price(provider, model) is not None:
+    """Raises PriceUnknown for a model that could pass a budget unseen."""
+    if provider.allow_unpriced or prices.find_price(provider, model) is not None:
         return
     raise PriceUnknown(
         model,
         provider.name,
-        f"Provider {provider.name!r} has a monthly budget, and the price of model {model!r} is not known. Enter "
-        "its costs in the provider's list of models, or allow models without a price.",
+        f"There is a monthly budget, and the price of model {model!r} of provider {provider.name!r} is not known. "
+        "Enter its costs in the provider's list of models, or allow models without a price there.",
     )
+
+
+def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
+    """The most that one call is expected to use."""
+    tokens = limits.prompt_tokens(message.content for message in request.messages)
+    price = prices.find_price(provider, request.model)
+    cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
+    return Estimate(tokens + request.max_tokens, cost)
 
 
 def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> ModelAnswer | BaseException:

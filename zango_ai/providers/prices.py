@@ -7,7 +7,8 @@ litellm's own per-call pricing is not used: it writes one tenant's price into a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
+from functools import lru_cache
 from typing import Any
 
 from ..types import LLMUsage, ModelSpec, Price, ProviderSpec
@@ -47,7 +48,18 @@ def cost_of(usage: LLMUsage, price: Price, *, reasoning_tokens: int = 0) -> Deci
     return total.quantize(_EIGHT_PLACES)
 
 
-def _listed(kind: Kind, model: str) -> dict[str, Decimal]:
+def ceiling_of(input_tokens: int, output_tokens: int, price: Price) -> Decimal:
+    """USD for so many tokens, rounded up, if all of them were of the dearer kind: written to a cache, reasoning."""
+    input_usd = price.rate("input_cost_per_token", input_tokens)
+    output_usd = price.rate("output_cost_per_token", input_tokens)
+    creation_usd = price.rate("cache_creation_input_token_cost", input_tokens, input_usd)
+    reasoning_usd = price.rate("output_cost_per_reasoning_token", input_tokens, output_usd)
+    total = input_tokens * max(input_usd, creation_usd) + output_tokens * max(output_usd, reasoning_usd)
+    return total.quantize(_EIGHT_PLACES, rounding=ROUND_UP)
+
+
+@lru_cache(maxsize=1024)
+def _listed(kind: Kind, model: str) -> Mapping[str, Decimal]:
     """Every rate of the list for the model, by the list's own names, in USD for one token."""
     if not kind.price_lists:
         return {}
@@ -64,7 +76,7 @@ def _listed(kind: Kind, model: str) -> dict[str, Decimal]:
     return {}
 
 
-def _overridden(listed: dict[str, Decimal], override: ModelSpec | None) -> dict[str, Decimal]:
+def _overridden(listed: Mapping[str, Decimal], override: ModelSpec | None) -> Mapping[str, Decimal]:
     """The rates with the row's own in their place; a negotiated price moves what belongs to it along."""
     if override is None:
         return listed

@@ -11,8 +11,17 @@ from django.db.models.functions import Cast, JSONObject
 
 from .. import recordable, tenancy
 from ..exceptions import AgentNotFound, WrongTenant
-from ..models import AgentConfig, Fallback, Prompt, ProviderModel
-from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, Target
+from ..models import AgentConfig, Fallback, Provider, ProviderModel
+from ..models.limited import Budgeted, budget_of
+from ..models.provider import provider_spec
+from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, ProviderSpec, RateLimits, Target
+from . import reading
+
+_AGENT_FIELDS = (
+    *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
+    *("output_schema", "output_json_schema", *Budgeted.BUDGET_FIELDS),
+)
+_PROMPT_FIELDS = ("name", "active_version__version_number", "active_version__content")
 
 
 def require_tenant(name: str) -> str:
@@ -42,47 +51,51 @@ def read_agent(name: str) -> AgentSpec | None:
     """The agent of the current schema as it is now, also when it is disabled."""
     if recordable.text(name) != name:
         return None  # PostgreSQL would refuse the question: no row has such a name
-    row = (
-        AgentConfig.objects.select_related(
-            "provider", "system_prompt__active_version", "user_prompt__active_version"
-        )
-        .annotate(
-            model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
-            has_fallbacks=Exists(Fallback.objects.filter(agent=OuterRef("pk"))),
-        )
-        .filter(name=name)
-        .first()
+    agents = AgentConfig.objects.filter(name=name).values(
+        *_AGENT_FIELDS,
+        *(f"provider__{field}" for field in Provider.SPEC_FIELDS),
+        *(f"{role}_prompt__{field}" for role in ("system", "user") for field in _PROMPT_FIELDS),
+        model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
+        has_fallbacks=Exists(Fallback.objects.filter(agent=OuterRef("pk"))),
     )
-    if row is None:
-        return None
+    rows = reading.rows(agents)
+    return _agent(rows[0]) if rows else None
+
+
+def _agent(row: dict[str, Any]) -> AgentSpec:
+    provider = _provider(row)
     return AgentSpec(
-        id=row.pk,
-        name=row.name,
+        id=row["id"],
+        name=row["name"],
         schema=tenancy.current_schema(),
-        is_enabled=row.is_enabled,
-        provider=row.provider.spec(map(_model, row.model_rows)),
-        model=row.model or row.provider.default_model,
-        system_prompt=_prompt(row.system_prompt),
-        user_prompt=_prompt(row.user_prompt),
-        temperature=row.temperature,
-        max_tokens=row.max_tokens,
-        timeout_seconds=row.timeout_seconds,
-        output_schema=cast(OutputSchema, row.output_schema),
-        output_json_schema=row.output_json_schema,
-        fallbacks=_fallbacks(row.pk) if row.has_fallbacks else (),
+        is_enabled=row["is_enabled"],
+        provider=provider,
+        model=row["model"] or provider.default_model,
+        system_prompt=_prompt(row, "system_prompt"),
+        user_prompt=_prompt(row, "user_prompt"),
+        temperature=row["temperature"],
+        max_tokens=row["max_tokens"],
+        timeout_seconds=row["timeout_seconds"],
+        output_schema=cast(OutputSchema, row["output_schema"]),
+        output_json_schema=row["output_json_schema"],
+        budget=budget_of(row),
+        fallbacks=_fallbacks(row["id"]) if row["has_fallbacks"] else (),
     )
 
 
 def _fallbacks(agent_id: int) -> tuple[Target, ...]:
-    rows = (
-        Fallback.objects.filter(agent=agent_id)
-        .select_related("provider")
-        .annotate(model_rows=ArraySubquery(_models_of(OuterRef("provider"))))
+    fallbacks = Fallback.objects.filter(agent=agent_id).values(
+        "model",
+        *(f"provider__{field}" for field in Provider.SPEC_FIELDS),
+        model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
     )
-    return tuple(
-        Target(row.provider.spec(map(_model, row.model_rows)), row.model or row.provider.default_model)
-        for row in rows
-    )
+    found = ((row["model"], _provider(row)) for row in reading.rows(fallbacks))
+    return tuple(Target(provider, model or provider.default_model) for model, provider in found)
+
+
+def _provider(row: dict[str, Any]) -> ProviderSpec:
+    values = {field: row[f"provider__{field}"] for field in Provider.SPEC_FIELDS}
+    return provider_spec(values, map(_model, row["model_rows"]))
 
 
 def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
@@ -93,19 +106,18 @@ def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
             # As text: a JSON number would come back as a float.
             input=Cast("input_cost_per_mtok", TextField()),
             output=Cast("output_cost_per_mtok", TextField()),
+            rpm="rate_limit_rpm",
+            tpm="rate_limit_tpm",
         )
     )
 
 
 def _model(row: dict[str, Any]) -> ModelSpec:
     input_cost, output_cost = (None if row[k] is None else Decimal(row[k]) for k in ("input", "output"))
-    return ModelSpec(row["model_id"], row["is_enabled"], input_cost, output_cost)
+    rates = RateLimits(row["rpm"], row["tpm"])
+    return ModelSpec(row["model_id"], row["is_enabled"], input_cost, output_cost, rates)
 
 
-def _prompt(row: Prompt | None) -> PromptSpec | None:
-    if row is None:
-        return None
-    version = row.active_version
-    if version is None:
-        return PromptSpec(row.name, None, None)
-    return PromptSpec(row.name, version.version_number, version.content)
+def _prompt(row: dict[str, Any], role: str) -> PromptSpec | None:
+    name, version, content = (row[f"{role}__{field}"] for field in _PROMPT_FIELDS)
+    return None if name is None else PromptSpec(name, version, content)

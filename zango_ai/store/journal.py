@@ -8,7 +8,7 @@ own rollback, at its end, takes everything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,11 @@ class _Journal:
     """The block that it belongs to: the outermost of one test case."""
     test_depth: int = 0
     """How many of the open blocks are the test case's own."""
-    items: list[str | tuple[str, Sequence[Any]]] = field(default_factory=list)
+    items: list[str | tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     """In order: the id of a savepoint that was set, or a statement that was executed."""
 
 
-def remember(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> None:
+def remember(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> None:
     journal = _journal_of(connection)
     journal.test_depth = sum(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
     journal.items.append((sql, params))
@@ -76,7 +76,7 @@ def _repeat_after(connection: BaseDatabaseWrapper, sid: str) -> None:
     journal.items.extend(item for item in lost if _again(connection, *item))
 
 
-def _again(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> bool:
+def _again(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> bool:
     """Execute once more. What no longer fits is dropped: its tenant, say, was rolled back as well."""
     with connection.cursor() as cursor:
         cursor.execute("SAVEPOINT zango_ai_again")

@@ -1,4 +1,4 @@
-"""Write the log's rows: single statements, each in its own transaction, named by schema.
+"""Execute the log's statements: each is a transaction of its own, and names its tables with their schema.
 
 Schema-qualified names need no search path, so one connection serves every tenant and none of its state can
 send a row to the wrong one.
@@ -19,46 +19,27 @@ from .. import tenancy
 from . import journal
 from .own_connection import in_test_transaction, own_connection
 
+Params = Mapping[str, Any]
+Rows = list[tuple[Any, ...]]
+
 
 class Json(str):
     """Text that is a JSON document."""
 
 
-def insert(schema: str, model: type[Model], values: Mapping[str, Any], *, unique: Sequence[str]) -> int:
-    """Insert a row; its primary key. A row that is there by the ``unique`` columns is that row."""
-    sql, params = _insertion(schema, model, values)
-    columns = ", ".join(f'"{name}"' for name in unique)
-    # Written twice where the connection was lost after the first time: an update of nothing returns the key.
-    upsert = f'{sql} ON CONFLICT ({columns}) DO UPDATE SET "{unique[0]}" = EXCLUDED."{unique[0]}" RETURNING id'
-    key = _execute(upsert, params, lost=(sql, params))
-    caller = tenancy.connection()
-    if in_test_transaction(caller):
-        journal.remember(caller, *_insertion(schema, model, {"id": key, **values}))
-    return key
+def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None) -> Rows:
+    """Execute on the right connection, once more where it turns out to be lost; the rows that it returns.
 
-
-def update(schema: str, model: type[Model], key: int, values: Mapping[str, Any]) -> None:
-    """Change a row."""
-    assignments = ", ".join(f'"{name}" = {_mark(value)}' for name, value in values.items())
-    sql = f"UPDATE {_table(schema, model)} SET {assignments} WHERE id = %s"
-    params = [*_params(values), key]
-    _execute(sql, params, lost=(sql, params))
-    caller = tenancy.connection()
-    if in_test_transaction(caller):
-        journal.remember(caller, sql, params)
-
-
-def _execute(sql: str, params: Sequence[Any], *, lost: tuple[str, Sequence[Any]]) -> int:
-    """Execute on the right connection, once more where it turns out to be lost; the first value returned.
-
-    ``lost`` is what to make up for after the rollback of a test's block in which nothing can be executed.
+    A statement may so be executed twice, and has to be one that then does nothing more. ``lost`` is what to make up
+    for after the rollback of a test's block in which nothing can be executed.
     """
     caller = tenancy.connection()
     if in_test_transaction(caller):
         try:
             return _once(caller, sql, params)
         except DatabaseError:
-            journal.remember(caller, *lost)
+            if lost is not None:
+                journal.remember(caller, *lost)
             raise
     own = own_connection()
     try:
@@ -70,25 +51,50 @@ def _execute(sql: str, params: Sequence[Any], *, lost: tuple[str, Sequence[Any]]
         return _once(own_connection(), sql, params)
 
 
-def _once(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> int:
+def is_in_test_transaction() -> bool:
+    return in_test_transaction(tenancy.connection())
+
+
+def remember(sql: str, params: Params) -> None:
+    """In a test's transaction: what to execute again after a rollback of the code under test."""
+    caller = tenancy.connection()
+    if in_test_transaction(caller):
+        journal.remember(caller, sql, params)
+
+
+def table(schema: str, model: type[Model]) -> str:
+    return f'{tenancy.quote(schema)}."{model._meta.db_table}"'.replace("%", "%%")
+
+
+def names(values: Mapping[str, Any]) -> str:
+    """The columns of ``values``, in their order."""
+    return ", ".join(f'"{name}"' for name in values)
+
+
+def marks(values: Mapping[str, Any], prefix: str) -> str:
+    """A placeholder for each of ``values``; their ``params()`` have the same ``prefix``."""
+    return ", ".join(_mark(name, value, prefix) for name, value in values.items())
+
+
+def assignments(values: Mapping[str, Any], prefix: str) -> str:
+    return ", ".join(f'"{name}" = {_mark(name, value, prefix)}' for name, value in values.items())
+
+
+def params(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {f"{prefix}_{name}": str(v) if isinstance(v, Json) else v for name, v in values.items()}
+
+
+def upsert(columns: Sequence[str] | Mapping[str, Any], unique: str) -> str:
+    """What an INSERT does where the row is there already: the same columns, set to the same values."""
+    kept = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in columns)
+    return f'ON CONFLICT ("{unique}") DO UPDATE SET {kept}'
+
+
+def _once(connection: BaseDatabaseWrapper, sql: str, params: Params) -> Rows:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return int(cursor.fetchone()[0]) if cursor.description else 0
+        return list(cursor.fetchall()) if cursor.description else []
 
 
-def _insertion(schema: str, model: type[Model], values: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    names = ", ".join(f'"{name}"' for name in values)
-    marks = ", ".join(_mark(value) for value in values.values())
-    return f"INSERT INTO {_table(schema, model)} ({names}) VALUES ({marks})", _params(values)
-
-
-def _params(values: Mapping[str, Any]) -> list[Any]:
-    return [str(value) if isinstance(value, Json) else value for value in values.values()]
-
-
-def _mark(value: Any) -> str:
-    return "%s::jsonb" if isinstance(value, Json) else "%s"
-
-
-def _table(schema: str, model: type[Model]) -> str:
-    return f'{tenancy.quote(schema)}."{model._meta.db_table}"'.replace("%", "%%")
+def _mark(name: str, value: Any, prefix: str) -> str:
+    return f"%({prefix}_{name})s" + ("::jsonb" if isinstance(value, Json) else "")

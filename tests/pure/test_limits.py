@@ -1,0 +1,78 @@
+"""Months, minutes and estimates."""
+
+from datetime import date, timedelta
+
+import litellm
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zango_ai import limits
+
+DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
+
+
+@pytest.mark.parametrize(
+    ("today", "reset_day", "start", "end"),
+    [
+        (date(2026, 11, 25), 1, date(2026, 11, 1), date(2026, 12, 1)),
+        (date(2026, 11, 25), 25, date(2026, 11, 25), date(2026, 12, 25)),
+        (date(2026, 11, 24), 25, date(2026, 10, 25), date(2026, 11, 25)),
+        (date(2026, 1, 3), 15, date(2025, 12, 15), date(2026, 1, 15)),
+        (date(2026, 2, 28), 31, date(2026, 2, 28), date(2026, 3, 31)),
+        (date(2026, 2, 27), 31, date(2026, 1, 31), date(2026, 2, 28)),
+        (date(2028, 2, 29), 30, date(2028, 2, 29), date(2028, 3, 30)),
+    ],
+)
+def test_a_month_begins_on_its_day(today, reset_day, start, end):
+    assert limits.month_start(today, reset_day) == start
+    assert limits.next_month_start(start, reset_day) == end
+
+
+@given(DAYS, st.integers(1, 31))
+def test_every_day_is_in_one_month(today, reset_day):
+    start = limits.month_start(today, reset_day)
+    end = limits.next_month_start(start, reset_day)
+    assert start <= today < end
+    assert limits.month_start(end, reset_day) == end
+    assert limits.month_start(end - timedelta(days=1), reset_day) == start
+
+
+TEXTS = {
+    "English": "The patient was seen on Monday with dizziness on standing. See again in six weeks. " * 30,
+    "German": "Die Patientin stellte sich mit Schwindel beim Aufstehen vor; Überweisung zur Kardiologie. " * 30,
+    "Chinese": "患者于周一就诊，主诉站立时头晕。雷米普利减至2.5毫克，六周后复诊。" * 30,
+    "Arabic": "حضر المريض يوم الاثنين وهو يشكو من دوار عند الوقوف. " * 30,
+    "emoji": "😀🎉🧑‍⚕️💊🩺" * 50,
+    "JSON": '[{"id": 17, "price": 23.29, "name": "item-17"}, {"id": 18, "price": null}]' * 30,
+    "digits": "1 2 3 4 5 6 7 8 9 0 " * 100,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo", "claude-sonnet-4-5"])
+def test_tokens_are_estimated_upward(name, model):
+    real = litellm.token_counter(model=model, text=TEXTS[name])
+    assert real <= limits.prompt_tokens([TEXTS[name]]) <= 6 * real
+
+
+def test_a_lone_surrogate_can_be_counted():
+    assert limits.prompt_tokens(["a\ud800b"])
+
+
+@given(st.integers(1, 10_000), st.integers(1, 100_000))
+def test_a_call_takes_its_share_of_the_minute_and_no_more_than_all_of_it(per_minute, amount):
+    assert 0 < limits.taken_s(amount, per_minute) <= 60
+
+
+def test_what_was_reserved_and_not_used_is_given_back():
+    assert limits.settled_s(30.0, tokens=100, per_minute=1000, elapsed_s=2.0) == pytest.approx(-24.0)
+
+
+def test_what_time_has_given_back_is_not_given_back_again():
+    assert limits.settled_s(30.0, tokens=0, per_minute=1000, elapsed_s=20.0) == pytest.approx(-10.0)
+    assert limits.settled_s(30.0, tokens=0, per_minute=1000, elapsed_s=90.0) == 0
+
+
+def test_what_was_used_beyond_the_reservation_is_charged():
+    assert limits.settled_s(60.0, tokens=3000, per_minute=1000, elapsed_s=90.0) == pytest.approx(120.0)

@@ -1,0 +1,66 @@
+"""Months, minutes and estimates: the arithmetic of budgets and rate limits."""
+
+from __future__ import annotations
+
+import calendar
+import math
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TOKENS_PER_MESSAGE = 8
+_TOKENS_PER_REQUEST = 16
+
+
+def month_start(today: date, reset_day: int) -> date:
+    """The first day of the budget's month that ``today`` is in. Day 31 is the last of a shorter month."""
+    this = _reset_in(today.year, today.month, reset_day)
+    if today >= this:
+        return this
+    before = today.replace(day=1) - timedelta(days=1)
+    return _reset_in(before.year, before.month, reset_day)
+
+
+def next_month_start(start: date, reset_day: int) -> date:
+    """When the month that began on ``start`` is over."""
+    after = start.replace(day=1) + timedelta(days=32)
+    return _reset_in(after.year, after.month, reset_day)
+
+
+def _reset_in(year: int, month: int, reset_day: int) -> date:
+    return date(year, month, min(reset_day, calendar.monthrange(year, month)[1]))
+
+
+def prompt_tokens(texts: Iterable[str]) -> int:
+    """How many tokens the texts may be at most, without the model's own tokenizer.
+
+    A token for two letters, and one for each byte of anything else. By the tokenizers of gpt-4o, gpt-3.5-turbo and
+    Claude, prose has less than half as many; only long strings of random letters (base64) have more, by a third.
+    """
+    total = _TOKENS_PER_REQUEST
+    for text in texts:
+        encoded = text.encode("utf-8", "replace")
+        others = len(encoded.translate(None, _LETTERS))
+        total += _TOKENS_PER_MESSAGE + others + math.ceil((len(encoded) - others) / 2)
+    return total
+
+
+def taken_s(amount: int, per_minute: int) -> float:
+    """How many seconds of the minute's allowance so much takes.
+
+    A call that alone is larger than the allowance takes all of it: it waits for a full minute's allowance, and
+    what it really uses is charged when it is known.
+    """
+    return min(amount, per_minute) * 60 / per_minute
+
+
+def settled_s(held_s: float, tokens: int, per_minute: int, elapsed_s: float) -> float:
+    """By how many seconds to move the allowance when a call that held ``held_s`` has used ``tokens``.
+
+    What is given back is no more than what time has not given back already: else a long call would return an
+    allowance that later calls have had.
+    """
+    used_s = tokens * 60 / per_minute
+    if used_s >= held_s:
+        return used_s - held_s
+    return -min(held_s - used_s, max(held_s - elapsed_s, 0.0))

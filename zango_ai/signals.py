@@ -1,0 +1,13 @@
+"""What happens in a tenant, for an application to listen to. Receivers run in the thread and schema of the run."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+budget_threshold_crossed = Signal()
+"""Spending has reached ``budget_alert_threshold``: once for each month, provider and agent.
+
+``sender`` is ``Provider`` or ``AgentConfig``, whose budget it is. Keyword arguments: ``schema``, ``name``,
+``budget_limit`` and ``spent_usd`` (Decimal), ``percent`` (the threshold), ``month_start`` (a date). It is sent
+after the spending is written; what a receiver raises is logged and does not reach the caller of the run.
+"""

@@ -1,0 +1,114 @@
+"""What has to be done from time to time: runs whose process is gone are ended, and what they hold is given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils import timezone
+
+from ..models import AgentConfig, Invocation, InvocationRound, Spend
+from . import writer
+from .writer import table
+
+_DEFAULT_TIMEOUT_S = 30
+_MESSAGE = (
+    "The process that ran it has shown no sign of life for longer than a call may take. What its last call cost is "
+    "not known."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    runs: int
+    given_back_usd: Decimal
+
+
+def abandon_orphans(schema: str) -> Abandoned:
+    """End the runs that have shown no life for twice their agent's timeout and a minute.
+
+    Each step of a run touches its row, and none takes longer than the timeout. A run that was given up and goes on
+    after all (its machine had been suspended) puts its rows right itself.
+    """
+    now = timezone.now()
+    runs, given_back = 0, Decimal(0)
+    for (key,) in writer.execute(_orphans(schema), {"now": now}):
+        for found, usd in writer.execute(_ending(schema), {"id": key, "now": now, "message": _MESSAGE}):
+            runs += found
+            given_back += usd
+    return Abandoned(runs, given_back)
+
+
+def _is_silent(schema: str) -> str:
+    return f"""
+    i.updated_at < %(now)s - make_interval(secs => 60 + 2 * coalesce(
+        i.timeout_seconds,
+        (SELECT a.timeout_seconds FROM {table(schema, AgentConfig)} a WHERE a.id = i.agent_id),
+        {_DEFAULT_TIMEOUT_S}
+    ))
+"""
+
+
+def _orphans(schema: str) -> str:
+    return f"""
+SELECT i.id FROM {table(schema, Invocation)} i WHERE i.status = 'running' AND {_is_silent(schema)}
+UNION
+SELECT i.id FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
+WHERE r.status = 'running' AND {_is_silent(schema)}
+"""
+
+
+def _ending(schema: str) -> str:
+    """Locks in the order of ``rounds``, and waits for no run that is at work on its own row."""
+    rounds = table(schema, InvocationRound)
+    return f"""
+WITH orphan AS (
+    SELECT i.id, i.agent_id FROM {table(schema, Invocation)} i
+    WHERE i.id = %(id)s AND {_is_silent(schema)} FOR UPDATE OF i SKIP LOCKED
+),
+lost AS (
+    SELECT r.id, r.reserved_usd, r.provider_id, r.provider_month, orphan.agent_id, r.agent_month
+    FROM {rounds} r JOIN orphan ON orphan.id = r.invocation_id WHERE r.status = 'running' FOR UPDATE OF r
+),
+ended AS (
+    UPDATE {rounds} r SET status = 'abandoned', reserved_usd = 0, updated_at = %(now)s
+    FROM lost WHERE r.id = lost.id
+),
+due AS (
+    SELECT owner, owner_id, month_start, sum(reserved_usd) AS given_back, count(*) AS calls
+    FROM (
+        SELECT 'provider' AS owner, provider_id AS owner_id, provider_month AS month_start, reserved_usd FROM lost
+        UNION ALL SELECT 'agent', agent_id, agent_month, reserved_usd FROM lost
+    ) held
+    GROUP BY owner, owner_id, month_start
+),
+months AS (
+    SELECT s.id, due.given_back, due.calls FROM {table(schema, Spend)} s
+    JOIN due ON due.owner = s.owner AND due.owner_id = s.owner_id AND due.month_start = s.month_start
+    ORDER BY s.id FOR UPDATE OF s
+),
+counted AS (
+    UPDATE {table(schema, Spend)} s
+    SET reserved_usd = s.reserved_usd - months.given_back,
+        unknown_calls = s.unknown_calls + months.calls,
+        updated_at = %(now)s
+    FROM months WHERE s.id = months.id
+),
+run AS (
+    UPDATE {table(schema, Invocation)} i
+    SET status = CASE WHEN i.status = 'running' THEN 'abandoned' ELSE i.status END,
+        error_type = CASE WHEN i.status = 'running' THEN 'Abandoned' ELSE i.error_type END,
+        error_message = CASE WHEN i.status = 'running' THEN %(message)s ELSE i.error_message END,
+        finished_at = coalesce(i.finished_at, %(now)s),
+        updated_at = %(now)s,
+        rounds_count = sums.rounds,
+        cost_usd = sums.cost_usd
+    FROM orphan, (
+        SELECT count(*) AS rounds,
+            CASE WHEN count(*) = count(cost_usd) THEN coalesce(sum(cost_usd), 0) END AS cost_usd
+        FROM {rounds} WHERE invocation_id = %(id)s
+    ) sums
+    WHERE i.id = orphan.id
+)
+SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM lost)
+"""

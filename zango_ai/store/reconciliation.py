@@ -1,0 +1,108 @@
+"""Prove that the ledger adds up: rounds, runs and the months of budgets tell the same sums.
+
+Each check is one statement, so it sees one moment; and what belongs together the ledger writes in one statement, so
+each moment adds up, also while runs are under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..models import Invocation, InvocationRound, Spend
+from . import writer
+from .writer import table
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A figure that is not the sum it should be."""
+
+    where: str
+    column: str
+    found: Any
+    expected: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.column} is {_shown(self.found)} and should be {_shown(self.expected)}"
+
+
+def find_drift(schema: str) -> Iterator[Drift]:
+    """Everything in the tenant's ledger that does not add up."""
+    for sql, columns in (_rounds(schema), _runs(schema), _months(schema)):
+        for where, *figures in writer.execute(sql, {}):
+            pairs = zip(columns, figures[::2], figures[1::2], strict=True)
+            yield from (Drift(where, name, found, due) for name, found, due in pairs if found != due)
+
+
+def _rounds(schema: str) -> tuple[str, tuple[str, ...]]:
+    """A call that is over holds nothing, and what it cost is what was charged."""
+    sql = f"""
+SELECT 'round ' || r.number || ' of invocation ' || r.invocation_id,
+    r.reserved_usd, CASE WHEN r.status = 'running' THEN r.reserved_usd ELSE 0 END,
+    r.charged_usd, CASE WHEN r.status = 'running' THEN 0 ELSE coalesce(r.cost_usd, r.charged_usd) END
+FROM {table(schema, InvocationRound)} r
+WHERE (r.status <> 'running' AND (r.reserved_usd <> 0 OR r.charged_usd <> r.cost_usd))
+    OR (r.status = 'running' AND r.charged_usd <> 0)
+ORDER BY r.id
+"""
+    return sql, ("reserved_usd", "charged_usd")
+
+
+def _runs(schema: str) -> tuple[str, tuple[str, ...]]:
+    """A run is the sum of its calls. One whose cost is not known makes the sum unknown."""
+    tokens = "".join(f", i.{name}, coalesce(r.{name}, 0)" for name in _TOKENS)
+    differ = "".join(f" OR i.{name} <> coalesce(r.{name}, 0)" for name in _TOKENS)
+    sums = "".join(f", sum({name}) AS {name}" for name in _TOKENS)
+    sql = f"""
+SELECT 'invocation ' || i.id,
+    i.rounds_count, CASE WHEN i.status = 'running' THEN i.rounds_count ELSE coalesce(r.rounds, 0) END,
+    i.cost_usd, CASE WHEN coalesce(r.unknown, 0) = 0 THEN coalesce(r.cost_usd, 0) END{tokens}
+FROM {table(schema, Invocation)} i
+LEFT JOIN (
+    SELECT invocation_id, count(*) AS rounds, sum(cost_usd) AS cost_usd{sums},
+        count(*) FILTER (WHERE cost_usd IS NULL AND status <> 'running') AS unknown
+    FROM {table(schema, InvocationRound)} GROUP BY invocation_id
+) r ON r.invocation_id = i.id
+WHERE (i.rounds_count <> coalesce(r.rounds, 0) AND i.status <> 'running')
+    OR i.cost_usd IS DISTINCT FROM CASE WHEN coalesce(r.unknown, 0) = 0 THEN coalesce(r.cost_usd, 0) END{differ}
+ORDER BY i.id
+"""
+    return sql, ("rounds_count", "cost_usd", *_TOKENS)
+
+
+def _months(schema: str) -> tuple[str, tuple[str, ...]]:
+    """A month is the sum of the calls that were reserved in it."""
+    sql = f"""
+SELECT coalesce(s.owner, r.owner) || ' ' || coalesce('''' || s.owner_name || '''', r.owner_id::text)
+        || ', month from ' || coalesce(s.month_start, r.month_start),
+    coalesce(s.spent_usd, 0), coalesce(r.charged, 0),
+    coalesce(s.reserved_usd, 0), coalesce(r.reserved, 0),
+    coalesce(s.unknown_calls, 0), coalesce(r.unknown, 0)
+FROM {table(schema, Spend)} s
+FULL JOIN (
+    SELECT owner, owner_id, month_start, sum(charged_usd) AS charged, sum(reserved_usd) AS reserved,
+        count(*) FILTER (WHERE cost_usd IS NULL AND status <> 'running') AS unknown
+    FROM (
+        SELECT 'provider' AS owner, r.provider_id AS owner_id, r.provider_month AS month_start,
+            r.charged_usd, r.reserved_usd, r.cost_usd, r.status
+        FROM {table(schema, InvocationRound)} r
+        UNION ALL
+        SELECT 'agent', i.agent_id, r.agent_month, r.charged_usd, r.reserved_usd, r.cost_usd, r.status
+        FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
+    ) calls
+    GROUP BY owner, owner_id, month_start
+) r ON r.owner = s.owner AND r.owner_id = s.owner_id AND r.month_start = s.month_start
+WHERE coalesce(s.spent_usd, 0) <> coalesce(r.charged, 0)
+    OR coalesce(s.reserved_usd, 0) <> coalesce(r.reserved, 0)
+    OR coalesce(s.unknown_calls, 0) <> coalesce(r.unknown, 0)
+ORDER BY 1
+"""
+    return sql, ("spent_usd", "reserved_usd", "unknown_calls")
+
+
+def _shown(figure: Any) -> str:
+    return "unknown" if figure is None else f"{figure:f}" if hasattr(figure, "as_tuple") else str(figure)
