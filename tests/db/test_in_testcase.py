@@ -1,14 +1,18 @@
 """Inside TestCase and pytest-django's db the log works in the test's own transaction."""
 
+from decimal import Decimal
+
 import pytest
 from django.db import connection, transaction
 from django.test import TestCase, override_settings
 from django_tenants.utils import schema_context
 
-from tests.build import make_agent
+from tests.build import QUARTER, make_agent, make_priced_agent
 from zango_ai import get_agent
-from zango_ai.models import AgentConfig, Invocation
-from zango_ai.testing import ModelServer
+from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded
+from zango_ai.models import AgentConfig, Invocation, Pace, Provider, Spend
+from zango_ai.store import reconciliation
+from zango_ai.testing import ModelServer, Reply
 
 
 class Undo(Exception):
@@ -48,8 +52,38 @@ def test_nested_rollbacks_write_a_row_once(model, north):
     assert Invocation.objects.count() == 1
 
 
+def test_budgets_and_limits_hold_inside_a_test_and_outlive_a_rollback_in_it(model, north):
+    make_priced_agent(model, monthly_budget_usd="0.5", rate_limit_rpm=3)
+    model.script(QUARTER, QUARTER)
+    with pytest.raises(Undo), transaction.atomic():
+        get_agent("helper").run("one")
+        raise Undo
+    counter = Spend.objects.get(owner="provider")
+    assert (counter.spent_usd, counter.reserved_usd) == (Decimal("0.25"), 0)
+    get_agent("helper").run("two")
+    with pytest.raises(BudgetExceeded), transaction.atomic():
+        get_agent("helper").run("three")
+    Provider.objects.update(monthly_budget_usd=None)
+    get_agent("helper").run("four")
+    with pytest.raises(RateLimitExceeded), transaction.atomic():
+        get_agent("helper").run("five")
+    statuses = Invocation.objects.order_by("id").values_list("status", flat=True)
+    assert list(statuses) == ["success", "success", "budget_exceeded", "success", "rate_limited"]
+    assert list(reconciliation.find_drift("north")) == []
+
+
+def test_an_error_of_the_vendors_inside_a_rolled_back_block_stays_in_the_log(model, north):
+    make_priced_agent(model, monthly_budget_usd="5", max_retries=1)
+    model.script(Reply("down", status=503, headers={"retry-after": "0"}), Reply("bad", status=400))
+    with pytest.raises(LLMAPIError), transaction.atomic():
+        get_agent("helper").run("one")
+    row = Invocation.objects.get()
+    assert (row.status, row.rounds_count, row.rounds.count()) == ("failed", 2, 2)
+    assert list(reconciliation.find_drift("north")) == []
+
+
 def test_the_test_before_left_nothing(north):
-    assert Invocation.objects.count() == 0
+    assert Invocation.objects.count() == Spend.objects.count() == Pace.objects.count() == 0
 
 
 def test_nothing_is_written_on_a_second_connection(model, north):

@@ -124,7 +124,7 @@ def test_tokens_that_the_vendor_did_not_use_are_given_back(model):
 
 
 def test_threads_share_a_limit(model):
-    """A counter that is read and then written let 30 of these 40 pass."""
+    """Where a counter is read and then written, without a lock on it, all 40 pass."""
     make_limited_agent(model, rate_limit_rpm=10)
     outcomes = []
 

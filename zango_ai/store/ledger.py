@@ -44,8 +44,8 @@ logger = logging.getLogger("zango_ai.ledger")
 
 Status = Invocation.Status
 _MAX_ERROR_CHARS = 4_000
-_WAITS_BEFORE_WRITING_AGAIN_S = (0.2, 0.6, 1.2)
-"""At the end of a run, where the database cannot be reached: a restart takes a second or two."""
+_WAITS_BEFORE_WRITING_AGAIN_S = (0.25, 0.5, 1.0, 2.0)
+"""At the end of a run, where the database cannot be reached: a restart takes a few seconds."""
 
 
 class Entry:
@@ -245,7 +245,7 @@ class Entry:
         """Write something at the end of the run; False where that failed and may work in a moment."""
         try:
             step()
-        except Exception as exc:
+        except (Error, ValueError, TypeError) as exc:
             if not is_last and _may_pass(exc):
                 return False
             logger.exception("Could not write the end of run %s in %s", self.run_id, self.schema)

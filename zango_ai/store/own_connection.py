@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -40,6 +41,13 @@ def own_connection() -> BaseDatabaseWrapper:
         with own.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
     return own
+
+
+def give_up(own: BaseDatabaseWrapper) -> None:
+    """Have the server stop what it is doing on the connection, and close it."""
+    with suppress(Exception):
+        own.connection.cancel()
+    own.close()
 
 
 def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:

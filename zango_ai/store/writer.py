@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, Error, InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from .. import tenancy
 from . import journal
-from .own_connection import in_test_transaction, own_connection
+from .own_connection import give_up, in_test_transaction, own_connection
 
 Params = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -49,6 +49,12 @@ def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None)
             raise
         own.close()
         return _once(own_connection(), sql, params)
+    except Error:
+        raise
+    except BaseException:
+        # A time limit or Ctrl-C has cut in: the statement must not go on by itself when its run has been ended.
+        give_up(own)
+        raise
 
 
 def is_in_test_transaction() -> bool:

@@ -1,0 +1,201 @@
+"""Runs whose process is gone: they are ended, and what they hold is given back. These tests commit."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.utils import timezone
+from django_tenants.utils import schema_context
+
+from tests.build import QUARTER, make_priced_agent
+from tests.children import child, said
+from tests.together import run_together
+from zango_ai import get_agent
+from zango_ai.models import Invocation, InvocationRound, Spend
+from zango_ai.store import reconciliation
+from zango_ai.tasks import maintain
+from zango_ai.testing import Reply
+
+pytestmark = pytest.mark.usefixtures("live_north")
+
+
+def maintained(**options) -> str:
+    out = StringIO()
+    call_command("zango_ai_maintain", stdout=out, **options)
+    return out.getvalue()
+
+
+def let_pass(seconds: float) -> None:
+    """As if every run had shown its last sign of life so much longer ago."""
+    Invocation.objects.update(updated_at=F("updated_at") - timedelta(seconds=seconds))
+
+
+def leave_an_orphan(model) -> None:
+    """A run that is killed while its provider works; the agent's timeout is 5 s."""
+    make_priced_agent(model, monthly_budget_usd="0.25", timeout_seconds=5)
+    model.script(Reply(delay_s=60))
+    with child('get_agent("helper").run("are you there?")') as process:
+        model.wait_for_requests(1)
+        process.kill()
+        process.wait()
+
+
+def test_an_orphan_is_abandoned_and_gives_back_what_it_held(model):
+    leave_an_orphan(model)
+    assert Spend.objects.get(owner="provider").reserved_usd == Decimal("0.25")
+    let_pass(2 * 5 + 60 - 10)
+    assert maintained() == ""
+    assert Invocation.objects.get().status == "running"
+    let_pass(10)
+    assert maintained() == "north: 1 abandoned, $0.25000000 given back\n"
+    row = Invocation.objects.get()
+    assert (row.status, row.error_type, row.rounds_count, row.cost_usd) == ("abandoned", "Abandoned", 1, None)
+    assert (row.rounds.get().status, row.rounds.get().cost_usd) == ("abandoned", None)
+    for counter in Spend.objects.all():
+        assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (0, 0, 1)
+    assert maintained() == ""
+    model.reset()
+    model.script(QUARTER)
+    assert get_agent("helper").run("hi").content == "a quarter"  # the budget is whole again
+    assert list(reconciliation.find_drift("north")) == []
+
+
+def test_the_celery_task_does_the_same(model):
+    leave_an_orphan(model)
+    let_pass(80)
+    maintain.apply().get()
+    assert Invocation.objects.get().status == "abandoned"
+
+
+def test_a_run_that_lives_is_no_orphan_however_long_it_takes(model):
+    """Its last sign of life counts, and not when it began."""
+    make_priced_agent(model, timeout_seconds=1, max_retries=1)
+    model.script(Reply("down", status=503, headers={"retry-after": "0"}), Reply("late", delay_s=0.6))
+
+    def ask():
+        with schema_context("north"):
+            get_agent("helper").run("hi")
+
+    def look():
+        model.wait_for_requests(2)
+        with schema_context("north"):
+            Invocation.objects.update(started_at=timezone.now() - timedelta(days=1))
+            InvocationRound.objects.update(created_at=timezone.now() - timedelta(days=1))
+            assert maintained() == ""
+
+    run_together([ask, look])
+    assert Invocation.objects.get().status == "success"
+
+
+def test_a_run_that_was_given_up_and_goes_on_after_all_counts_once(model):
+    """As on a machine that was suspended in the middle of a call."""
+    make_priced_agent(model, monthly_budget_usd="1")
+    model.script(Reply("a quarter", input_tokens=1, output_tokens=1000, delay_s=1))
+
+    def ask():
+        with schema_context("north"):
+            assert get_agent("helper").run("hi").cost_usd == 0.25
+
+    def give_up():
+        model.wait_for_requests(1)
+        with schema_context("north"):
+            let_pass(10_000)
+            assert "1 abandoned" in maintained()
+
+    run_together([ask, give_up])
+    row = Invocation.objects.get()
+    assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
+    assert list(reconciliation.find_drift("north")) == []
+    counter = Spend.objects.get(owner="provider")
+    assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (Decimal("0.25"), 0, 0)
+
+
+def test_each_tenant_is_maintained_also_where_another_fails(model, monkeypatch):
+    from django.db import OperationalError
+
+    from zango_ai.store import maintenance
+
+    leave_an_orphan(model)
+    let_pass(80)
+    really = maintenance.abandon_orphans
+
+    def abandon(schema):
+        if schema == "north":
+            return really(schema)
+        raise OperationalError("south is broken")
+
+    monkeypatch.setattr(maintenance, "abandon_orphans", abandon)
+    with pytest.raises(CommandError, match="south"):
+        maintained()
+    assert Invocation.objects.get().status == "abandoned"
+
+
+def test_one_tenant_alone_can_be_maintained(model):
+    leave_an_orphan(model)
+    let_pass(80)
+    assert maintained(schema="south") == ""
+    assert Invocation.objects.get().status == "running"
+
+
+KILLED = """
+import json, os, signal
+from zango_ai.providers import gate
+from zango_ai.store import writer
+gate.load()
+really = writer.execute
+seen = []
+for nth in (1, 2, 3):
+    for moment in ("before", "after"):
+        connection.close()
+        pid = os.fork()
+        if pid:
+            seen.append([nth, moment, os.waitpid(pid, 0)[1]])
+            continue
+        left = [nth]
+        def execute(sql, params, **options):
+            left[0] -= 1
+            if left[0] == 0 and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            rows = really(sql, params, **options)
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rows
+        writer.execute = execute
+        connection.set_schema("north")
+        get_agent("helper").run(f"killed {moment} statement {nth}")
+        os._exit(1)
+print(json.dumps(seen))
+"""
+
+
+def test_a_process_may_be_killed_at_any_point(model):
+    """Before and after each statement of a run: reserve and open, settle, end.
+
+    A log that is written after the call knows nothing of the runs that were killed before its end: three of five.
+    """
+    make_priced_agent(model, monthly_budget_usd="5", timeout_seconds=5)
+    model.script(*[QUARTER] * 9)
+    get_agent("helper").run("opens the counters of the month")
+    with child(KILLED) as process:
+        seen = json.loads(said(process))
+    assert [status for *_, status in seen] == [9] * 6  # by SIGKILL, each
+    let_pass(80)
+    maintained()
+    statuses = dict(Invocation.objects.values_list("rendered_user_prompt", "status"))
+    assert statuses == {
+        "opens the counters of the month": "success",
+        # Killed before the first statement, nothing had happened yet.
+        "killed after statement 1": "abandoned",
+        "killed before statement 2": "abandoned",
+        "killed after statement 2": "abandoned",
+        "killed before statement 3": "abandoned",
+        "killed after statement 3": "success",
+    }
+    assert list(reconciliation.find_drift("north")) == []
+    counter = Spend.objects.get(owner="provider")
+    # What was settled is spent; what was killed before that is of unknown cost, and holds nothing any more.
+    assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (1, 0, 2)
