@@ -1,4 +1,4 @@
-"""Months, minutes and estimates: the arithmetic of budgets and rate limits."""
+"""Months, minutes, estimates and dollars: the arithmetic of budgets and rate limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import calendar
 import math
 from collections.abc import Iterable
 from datetime import date, timedelta
+from decimal import Decimal
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TOKENS_PER_MESSAGE = 8
@@ -64,3 +65,9 @@ def settled_s(held_s: float, tokens: int, per_minute: int, elapsed_s: float) -> 
     if used_s >= held_s:
         return used_s - held_s
     return -min(held_s - used_s, max(held_s - elapsed_s, 0.0))
+
+
+def dollars(usd: Decimal) -> str:
+    """To the cent, and as much further as there is something to show."""
+    whole, _, places = f"{usd:,.8f}".partition(".")
+    return f"${whole}.{places.rstrip('0').ljust(2, '0')}"

@@ -1,9 +1,9 @@
 """Two sites with patients and agents: what `manage.py demo` fills its tenants with."""
 
-from collections.abc import Iterator
 from datetime import date
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django_tenants.utils import tenant_context
 from tenants.models import Clinic, Domain
 
@@ -68,7 +68,13 @@ def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, st
 def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
     main, _ = Provider.objects.update_or_create(
         name="main",
-        defaults={"kind": "openai", "credentials": openai, "default_model": "gpt-4o-mini"},
+        defaults={
+            "kind": "openai",
+            "credentials": openai,
+            "default_model": "gpt-4o-mini",
+            "monthly_budget_usd": 20,
+            "rate_limit_rpm": 600,
+        },
     )
     second, _ = Provider.objects.update_or_create(
         name="second",
@@ -92,5 +98,5 @@ def _prompt(name: str, kind: str, content: str) -> Prompt:
     return prompt
 
 
-def sites() -> Iterator[Clinic]:
-    yield from Clinic.objects.filter(schema_name__in=SITES).order_by("schema_name")
+def sites() -> QuerySet[Clinic]:
+    return Clinic.objects.filter(schema_name__in=SITES).order_by("schema_name")

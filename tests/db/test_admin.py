@@ -3,16 +3,18 @@
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from tests.build import API_KEY, make_agent, make_prompt, make_provider
+from tests.build import API_KEY, QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError
-from zango_ai.models import AgentConfig, Invocation, Prompt, PromptVersion, Provider
+from zango_ai.models import AgentConfig, Invocation, Prompt, PromptVersion, Provider, Spend
 from zango_ai.testing import Reply
 
-MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation"]
+MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend"]
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     request = rf.get("/")
     request.user = User.objects.get()
     with schema_context("public"):
-        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation):
+        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend):
             page = admin.site.get_model_admin(model)
             assert not page.has_module_permission(request)
             assert page.get_model_perms(request) == dict.fromkeys(["add", "change", "delete", "view"], False)
@@ -261,3 +263,62 @@ def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(model, staff, nam
     with django_assert_max_num_queries(1000) as many:
         staff.get(url(f"{name}_changelist"))
     assert len(many) <= len(one)
+
+
+def cell(page, name):
+    """The text of a column in the list's first row."""
+    from django.contrib.admin.templatetags.admin_list import items_for_result
+    from django.utils.html import strip_tags
+
+    changes = page.context["cl"]
+    cells = list(items_for_result(changes, changes.result_list[0], None))
+    return strip_tags(cells[changes.list_display.index(name)])
+
+
+@pytest.mark.parametrize("name", ["provider", "agentconfig"])
+def test_spending_is_shown_beside_its_budget(model, staff, name):
+    agent = make_priced_agent(model, monthly_budget_usd="0.30")
+    AgentConfig.objects.update(monthly_budget_usd="0.25")
+    assert cell(staff.get(url(f"{name}_changelist")), "this_month").startswith("$0.00 of $0.")
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    words = {"provider": "$0.25 of $0.30", "agentconfig": "$0.25 of $0.25: used up"}[name]
+    assert cell(staff.get(url(f"{name}_changelist")), "this_month") == words
+    key = agent.pk if name == "agentconfig" else agent.provider_id
+    assert words in staff.get(url(f"{name}_change", key)).content.decode()
+    Spend.objects.update(month_start="2020-01-01")  # of a month that is over
+    assert cell(staff.get(url(f"{name}_changelist")), "this_month").startswith("$0.00 of $0.")
+
+
+def test_limits_can_be_set_and_odd_ones_are_refused(model, staff):
+    provider = make_provider(model)
+    page = staff.get(url("provider_change", provider.pk))
+    sent = fields(page) | {"monthly_budget_usd": "12.50", "rate_limit_rpm": "60", "budget_reset_day": "15"}
+    assert staff.post(url("provider_change", provider.pk), sent).status_code == 302
+    provider.refresh_from_db()
+    assert (provider.monthly_budget_usd, provider.rate_limit_rpm, provider.budget_reset_day) == (12.5, 60, 15)
+    for name, value in {"monthly_budget_usd": "-1", "rate_limit_rpm": "0", "budget_reset_day": "32"}.items():
+        refused = staff.post(url("provider_change", provider.pk), sent | {name: value})
+        assert refused.context["adminform"].form.errors.keys() == {name}
+
+
+def test_a_round_of_unknown_cost_says_what_it_counts_as(model, staff):
+    make_priced_agent(model, monthly_budget_usd="5")
+    model.script(Reply(raw=b"<html>"))
+    with pytest.raises(LLMAPIError) as caught:
+        get_agent("helper").run("hi")
+    page = staff.get(url("invocation_change", caught.value.invocation_id)).content.decode()
+    assert "unknown, counted as $0.25" in page
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_list_asks_no_more_the_longer_it_is(model, staff, name):
+    counts = []
+    for number in range(6):
+        provider = make_provider(model, name=f"provider-{number}")
+        make_agent(model, f"agent-{number}", provider=provider, user_prompt=make_prompt("x", name=f"p-{number}"))
+        get_agent(f"agent-{number}").run("hi")
+        with CaptureQueriesContext(connection) as asked:
+            staff.get(url(f"{name}_changelist"))
+        counts.append(len(asked))
+    assert len(set(counts[1:])) == 1

@@ -51,7 +51,7 @@ def test_an_orphan_is_abandoned_and_gives_back_what_it_held(model):
     assert maintained() == ""
     assert Invocation.objects.get().status == "running"
     let_pass(10)
-    assert maintained() == "north: 1 abandoned, $0.25000000 given back\n"
+    assert maintained() == "north: 1 abandoned, $0.25 given back\n"
     row = Invocation.objects.get()
     assert (row.status, row.error_type, row.rounds_count, row.cost_usd) == ("abandoned", "Abandoned", 1, None)
     assert (row.rounds.get().status, row.rounds.get().cost_usd) == ("abandoned", None)

@@ -1,13 +1,14 @@
 """Months, minutes and estimates."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 
-import litellm
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zango_ai import limits
+from zango_ai.providers import gate
 
 DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
 
@@ -52,7 +53,7 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo", "claude-sonnet-4-5"])
 def test_tokens_are_estimated_upward(name, model):
-    real = litellm.token_counter(model=model, text=TEXTS[name])
+    real = gate.load().token_counter(model=model, text=TEXTS[name])
     assert real <= limits.prompt_tokens([TEXTS[name]]) <= 6 * real
 
 
@@ -76,3 +77,18 @@ def test_what_time_has_given_back_is_not_given_back_again():
 
 def test_what_was_used_beyond_the_reservation_is_charged():
     assert limits.settled_s(60.0, tokens=3000, per_minute=1000, elapsed_s=90.0) == pytest.approx(120.0)
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [
+        ("0", "$0.00"),
+        ("0E-8", "$0.00"),
+        ("12.5", "$12.50"),
+        ("1234567.0000", "$1,234,567.00"),
+        ("0.00001260", "$0.0000126"),
+        ("0.25000000", "$0.25"),
+    ],
+)
+def test_money_is_shown_to_the_cent_and_as_much_further_as_it_goes(usd, shown):
+    assert limits.dollars(Decimal(usd)) == shown

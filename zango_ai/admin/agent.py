@@ -7,8 +7,9 @@ from django.contrib import admin
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..models import AgentConfig, Fallback
+from ..models import AgentConfig, Fallback, Spend
 from .access import TenantOnly
+from .spending import SpendsByMonth
 
 
 class SchemaField(forms.JSONField):
@@ -26,12 +27,18 @@ class FallbackInline(TenantOnly, admin.TabularInline):
 
 
 @admin.register(AgentConfig)
-class AgentConfigAdmin(TenantOnly, admin.ModelAdmin):
-    list_display = ["name", "provider", "model", "output_schema", "is_enabled"]
+class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
+    spend_owner = Spend.Owner.AGENT
+    list_display = ["name", "provider", "model", "output_schema", "this_month", "is_enabled"]
+    readonly_fields = ("this_month",)
     list_filter = ["is_enabled", "provider", "output_schema"]
     list_select_related = ["provider"]
     search_fields = ["name", "description"]
     inlines = [FallbackInline]
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
+
     formfield_overrides = {
         **TenantOnly.formfield_overrides,
         models.JSONField: {"form_class": SchemaField, "required": False},
@@ -41,4 +48,5 @@ class AgentConfigAdmin(TenantOnly, admin.ModelAdmin):
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),
         (_("Prompts"), {"fields": ["system_prompt", "user_prompt"]}),
         (_("Output"), {"fields": ["output_schema", "output_json_schema"]}),
+        (_("Limits"), {"fields": ["this_month", *AgentConfig.BUDGET_FIELDS]}),
     ]

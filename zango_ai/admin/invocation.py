@@ -3,8 +3,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from .. import limits
 from ..models import Invocation, InvocationRound
 from ..models.invocation import Counted
 from .access import ViewOnly, preformatted
@@ -24,7 +26,7 @@ class Figures:
 
     @admin.display(description=_("cost"), ordering="cost_usd")
     def cost(self, row: Counted) -> str:
-        return "unknown" if row.cost_usd is None else f"${row.cost_usd:f}"
+        return gettext("unknown") if row.cost_usd is None else limits.dollars(row.cost_usd)
 
     @admin.display(description=_("error"))
     def error(self, row: Counted) -> str:
@@ -52,6 +54,12 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         "parameters_sent",
         "answer",
     )
+
+    @admin.display(description=_("cost"))
+    def cost(self, row: Counted) -> str:
+        if isinstance(row, InvocationRound) and row.cost_usd is None and row.charged_usd:
+            return gettext("unknown, counted as %(charged)s") % {"charged": limits.dollars(row.charged_usd)}
+        return super().cost(row)
 
     @admin.display(description=_("messages sent"))
     def messages_sent(self, row: InvocationRound) -> SafeString | str:

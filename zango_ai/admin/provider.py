@@ -13,10 +13,12 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from ..exceptions import ZangoAIError
 from ..fields import Credentials, Undecryptable
-from ..models import Provider, ProviderModel
+from ..models import Provider, ProviderModel, Spend
 from ..providers.kinds import KINDS, CredentialSlot, Kind
 from .access import TenantOnly
+from .spending import SpendsByMonth
 
+LIMITS = [*Provider.BUDGET_FIELDS, "allow_unpriced", "rate_limit_rpm", "rate_limit_tpm"]
 SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
 """Every credential that any kind has; which of them are needed depends on the kind."""
 
@@ -28,7 +30,7 @@ class ProviderForm(forms.ModelForm):
 
     class Meta:
         model = Provider
-        fields = ["name", "description", "kind", "default_model", "max_retries", "is_enabled"]
+        fields = ["name", "description", "kind", "default_model", "max_retries", "is_enabled", *LIMITS]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -121,21 +123,27 @@ def _help(name: str) -> str:
 class ProviderModelInline(TenantOnly, admin.TabularInline):
     model = ProviderModel
     extra = 0
-    fields = ["model_id", "display_name", "input_cost_per_mtok", "output_cost_per_mtok", "is_enabled"]
+    fields = (
+        *("model_id", "display_name", "input_cost_per_mtok", "output_cost_per_mtok"),
+        *("rate_limit_rpm", "rate_limit_tpm", "is_enabled"),
+    )
     verbose_name_plural = _("Models (none listed: any model may be used)")
 
 
 @admin.register(Provider)
-class ProviderAdmin(TenantOnly, admin.ModelAdmin):
+class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
+    spend_owner = Spend.Owner.PROVIDER
     form = ProviderForm
-    list_display = ["name", "kind_label", "default_model", "agents", "connection", "is_enabled"]
+    list_display = ["name", "kind_label", "default_model", "agents", "this_month", "connection", "is_enabled"]
+    readonly_fields = ("this_month",)
     actions = ["validate_connections", "fetch_models"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "description"]
     inlines = [ProviderModelInline]
     fieldsets = [
-        (None, {"fields": [*ProviderForm.Meta.fields]}),
+        (None, {"fields": [name for name in ProviderForm.Meta.fields if name not in LIMITS]}),
         (_("Credentials"), {"fields": list(SLOTS)}),
+        (_("Limits"), {"fields": ["this_month", *LIMITS]}),
     ]
 
     @method_decorator(sensitive_post_parameters())

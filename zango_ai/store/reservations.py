@@ -70,20 +70,26 @@ class Reservation:
 def reserve(agent: AgentSpec, target: Target, estimate: Estimate) -> Reservation:
     """What the call to ``target`` has to reserve. Raises RateLimitExceeded for a limit of 0."""
     provider = target.provider
-    today = timezone.now().astimezone(tenancy.time_zone(agent.schema)).date()
-    months = [limits.month_start(today, row.budget.reset_day) for row in (provider, agent)]
     tolls = [*_tolls(f"provider:{provider.id}", f"Provider {provider.name!r}", provider.rates, estimate)]
     model = provider.find_model(target.model)
     if model is not None:
         whose = f"Model {target.model!r} of provider {provider.name!r}"
         tolls += _tolls(f"model:{provider.id}:{target.model}", whose, model.rates, estimate)
     return Reservation(
-        provider=Account("provider", provider.id, provider.name, provider.budget, months[0]),
-        agent=Account("agent", agent.id, agent.name, agent.budget, months[1]),
+        provider=Account(
+            "provider", provider.id, provider.name, provider.budget, month_of(provider.budget, agent.schema)
+        ),
+        agent=Account("agent", agent.id, agent.name, agent.budget, month_of(agent.budget, agent.schema)),
         tolls=tuple(tolls),
         usd=estimate.cost_usd or Decimal(0),
         is_priced=estimate.cost_usd is not None,
     )
+
+
+def month_of(budget: Budget, schema: str) -> date:
+    """When the budget's month that is under way began, where the tenant is."""
+    today = timezone.now().astimezone(tenancy.time_zone(schema)).date()
+    return limits.month_start(today, budget.reset_day)
 
 
 def _tolls(key: str, whose: str, rates: RateLimits, estimate: Estimate) -> Iterator[Toll]:
@@ -102,15 +108,15 @@ def over_budget(account: Account, reservation: Reservation, spent: Decimal, held
     budget = account.budget
     assert budget.limit_usd is not None
     ends = limits.next_month_start(account.month_start, budget.reset_day)
-    is_agents = account.owner == "agent"
-    costs = f"may cost ${reservation.usd:f}" if reservation.is_priced else "has no known price"
+    limit, is_spent, is_held = map(limits.dollars, (budget.limit_usd, spent, held))
+    costs = f"may cost {limits.dollars(reservation.usd)}" if reservation.is_priced else "has no known price"
     return BudgetExceeded(
         reservation.provider.name,
         budget.limit_usd,
-        f"{account.owner.title()} {account.name!r} has a budget of ${budget.limit_usd:f} for the month from "
-        f"{account.month_start}: ${spent:f} is spent, ${held:f} is held by calls under way, and this call {costs}. "
+        f"{account.owner.title()} {account.name!r} has a budget of {limit} for the month from "
+        f"{account.month_start}: {is_spent} is spent, {is_held} is held by calls under way, and this call {costs}. "
         f"Raise the budget, lower the agent's max_tokens, or wait until {ends}.",
-        agent_name=account.name if is_agents else None,
+        agent_name=account.name if account.owner == "agent" else None,
     )
 
 

@@ -120,19 +120,19 @@ def _arguments(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def _run_row(schema: str, run: Mapping[str, Any], is_first: bool) -> str:
+def _run_row(schema: str, run: Mapping[str, Any], is_first: bool, source: str = "") -> str:
+    """``source`` gives a row for the run to be written, and none for it not to be."""
     invocations = table(schema, Invocation)
     if is_first:
         changed = [name for name in run if name != "id"]
-        marks = writer.marks(run, "run")
-        return f"INSERT INTO {invocations} ({names(run)}) VALUES ({marks}) {upsert(changed, 'run_id')} RETURNING id"
+        selected = f"SELECT {writer.marks(run, 'run')} {source}"
+        return f"INSERT INTO {invocations} ({names(run)}) {selected} {upsert(changed, 'run_id')} RETURNING id"
     return f"UPDATE {invocations} SET {writer.assignments(run, 'run')} WHERE run_id = %(key)s RETURNING id"
 
 
 def _beginning(schema: str, run: Mapping[str, Any], round_: Mapping[str, Any], is_first: bool) -> str:
     return f"""
-WITH run AS ({_run_row(schema, run, is_first)}),
-paces AS (
+WITH paces AS (
     SELECT p.id, p.key, p.arrival_at, w.taken_s
     FROM {table(schema, Pace)} p
     JOIN unnest(%(keys)s::text[], %(tolls)s::float8[]) AS w(key, taken_s) ON w.key = p.key
@@ -169,6 +169,9 @@ verdict AS (
         (SELECT max(wait_s) FROM waits WHERE wait_s > %(tolerance)s) AS wait_s,
         (SELECT key FROM waits WHERE wait_s > %(tolerance)s ORDER BY wait_s DESC LIMIT 1) AS busiest
 ),
+run AS (
+    {_run_row(schema, run, is_first, "FROM verdict WHERE is_complete")}
+),
 round AS (
     INSERT INTO {table(schema, InvocationRound)} (invocation_id, {names(round_)})
     SELECT run.id, {writer.marks(round_, "round")} FROM run, verdict
@@ -183,7 +186,8 @@ taken AS (
     UPDATE {table(schema, Pace)} p SET arrival_at = paced.arrival_at
     FROM paced, round WHERE p.id = paced.id
 )
-SELECT run.id, coalesce((SELECT id FROM round), {_already(schema)}), verdict.* FROM run, verdict
+SELECT run.id, coalesce((SELECT id FROM round), {_already(schema)}), verdict.*
+FROM verdict LEFT JOIN run ON true
 """
 
 

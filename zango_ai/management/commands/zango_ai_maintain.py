@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ... import limits
 from ...store import maintenance
 from ..per_tenant import TenantCommand
 
@@ -15,5 +16,5 @@ class Command(TenantCommand):
     def handle_tenant(self, schema: str, **options: Any) -> bool:
         done = maintenance.abandon_orphans(schema)
         if done.runs or options["verbosity"] > 1:
-            self.stdout.write(f"{schema}: {done.runs} abandoned, ${done.given_back_usd:f} given back")
+            self.stdout.write(f"{schema}: {done.runs} abandoned, {limits.dollars(done.given_back_usd)} given back")
         return True

@@ -12,8 +12,8 @@ from tenants.models import Clinic
 from patients import setup
 from patients.models import Patient
 from zango_ai import LLMMessage, LLMResponse, get_agent
-from zango_ai.exceptions import ZangoAIError
-from zango_ai.models import Invocation
+from zango_ai.exceptions import BudgetExceeded, ZangoAIError
+from zango_ai.models import AgentConfig, Invocation, Spend
 from zango_ai.testing import ModelServer
 
 LIVE_MODELS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
@@ -48,6 +48,9 @@ class Command(BaseCommand):
             for clinic in setup.sites():
                 self.show_log(clinic)
             self.show_separation()
+            self.show_spending()
+            self.heading("The ledger adds up")
+            call_command("zango_ai_reconcile", stdout=self.stdout)
             if serve:
                 self.serve(port)
 
@@ -138,6 +141,24 @@ class Command(BaseCommand):
                         run.output_tokens, cost, run.latency_ms or 0, run.triggered_by,
                     )
                 )  # fmt: skip
+
+    def show_spending(self) -> None:
+        """Let a budget be used up, and show what stops there."""
+        self.heading("A budget holds")
+        for clinic in setup.sites():
+            with tenant_context(clinic):
+                for month in Spend.objects.filter(owner=Spend.Owner.PROVIDER):
+                    self.stdout.write(
+                        f"  {clinic.name}: {month.owner_name} has spent ${month.spent_usd} this month"
+                    )
+        with tenant_context(setup.sites().first()):
+            AgentConfig.objects.filter(name="front-desk").update(monthly_budget_usd=0)
+            try:
+                get_agent("front-desk").run("Are you open on Sundays?")
+            except BudgetExceeded as exc:
+                self.stdout.write(f"  BudgetExceeded: {exc}")
+            finally:
+                AgentConfig.objects.filter(name="front-desk").update(monthly_budget_usd=None)
 
     def show_separation(self) -> None:
         """Count in each tenant the runs of the other: by id, which no two schemas can mix up."""

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from .. import limits, tenancy
+from ..models import Spend
+from ..models.limited import budget_of
+from ..store import reservations
+from .access import TenantOnly, ViewOnly
+
+
+class SpendsByMonth(TenantOnly):
+    """Shows what a provider or an agent has spent in the month of its budget that is under way."""
+
+    spend_owner = ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        latest = Spend.objects.filter(owner=self.spend_owner, owner_id=OuterRef("pk")).order_by("-month_start")
+        names = ("month_start", "spent_usd", "reserved_usd", "unknown_calls")
+        annotations = {f"latest_{name}": Subquery(latest.values(name)[:1]) for name in names}
+        return super().get_queryset(request).annotate(**annotations)  # type: ignore[no-any-return]
+
+    @admin.display(description=_("spent this month"))
+    def this_month(self, row: Any) -> SafeString | str:
+        if row.pk is None:
+            return "-"
+        budget = budget_of(vars(row))
+        month = reservations.month_of(budget, tenancy.current_schema())
+        is_current = getattr(row, "latest_month_start", None) == month
+        spent, held = (row.latest_spent_usd, row.latest_reserved_usd) if is_current else (Decimal(0), Decimal(0))
+        text = limits.dollars(spent)
+        if budget.limit_usd is not None:
+            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": limits.dollars(budget.limit_usd)}
+        if held:
+            text += " " + gettext("and %(held)s held") % {"held": limits.dollars(held)}
+        if is_current and row.latest_unknown_calls:
+            text += " " + gettext("(%(count)d calls of unknown cost)") % {"count": row.latest_unknown_calls}
+        if budget.limit_usd is not None and spent >= budget.limit_usd:
+            return format_html('<strong class="zango-ai-spent">{}: {}</strong>', text, gettext("used up"))
+        return text
+
+
+@admin.register(Spend)
+class SpendAdmin(ViewOnly, admin.ModelAdmin):
+    list_display = ["owner_name", "owner", "month_start", "spent", "held", "unknown_calls", "alerted_at"]
+    list_filter = ["owner", "month_start"]
+    search_fields = ["owner_name"]
+    fields = readonly_fields = (
+        *("owner_name", "owner", "month_start", "spent", "held", "unknown_calls", "alerted_at", "updated_at"),
+    )
+
+    @admin.display(description=_("spent"), ordering="spent_usd")
+    def spent(self, row: Spend) -> str:
+        return limits.dollars(row.spent_usd)
+
+    @admin.display(description=_("held by calls under way"), ordering="reserved_usd")
+    def held(self, row: Spend) -> str:
+        return limits.dollars(row.reserved_usd)
