@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import Agent, get_agent
+    from .files import LLMFile
     from .lookups import get_prompt, get_provider
     from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage
 
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "LLMFile",
     "LLMMessage",
     "LLMResponse",
     "LLMToolCall",
@@ -37,6 +39,7 @@ _HOMES = {
     "get_agent": "agent",
     "get_prompt": "lookups",
     "get_provider": "lookups",
+    "LLMFile": "files",
     "LLMMessage": "types",
     "LLMResponse": "types",
     "LLMToolCall": "types",

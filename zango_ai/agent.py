@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from . import callers, composition, output
 from .composition import Question
+from .conf import get_conf
 from .engine import drivers, turns
 from .exceptions import (
     AgentDisabled,
     AgentNotFound,
+    LLMFileError,
     ModelNotAvailable,
     OutputSchemaInvalid,
     ProviderDisabled,
     ZangoAIError,
 )
-from .providers import chat, errors
+from .files import LLMFile
+from .providers import attachments, chat, errors
 from .store import configs, ledger
 from .types import (
     TRIGGERS,
@@ -68,6 +71,7 @@ class Agent:
         variables: Mapping[str, Any] | None = None,
         system_variables: Mapping[str, Any] | None = None,
         messages: Iterable[LLMMessage] | None = None,
+        files: Iterable[LLMFile] | None = None,
         user_ref: str = "",
         triggered_by: Trigger | None = None,
     ) -> LLMResponse:
@@ -77,6 +81,7 @@ class Agent:
         fill the placeholders of the agent's user prompt; ``messages``, sent after the system prompt in place of
         the user prompt. With none of them the user prompt is sent as it is.
 
+        ``files`` go along with the last message of the user.
         ``system_variables`` fill the placeholders of the system prompt; None leaves it as it is.
         ``user_ref`` names the person on whose behalf the agent runs, for the log.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
@@ -92,11 +97,14 @@ class Agent:
             configs.require_same_tenant(self.name, self._schema)
             entry.note_caller(user_ref, variables, system_variables)
             agent = self._read(entry)
-            composed = composition.compose(agent, Question(input, variables, system_variables, messages))
+            question = Question(input, variables, system_variables, messages, files)
+            composed = composition.compose(agent, question)
             entry.note_texts(composed.system_text, composed.user_text)
             _require_schema(agent)
+            _load(composed.request.files)
             chat.warm_up()
-            targets = _targets(agent)
+            targets = _targets(agent, composed.request.files)
+            entry.attach(composed.request.files)
             conversation = turns.converse(composed.request, targets, _CHANCE)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             entry.note_answer(answer.content)
@@ -159,25 +167,40 @@ def _require_schema(agent: AgentSpec) -> None:
         raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
 
 
-def _targets(agent: AgentSpec) -> list[Target]:
+def _load(files: Sequence[LLMFile]) -> None:
+    """Read the files. Raises LLMFileError."""
+    conf = get_conf()
+    if len(files) > conf.max_files:
+        extra = files[conf.max_files].filename
+        raise LLMFileError(
+            extra,
+            f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
+            "ZANGO_AI['MAX_FILES'].",
+        )
+    for file in files:
+        file.load(conf.max_file_bytes)
+
+
+def _targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
     """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
     own = Target(agent.provider, agent.model)
-    _require_fit(agent, own)
-    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target))]
+    _require_fit(agent, own, files)
+    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target, files))]
 
 
-def _require_fit(agent: AgentSpec, target: Target) -> None:
+def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
     chat.check(target.provider)
+    attachments.require_taken(target, files)
     if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
         chat.require_price(target.provider, target.model)
 
 
-def _is_usable(agent: AgentSpec, target: Target) -> bool:
+def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:
     """A fallback that is switched off or not fit is passed over: it is there to help."""
     if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
         return False
     try:
-        _require_fit(agent, target)
+        _require_fit(agent, target, files)
     except ZangoAIError as exc:
         logger.warning("A fallback is passed over: %s", exc)
         return False

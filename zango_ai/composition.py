@@ -8,6 +8,7 @@ from typing import Any
 
 from . import prompts
 from .exceptions import InputRequired, PromptNotFound
+from .files import LLMFile
 from .types import AgentSpec, LLMMessage, ModelRequest, PromptSpec
 
 
@@ -19,6 +20,7 @@ class Question:
     variables: Mapping[str, Any] | None
     system_variables: Mapping[str, Any] | None
     messages: Iterable[LLMMessage] | None
+    files: Iterable[LLMFile] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
         system = _text_of(renderer, agent.system_prompt, "system_variables", question.system_variables)
     said = _said(renderer, agent, question)
     renderer.finish()
+    files = _files(agent, question.files, said)
     return Composed(
         ModelRequest(
             model=agent.model,
@@ -46,6 +49,7 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
             max_tokens=agent.max_tokens,
             timeout_s=float(agent.timeout_seconds),
             wants_json=agent.output_schema == "json",
+            files=files,
         ),
         system_text=system,
         user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
@@ -92,3 +96,31 @@ def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessa
     if not said:
         raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
     return said
+
+
+def _files(agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMessage, ...]) -> tuple[LLMFile, ...]:
+    if isinstance(files, LLMFile):
+        raise TypeError("files is one LLMFile; pass a list of them.")
+    given = tuple(files or ())
+    for file in given:
+        if not isinstance(file, LLMFile):
+            raise TypeError(f"files holds a {type(file).__name__}; pass LLMFile.from_django_file(...) or another.")
+    if given and not any(message.role == "user" for message in said):
+        raise InputRequired(
+            agent.name, f"messages= of agent {agent.name!r} has no message of the user, to which files belong."
+        )
+    return given
+
+
+def logged(request: ModelRequest) -> list[dict[str, Any]]:
+    """The messages for the log: each file is told by its name and SHA-256, in place of its content."""
+    messages: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in request.messages]
+    if request.files:
+        last = next(message for message in reversed(messages) if message["role"] == "user")
+        last["files"] = [_told(file) for file in request.files]
+    return messages
+
+
+def _told(file: LLMFile) -> dict[str, Any]:
+    told: dict[str, Any] = {"filename": file.filename, "media_type": file.media_type}
+    return told | ({"url": file.url} if file.url is not None else {"size": file.size, "sha256": file.sha256})

@@ -26,6 +26,10 @@ class Conf:
     """Fernet keys: the first encrypts, all decrypt. Empty: derived from SECRET_KEY and its fallbacks."""
     allowed_api_bases: tuple[str, ...] = ()
     """URL prefixes inside the host's network that a provider's ``api_base`` may use."""
+    max_file_bytes: int = 20 * 1024 * 1024
+    """Of one file that goes along with a question."""
+    max_files: int = 20
+    """In one run."""
     tenant_time_zone: str = "timezone"
     """Attribute of the tenant model that holds the name of the tenant's time zone."""
 
@@ -89,6 +93,12 @@ def _url_prefixes(value: Any) -> tuple[str, ...]:
     return prefixes
 
 
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("make it a whole number from 1.")
+    return value
+
+
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("make it the name of an attribute of your tenant model.")
@@ -98,6 +108,8 @@ def _attribute(value: Any) -> str:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "ENCRYPTION_KEYS": _fernet_keys,
     "ALLOWED_API_BASES": _url_prefixes,
+    "MAX_FILE_BYTES": _count,
+    "MAX_FILES": _count,
     "TENANT_TIME_ZONE": _attribute,
 }
 

@@ -15,6 +15,7 @@
     ├── LLMTimeoutError
     ├── LLMAPIError                   ContextWindowExceeded, ContentPolicyViolation
     ├── PriceUnknown
+    ├── LLMFileError
     ├── LogUnavailable
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -211,6 +212,14 @@ class PriceUnknown(ZangoAIError):
         self.provider_name = provider_name
 
 
+class LLMFileError(ZangoAIError):
+    """A file cannot be read, is not what it is said to be, or cannot be sent to the model; nothing was sent."""
+
+    def __init__(self, filename: str, message: str) -> None:
+        super().__init__(message)
+        self.filename = filename
+
+
 class LogUnavailable(ZangoAIError):
     """The run's row cannot be written, so nothing was sent."""
 
@@ -242,3 +251,11 @@ class OutputValidationError(OutputError):
         super().__init__(message)
         self.errors = [dict(error) for error in errors]
         self.field = self.errors[0]["path"] if self.errors else None
+
+
+_TIME_LIMITS = {"SoftTimeLimitExceeded", "TimeLimitExceeded", "JobTimeoutException", "TaskTimeout"}
+
+
+def is_time_limit(exc: BaseException) -> bool:
+    """Whether a task queue has raised it in the middle of whatever was running: Celery's, RQ's, huey's."""
+    return type(exc).__name__ in _TIME_LIMITS

@@ -38,12 +38,14 @@ def prompt_tokens(texts: Iterable[str]) -> int:
     A token for two letters, and one for each byte of anything else. By the tokenizers of gpt-4o, gpt-3.5-turbo and
     Claude, prose has less than half as many; only long strings of random letters (base64) have more, by a third.
     """
-    total = _TOKENS_PER_REQUEST
-    for text in texts:
-        encoded = text.encode("utf-8", "replace")
-        others = len(encoded.translate(None, _LETTERS))
-        total += _TOKENS_PER_MESSAGE + others + math.ceil((len(encoded) - others) / 2)
-    return total
+    each = (_TOKENS_PER_MESSAGE + text_tokens(text.encode("utf-8", "replace")) for text in texts)
+    return _TOKENS_PER_REQUEST + sum(each)
+
+
+def text_tokens(encoded: bytes) -> int:
+    """The same for text in UTF-8, by itself."""
+    others = len(encoded.translate(None, _LETTERS))
+    return others + math.ceil((len(encoded) - others) / 2)
 
 
 def taken_s(amount: int, per_minute: int) -> float:

@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from .files import LLMFile
+
 Role = Literal["system", "user", "assistant", "tool"]
 StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
 Trigger = Literal["user", "task", "system"]
@@ -140,6 +142,9 @@ class ModelSpec:
     is_enabled: bool
     input_cost_per_mtok: Decimal | None = None
     output_cost_per_mtok: Decimal | None = None
+    accepts_images: bool | None = None
+    """None: as the price list says, and where that is silent, yes."""
+    accepts_documents: bool | None = None
     rates: RateLimits = RateLimits()
 
 
@@ -209,6 +214,8 @@ class ModelRequest:
     max_tokens: int
     timeout_s: float
     wants_json: bool = False
+    files: tuple[LLMFile, ...] = ()
+    """They go along with the last message of the user."""
 
 
 @dataclass(frozen=True, slots=True)

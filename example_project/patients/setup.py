@@ -85,6 +85,7 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
     agents = {
         "patient-summary": {"provider": main, "system_prompt": system, "user_prompt": question},
         "front-desk": {"provider": main},
+        "report-analyser": {"provider": second},
         "second-opinion": {"provider": second, "system_prompt": system},
     }
     for name, fields in agents.items():

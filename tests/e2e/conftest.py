@@ -35,7 +35,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(installed: Path) -> Iterator[dict[str, str]]:
+def environment(installed: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     """For a process of the example project, with a database of its own."""
     name = f"example_{uuid.uuid4().hex[:12]}"
     url = os.environ["DATABASE_URL"]
@@ -44,7 +44,13 @@ def environment(installed: Path) -> Iterator[dict[str, str]]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DJANGO_", "PYTEST_"))}
     path, _, query = url.partition("?")
     database = f"{path.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-    yield {**kept, "PYTHONPATH": str(installed), "DATABASE_URL": database, "PYTHONUNBUFFERED": "1"}
+    yield {
+        **kept,
+        "PYTHONPATH": str(installed),
+        "DATABASE_URL": database,
+        "PYTHONUNBUFFERED": "1",
+        "MEDIA_ROOT": str(tmp_path / "media"),
+    }
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -82,9 +82,22 @@ def test_a_nurse_asks_about_a_patient_and_finds_the_run_in_the_log(browser, site
     other = open_page(browser)
     log_in(other, site("south"))
     other.goto(f"{site('south')}/admin/zango_ai/invocation/")
-    assert other.locator("#result_list tbody tr").count() == 3
+    assert other.locator("#result_list tbody tr").count() == 4
     other.goto(site("south"))
     assert "Ada Berger" not in other.inner_text("body")
+
+
+def test_a_file_that_went_along_is_saved_from_the_runs_page(browser, site, tmp_path):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.goto(f"{site('north')}/admin/zango_ai/invocation/?agent_name=report-analyser")
+    page.click("#result_list tbody tr:first-child th a")
+    picture(page, "run-with-files")
+    with page.expect_download() as saved:
+        page.click("text=lab-june.csv >> nth=0")
+    assert saved.value.suggested_filename == "lab-june.csv"
+    saved.value.save_as(tmp_path / "saved.csv")
+    assert (tmp_path / "saved.csv").read_bytes() == b"test,value\nHbA1c,7.1\n"
 
 
 def test_an_administrator_changes_a_prompt_and_brings_the_old_wording_back(browser, site):

@@ -23,11 +23,16 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
         run = subprocess.run(DEMO, env=environment, capture_output=True, text=True, timeout=120)
         assert run.returncode == 0, run.stderr
         out = run.stdout
-        for mode in ("run(input=)", "run(variables=, system_variables=)", "run(messages= (Anthropic))"):
+        for mode in (
+            "run(input=)",
+            "run(variables=, system_variables=)",
+            "run(messages= (Anthropic))",
+            "run(files=)",
+        ):
             assert out.count(mode) == 2, mode
-        assert out.count(STAND_IN) == 6
+        assert out.count(STAND_IN) == 8
         # In north one more each time, which its budget refused: that is in the log of the next time.
-        assert f"{4 * times - 1} runs in north, {3 * times} in south, 0 in both" in out
+        assert f"{5 * times - 1} runs in north, {4 * times} in south, 0 in both" in out
         assert "BudgetExceeded: Agent 'front-desk' has a budget of $0.00" in out
         assert out.endswith("north: adds up\nsouth: adds up\n")
         north, south = out.split("── South Clinic")[:2]

@@ -40,3 +40,11 @@ def test_every_error_is_described():
     ours = {n for n, e in vars(exceptions).items() if isinstance(e, type) and issubclass(e, Exception)}
     groups = {"ZangoAIError", "NotFoundError", "DisabledError", "OutputError"}
     assert ours - groups <= described, ours - groups - described
+
+
+def test_what_each_kind_takes_is_described():
+    described = {names(row[0])[0]: row[1:4] for row in rows("how-to/send-files.md") if names(row[0])[0] in KINDS}
+    yes = {True: "yes", False: "no"}
+    for kind in KINDS.values():
+        documents = {0: "none", 1: "PDF"}.get(len(kind.document_types), "PDF, Word, Excel")
+        assert described[kind.name] == [documents, yes[kind.fetches_images], yes[kind.fetches_documents]]

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import filesizeformat
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
-from ..models import Invocation, InvocationRound
+from ..models import Invocation, InvocationFile, InvocationRound
 from ..models.invocation import Counted
 from .access import ViewOnly, preformatted
 
@@ -70,6 +77,27 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         return preformatted(row.request_params)
 
 
+class FileInline(ViewOnly, admin.TabularInline):
+    model = InvocationFile
+    extra = 0
+    verbose_name_plural = _("Files that went along")
+    fields = readonly_fields = ("content", "media_type", "size", "sha256")
+
+    @admin.display(description=_("file"))
+    def content(self, row: InvocationFile) -> SafeString | str:
+        if row.source == InvocationFile.Source.URL:
+            # Shown, and not made a link: nobody knows what is there by now.
+            return f"{row.filename}: {row.url}"
+        if not row.file:
+            return gettext("%(name)s (could not be stored)") % {"name": row.filename}
+        where = reverse("admin:zango_ai_invocation_file", args=[row.invocation_id, row.pk])
+        return format_html('<a href="{}" download>{}</a>', where, row.filename)
+
+    @admin.display(description=_("size"))
+    def size(self, row: InvocationFile) -> str:
+        return "-" if row.size_bytes is None else filesizeformat(row.size_bytes)
+
+
 @admin.register(Invocation)
 class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     list_display = [
@@ -86,7 +114,7 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     list_filter = ["status", "triggered_by", "agent_name", "provider_name"]
     search_fields = ["=run_id", "agent_name", "user_ref"]
     show_full_result_count = False
-    inlines = [RoundInline]
+    inlines = [FileInline, RoundInline]
     fieldsets = [
         (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),
         (_("Used"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
@@ -116,6 +144,28 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
 
     class Media:
         css = {"all": ["zango_ai/admin.css"]}
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.download)
+        name = "zango_ai_invocation_file"
+        return [path("<int:invocation_id>/files/<int:pk>/", view, name=name), *super().get_urls()]
+
+    def download(self, request: HttpRequest, invocation_id: int, pk: int) -> FileResponse:
+        """The content of a file that an agent was sent: to be saved, never to be shown by the browser."""
+        if not (self.has_view_permission(request) and request.user.has_perm("zango_ai.view_invocationfile")):
+            raise PermissionDenied
+        row = get_object_or_404(InvocationFile, pk=pk, invocation=invocation_id)
+        try:
+            content = row.file.open("rb")
+        except (ValueError, OSError) as exc:  # never stored, or no longer there
+            raise Http404("The content of this file is not in the storage.") from exc
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, no-store",
+        }
+        kind = "application/octet-stream"
+        return FileResponse(content, as_attachment=True, filename=row.filename, content_type=kind, headers=headers)
 
     @admin.display(description=_("provider / model"))
     def provider_and_model(self, run: Invocation) -> str:

@@ -125,7 +125,7 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
     extra = 0
     fields = (
         *("model_id", "display_name", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("rate_limit_rpm", "rate_limit_tpm", "is_enabled"),
+        *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm", "is_enabled"),
     )
     verbose_name_plural = _("Models (none listed: any model may be used)")
 

@@ -1,7 +1,7 @@
 """The rows of every tenant."""
 
 from .agent import AgentConfig, Fallback
-from .invocation import Invocation, InvocationRound
+from .invocation import Invocation, InvocationFile, InvocationRound
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .usage import Pace, Spend
@@ -10,6 +10,7 @@ __all__ = [
     "AgentConfig",
     "Fallback",
     "Invocation",
+    "InvocationFile",
     "InvocationRound",
     "Pace",
     "Prompt",

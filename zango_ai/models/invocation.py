@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from django.contrib.postgres.indexes import HashIndex
+from django.core.files.storage import Storage, default_storage, storages
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -146,3 +147,38 @@ class InvocationRound(Counted):
 
     def __str__(self) -> str:
         return f"{self.number}"
+
+
+def file_storage() -> Storage:
+    """Where files that agents were sent are kept: ``STORAGES["zango_ai"]``, or the default storage."""
+    return storages["zango_ai"] if "zango_ai" in storages.backends else default_storage
+
+
+class InvocationFile(Stamped):
+    """A file that went along with a run."""
+
+    class Source(models.TextChoices):
+        STORED = "stored", _("Content")
+        URL = "url", _("URL")
+
+    invocation = models.ForeignKey(
+        Invocation, on_delete=models.CASCADE, related_name="files", verbose_name=_("invocation")
+    )
+    position = models.PositiveIntegerField(_("position"))
+    filename = models.TextField(_("file name"))
+    media_type = models.CharField(_("media type"), max_length=200, blank=True, default="", db_default="")
+    size_bytes = models.PositiveBigIntegerField(_("size (bytes)"), null=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True, default="", db_default="", db_index=True)
+    source = models.CharField(_("sent as"), max_length=10, choices=Source)
+    url = models.TextField(_("URL"), blank=True, default="", db_default="")
+    file = models.FileField(_("content"), storage=file_storage, max_length=255, blank=True, db_default="")
+    """The same for the same content in a tenant. Empty for a URL, and where it could not be stored."""
+
+    class Meta:
+        verbose_name = _("file")
+        verbose_name_plural = _("files")
+        ordering = ["invocation", "position"]
+        constraints = [models.UniqueConstraint(fields=["invocation", "position"], name="zango_ai_file_once")]
+
+    def __str__(self) -> str:
+        return self.filename

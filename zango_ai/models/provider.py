@@ -168,6 +168,10 @@ class ProviderModel(Stamped):
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("Empty: the price list's."),
     )
+    accepts_images = models.BooleanField(_("images"), null=True, blank=True, help_text=_("Unknown: as listed."))
+    accepts_documents = models.BooleanField(
+        _("documents"), null=True, blank=True, help_text=_("Unknown: as listed.")
+    )
     rate_limit_rpm = per_minute(_("requests per minute"))
     rate_limit_tpm = per_minute(_("tokens per minute"))
     is_enabled = models.BooleanField(_("enabled"), default=True)
@@ -182,8 +186,15 @@ class ProviderModel(Stamped):
         return self.display_name or self.model_id
 
     def spec(self) -> ModelSpec:
-        rates = RateLimits(self.rate_limit_rpm, self.rate_limit_tpm)
-        return ModelSpec(self.model_id, self.is_enabled, self.input_cost_per_mtok, self.output_cost_per_mtok, rates)
+        return ModelSpec(
+            model_id=self.model_id,
+            is_enabled=self.is_enabled,
+            input_cost_per_mtok=self.input_cost_per_mtok,
+            output_cost_per_mtok=self.output_cost_per_mtok,
+            accepts_images=self.accepts_images,
+            accepts_documents=self.accepts_documents,
+            rates=RateLimits(self.rate_limit_rpm, self.rate_limit_tpm),
+        )
 
 
 def provider_spec(values: Mapping[str, Any], models: Iterable[ModelSpec]) -> ProviderSpec:

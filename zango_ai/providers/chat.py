@@ -11,7 +11,7 @@ from ..exceptions import PriceUnknown, ProviderConfigInvalid
 from ..fields import Undecryptable
 from ..recordable import sendable
 from ..types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
-from . import addresses, clients, errors, gate, prices, wire
+from . import addresses, attachments, clients, errors, gate, prices, wire
 from .kinds import KINDS, Kind
 
 PING_TIMEOUT_S = 20.0
@@ -77,6 +77,7 @@ def require_price(provider: ProviderSpec, model: str) -> None:
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
     tokens = limits.prompt_tokens(message.content for message in request.messages)
+    tokens += sum(map(attachments.tokens_of, request.files))
     price = prices.find_price(provider, request.model)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
     return Estimate(tokens + request.max_tokens, cost)
@@ -88,7 +89,7 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
     caught_before = sys.exception()
     with wire.calling(request.timeout_s) as call, clients.kept_for(provider) as kept:
         try:
-            reply = _send(provider, kind, request, kept)
+            reply = _send(provider, kind, request, kept, _messages(request, call.attachments))
             return _read(provider, request, reply, call, secrets)
         except BaseException as exc:
             where = f"Provider {provider.name!r} (model {request.model!r})"
@@ -97,11 +98,23 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
             )
 
 
-def _send(provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept) -> Any:
+def _messages(request: ModelRequest, placeholders: attachments.Placeholders) -> list[dict[str, Any]]:
+    """The messages in litellm's form; the files before the text of the last that the user said."""
+    sent: list[dict[str, Any]] = [{"role": m.role, "content": sendable(m.content)} for m in request.messages]
+    if request.files:
+        last = next(message for message in reversed(sent) if message["role"] == "user")
+        text = [{"type": "text", "text": last["content"]}] if last["content"] else []
+        last["content"] = [*map(placeholders.part, request.files), *text]
+    return sent
+
+
+def _send(
+    provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept, messages: list[dict[str, Any]]
+) -> Any:
     litellm = gate.load()
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
-        "messages": [{"role": m.role, "content": sendable(m.content)} for m in request.messages],
+        "messages": messages,
         "timeout": request.timeout_s,
         "max_retries": 0,
         "temperature": request.temperature,

@@ -6,6 +6,7 @@ all tenants of the process share. Clients are kept per credentials, and closed w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -142,9 +143,13 @@ def _sign(request: httpx.Request, credentials: Mapping[str, str]) -> None:
     )
     for name in ("authorization", "x-amz-date", "x-amz-security-token"):
         request.headers.pop(name, None)
-    signed = awsrequest.AWSRequest(
-        "POST", str(request.url), {"Content-Type": request.headers["content-type"]}, request.content
-    )
+    wire.fill(request)
+    digest = hashlib.sha256()
+    assert isinstance(request.stream, httpx.SyncByteStream)
+    for piece in request.stream:
+        digest.update(piece)
+    headers = {"Content-Type": request.headers["content-type"], "X-Amz-Content-SHA256": digest.hexdigest()}
+    signed = awsrequest.AWSRequest("POST", str(request.url), headers)
     auth.SigV4Auth(own, "bedrock", held["aws_region_name"]).add_auth(signed)
     request.headers.update(signed.headers.items())
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..files import PDF
+
 ClientForm = Literal["openai", "azure", "httpx"]
 """What litellm takes as this vendor's client: an OpenAI or Azure SDK object, or its own wrapper of httpx."""
 
@@ -41,6 +43,11 @@ class Kind:
     """Where the list of models is, below the API base. Empty: the vendor has none that a key can ask for."""
     key_header: str = "Authorization"
     json_mode_wants_the_word: bool = True
+    document_types: tuple[str, ...] = (PDF,)
+    """Media types that it takes as documents. Images of the usual types it takes in any case, text as text."""
+    fetches_images: bool = True
+    """Whether it takes an image by its URL."""
+    fetches_documents: bool = False
 
     def missing(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
@@ -69,6 +76,12 @@ class Kind:
         return [secret for secret in held if secret]
 
 
+_OFFICE = (
+    "application/msword",
+    "application/vnd.ms-excel",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
 _KEY = CredentialSlot("api_key", "API key", is_secret=True, is_required=True)
 _BASE = CredentialSlot("api_base", "API base URL", help_text="leave empty for the vendor's own address.")
 
@@ -92,6 +105,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="anthropic",
+            fetches_documents=True,
             json_mode_wants_the_word=False,
             label="Anthropic",
             slots=(_KEY, _BASE),
@@ -121,6 +135,8 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="bedrock",
+            document_types=(PDF, *_OFFICE),
+            fetches_images=False,
             json_mode_wants_the_word=False,
             label="Amazon Bedrock",
             slots=(
@@ -136,6 +152,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="gemini",
+            fetches_documents=True,
             json_mode_wants_the_word=False,
             label="Google Gemini",
             slots=(_KEY, _BASE),
@@ -147,6 +164,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="mistral",
+            document_types=(),
             json_mode_wants_the_word=False,
             label="Mistral",
             slots=(_KEY, _BASE),
@@ -157,6 +175,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="groq",
+            document_types=(),
             label="Groq",
             slots=(_KEY, _BASE),
             litellm_prefix="groq",
@@ -166,6 +185,8 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="ollama",
+            document_types=(),
+            fetches_images=False,
             label="Ollama",
             slots=(
                 CredentialSlot("api_key", "API key", is_secret=True),

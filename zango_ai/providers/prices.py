@@ -21,9 +21,7 @@ _EIGHT_PLACES = Decimal("0.00000001")
 
 def find_price(provider: ProviderSpec, model: str) -> Price | None:
     """None where neither the list nor the provider's own row knows both rates."""
-    kind = KINDS[provider.kind]
-    priced = str(provider.credentials.get("base_model") or model) if kind.name == "azure" else model
-    listed = _overridden(_listed(kind, priced), provider.find_model(model))
+    listed = _overridden(_rates(KINDS[provider.kind], _named(provider, model)), provider.find_model(model))
     if listed.get("input_cost_per_token") is None or listed.get("output_cost_per_token") is None:
         return None
     return Price(listed)
@@ -58,22 +56,37 @@ def ceiling_of(input_tokens: int, output_tokens: int, price: Price) -> Decimal:
     return total.quantize(_EIGHT_PLACES, rounding=ROUND_UP)
 
 
+def abilities_of(provider: ProviderSpec, model: str) -> Mapping[str, Any] | None:
+    """What the list says that the model can do; None where it does not know the model."""
+    return _entry(KINDS[provider.kind], _named(provider, model))
+
+
+def _named(provider: ProviderSpec, model: str) -> str:
+    """What the list calls it: on Azure a model has the name of a deployment."""
+    return str(provider.credentials.get("base_model") or model) if provider.kind == "azure" else model
+
+
 @lru_cache(maxsize=1024)
-def _listed(kind: Kind, model: str) -> Mapping[str, Decimal]:
+def _rates(kind: Kind, model: str) -> Mapping[str, Decimal]:
     """Every rate of the list for the model, by the list's own names, in USD for one token."""
+    entry = _entry(kind, model) or {}
+    return {
+        name: Decimal(str(rate))
+        for name, rate in entry.items()
+        if "cost" in name and isinstance(rate, (int, float))
+    }
+
+
+def _entry(kind: Kind, model: str) -> Mapping[str, Any] | None:
     if not kind.price_lists:
-        return {}
-    prices = gate.load().model_cost
+        return None
+    listed = gate.load().model_cost
     for vendor in kind.price_lists:
         for key in (f"{vendor}/{model}", model):
-            entry: Mapping[str, Any] = prices.get(key) or {}
+            entry: Mapping[str, Any] = listed.get(key) or {}
             if entry.get("litellm_provider") == vendor:
-                return {
-                    name: Decimal(str(rate))
-                    for name, rate in entry.items()
-                    if "cost" in name and isinstance(rate, (int, float))
-                }
-    return {}
+                return entry
+    return None
 
 
 def _overridden(listed: Mapping[str, Decimal], override: ModelSpec | None) -> Mapping[str, Decimal]:

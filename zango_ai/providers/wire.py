@@ -22,6 +22,7 @@ import httpx
 
 from ..conf import get_conf
 from . import addresses
+from .attachments import Placeholders
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE = 64 * 1024
@@ -38,6 +39,8 @@ class Call:
 
     deadline: float
     """On the clock of ``time.monotonic()``."""
+    attachments: Placeholders = field(default_factory=Placeholders)
+    """The files that go along."""
     request_params: dict[str, Any] = field(default_factory=dict)
     """The body that was sent, without messages and tools."""
     status: int | None = None
@@ -55,6 +58,11 @@ class Call:
             self.timed_out = True
             raise httpcore.ReadTimeout("The time for this call is over.")
         return left
+
+
+def fill(request: httpx.Request) -> None:
+    """Put the files of the call under way into its request, for what has to see the whole of it."""
+    _CALL.get().attachments.fill(request)
 
 
 _CALL: ContextVar[Call] = ContextVar("zango_ai_call")
@@ -169,6 +177,7 @@ class _Transport(httpx.BaseTransport):
         call.remaining()
         call.status, call.headers = None, {}
         call.request_params = _params_of(request)
+        call.attachments.fill(request)
         listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)
         response = (self._inside if listed else self._outside).handle_request(request)
         call.status, call.headers = response.status_code, dict(response.headers)

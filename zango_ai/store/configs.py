@@ -106,6 +106,8 @@ def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
             # As text: a JSON number would come back as a float.
             input=Cast("input_cost_per_mtok", TextField()),
             output=Cast("output_cost_per_mtok", TextField()),
+            images="accepts_images",
+            documents="accepts_documents",
             rpm="rate_limit_rpm",
             tpm="rate_limit_tpm",
         )
@@ -115,7 +117,8 @@ def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
 def _model(row: dict[str, Any]) -> ModelSpec:
     input_cost, output_cost = (None if row[k] is None else Decimal(row[k]) for k in ("input", "output"))
     rates = RateLimits(row["rpm"], row["tpm"])
-    return ModelSpec(row["model_id"], row["is_enabled"], input_cost, output_cost, rates)
+    abilities = row["images"], row["documents"]
+    return ModelSpec(row["model_id"], row["is_enabled"], input_cost, output_cost, *abilities, rates)
 
 
 def _prompt(row: dict[str, Any], role: str) -> PromptSpec | None:

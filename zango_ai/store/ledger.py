@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError
 from django.utils import timezone
 
-from .. import recordable
+from .. import composition, recordable
 from ..exceptions import (
     BudgetExceeded,
     LLMAPIError,
@@ -35,9 +35,10 @@ from ..exceptions import (
     RateLimitExceeded,
     ZangoAIError,
 )
+from ..files import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, reservations, rounds, writer
+from . import alerts, kept_files, reservations, rounds, writer
 from .reservations import Reservation
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -66,6 +67,8 @@ class Entry:
         self._started_at = timezone.now()
         self._agent: AgentSpec | None = None
         self._call: _Call | None = None
+        self._files: list[Mapping[str, Any]] = []
+        """Rows of files that are not written yet."""
 
     def note(self, **columns: Any) -> None:
         """Columns of the invocation that have become known; written with the next statement."""
@@ -92,6 +95,10 @@ class Entry:
     def note_answer(self, content: str) -> None:
         """Note what the model said, before it is known whether that will do."""
         self.note(response_content=recordable.text(content))
+
+    def attach(self, files: Iterable[LLMFile]) -> None:
+        """Keep the files that go along; their rows are written with the run's."""
+        self._files = kept_files.keep(self.schema, files)
 
     def describe(self, agent: AgentSpec) -> None:
         """Note which agent, provider and prompts the run uses."""
@@ -129,7 +136,19 @@ class Entry:
             self._call = None
             raise _refusal(reservation, begun)
         self.rounds_count = call.number
+        self._begin_files()
         call.is_sent = True
+
+    def _begin_files(self) -> None:
+        try:
+            self._write_files()
+        except Error:  # once more at the end of the run
+            logger.exception("Could not write the files of run %s in %s", self.run_id, self.schema)
+
+    def _write_files(self) -> None:
+        if self._files:
+            kept_files.write(self.schema, self.run_id, self._files, timezone.now())
+            self._files = []
 
     def _begin(self, call: _Call, target: Target, request: ModelRequest) -> rounds.Begun:
         now = timezone.now()
@@ -143,7 +162,7 @@ class Entry:
             "provider_name": target.provider.name,
             "model": target.model,
             "status": Status.RUNNING.value,
-            "request_messages": _json([{"role": m.role, "content": m.content} for m in request.messages]),
+            "request_messages": _json(composition.logged(request)),
             "created_at": now,
             "updated_at": now,
         }
@@ -232,7 +251,7 @@ class Entry:
     def _end(self, status: str) -> None:
         self.latency_ms = round((time.monotonic() - self._started) * 1000)
         self.note(status=str(status), latency_ms=self.latency_ms, finished_at=timezone.now())
-        steps = [self._write_settlement, self._write]
+        steps = [self._write_settlement, self._write, self._write_files]
         for wait_s in _WAITS_BEFORE_WRITING_AGAIN_S:
             steps = [step for step in steps if not self._is_over(step)]
             if not steps:

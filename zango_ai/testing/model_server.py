@@ -72,6 +72,8 @@ class SeenRequest:
     path: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
+    raw: bytes = field(default=b"", repr=False)
+    """The body as it came."""
 
 
 class ModelServer:
@@ -220,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, {"error": {"message": "the body is no JSON object", "type": "invalid_request_error"}})
             return
         dialect = dialects.of_chat(unquote(self.path.split("?")[0]))
-        self._reply(body, dialect, lambda d, reply: d.answer(body, _said(d, body, reply)))
+        self._reply(body, dialect, lambda d, reply: d.answer(body, _said(d, body, reply)), raw)
 
     def do_GET(self) -> None:
         headers = {key.lower(): value for key, value in self.headers.items()}
@@ -232,10 +234,11 @@ class _Handler(BaseHTTPRequestHandler):
         body: Mapping[str, Any],
         dialect: Dialect | None,
         answer: Callable[[Dialect, Reply | None], dict[str, Any]],
+        raw: bytes = b"",
     ) -> None:
         owner = self.server.owner
         headers = {key.lower(): value for key, value in self.headers.items()}
-        reply = owner._take(SeenRequest(self.path.split("?")[0], headers, body))
+        reply = owner._take(SeenRequest(self.path.split("?")[0], headers, body, raw))
         owner._think(owner.delay_s + (reply.delay_s if reply else 0.0))
         if reply is not None and (reply.hang_up or reply.hang_up_after):
             self.close_connection = True

@@ -11,9 +11,9 @@ from tenants.models import Clinic
 
 from patients import setup
 from patients.models import Patient
-from zango_ai import LLMMessage, LLMResponse, get_agent
+from zango_ai import LLMFile, LLMMessage, LLMResponse, get_agent
 from zango_ai.exceptions import BudgetExceeded, ZangoAIError
-from zango_ai.models import AgentConfig, Invocation, Spend
+from zango_ai.models import AgentConfig, Invocation, InvocationFile, Spend
 from zango_ai.testing import ModelServer
 
 LIVE_MODELS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
@@ -110,6 +110,18 @@ class Command(BaseCommand):
                         messages=talk, system_variables={"clinic": clinic.name}, triggered_by="system"
                     ),
                 )
+                self.compare_reports()
+
+    def compare_reports(self) -> None:
+        asked = "Which values have changed?"
+        reports = [
+            LLMFile.from_bytes(b"test,value\nHbA1c,7.1\n", "text/csv", "lab-june.csv"),
+            LLMFile.from_bytes(b"test,value\nHbA1c,6.4\n", "text/csv", "lab-november.csv"),
+        ]
+        response = get_agent("report-analyser").run(asked, files=reports, triggered_by="system")
+        self.show("files=", f"({', '.join(report.filename for report in reports)}) {asked}", response)
+        for kept in InvocationFile.objects.filter(invocation=response.invocation_id):
+            self.stdout.write(f"  kept      {kept.filename}, {kept.size_bytes} bytes, as {kept.file.name}")
 
     def heading(self, text: str) -> None:
         self.stdout.write("")

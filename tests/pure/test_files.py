@@ -1,0 +1,208 @@
+"""Files, before anything is done with them."""
+
+import base64
+import hashlib
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples import GIF, JPEG, PDF, PNG, WEBP
+from zango_ai import LLMFile
+from zango_ai.exceptions import LLMFileError
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [(PNG, "image/png"), (JPEG, "image/jpeg"), (GIF, "image/gif"), (WEBP, "image/webp"), (PDF, "application/pdf")],
+)
+def test_an_image_or_pdf_is_known_by_its_content(content, media_type):
+    file = LLMFile.from_bytes(content, media_type)
+    assert (file.data, file.size, file.media_type) == (content, len(content), media_type)
+    assert file.sha256 == hashlib.sha256(content).hexdigest()
+    assert file.filename.startswith("file.")
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "words"),
+    [
+        (b"hello", "application/pdf", "is said to be application/pdf, and its content is not"),
+        (b"<html>", "image/png", "and its content is not"),
+        (JPEG, "image/png", "its content is image/jpeg. Pass that as media_type"),
+        (PDF, "image/png", "its content is application/pdf"),
+    ],
+)
+def test_what_a_caller_declares_is_held_against_the_content(content, media_type, words):
+    file = LLMFile.from_bytes(content, media_type, "scan.x")
+    with pytest.raises(LLMFileError, match=r"scan\.x") as caught:
+        file.load()
+    assert words in str(caught.value)
+    assert caught.value.filename == "scan.x"
+
+
+def test_what_only_a_name_says_gives_way_to_the_content(tmp_path):
+    (tmp_path / "photo.png").write_bytes(JPEG)
+    file = LLMFile.from_path(tmp_path / "photo.png")
+    assert (file.data, file.media_type, file.filename) == (JPEG, "image/jpeg", "photo.png")
+    (tmp_path / "nameless").write_bytes(PDF)
+    file = LLMFile.from_path(str(tmp_path / "nameless"))
+    file.load()
+    assert file.media_type == "application/pdf"
+    (tmp_path / "page.pdf").write_bytes(b"<html>")
+    with pytest.raises(LLMFileError, match="misnamed"):
+        LLMFile.from_path(tmp_path / "page.pdf").load()
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("a.csv", "text/csv"),
+        ("a.md", "text/markdown"),
+        ("a.json", "application/json"),
+        ("A.TXT", "text/plain"),
+        ("a.xml", None),
+    ],
+)
+def test_text_is_known_by_its_name(tmp_path, name, media_type):
+    (tmp_path / name).write_text("a,b")
+    file = LLMFile.from_path(tmp_path / name)
+    assert file.is_text
+    assert media_type in {None, file.media_type}
+
+
+def test_an_svg_is_no_image_that_a_model_takes_and_no_text():
+    assert not LLMFile.from_bytes(b"<svg/>", "image/svg+xml").is_text
+
+
+@pytest.mark.parametrize("media_type", ["text/csv; charset=utf-8", "TEXT/CSV", " text/csv"])
+def test_a_media_type_is_taken_without_its_parameters(media_type):
+    assert LLMFile.from_bytes(b"a", media_type).media_type == "text/csv"
+
+
+def test_nothing_is_read_and_nothing_raised_before_it_is_needed(tmp_path):
+    for file in (
+        LLMFile.from_path(tmp_path / "gone.txt"),
+        LLMFile.from_bytes(b"", "text/plain"),
+        LLMFile.from_url("ftp://example.com/a.png"),
+        LLMFile.from_django_file(None),
+    ):
+        with pytest.raises(LLMFileError):
+            file.load()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///etc/passwd", "'file'"),
+        ("data:image/png;base64,AAAA", "'data'"),
+        ("ftp://example.com/a.png", "'ftp'"),
+        ("a.png", "''"),
+        ("https://user:secret-word@example.com/a.png", "user name or password"),
+        ("https://example.com/a b.png", "not a URL"),
+        ("https://example.com/" + "a" * 9000, "too long"),
+        ("https://[::1/a.png", "is not one"),
+    ],
+)
+def test_a_url_that_no_provider_should_fetch_is_refused_and_not_shown(url, words):
+    with pytest.raises(LLMFileError) as caught:
+        LLMFile.from_url(url).load()
+    assert words in str(caught.value)
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_url_has_the_name_and_type_of_its_path():
+    file = LLMFile.from_url("https://cdn.example.com/shop/red%20shoe.jpg?size=2")
+    assert (file.filename, file.media_type, file.url) == (
+        "red shoe.jpg",
+        "image/jpeg",
+        "https://cdn.example.com/shop/red%20shoe.jpg?size=2",
+    )
+    assert (file.data, file.size, file.sha256) == (None, None, "")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\temp\\passwd", "/passwd"])
+def test_folders_are_no_part_of_a_name(name):
+    assert LLMFile.from_bytes(b"a", "text/plain", name).filename == "passwd"
+
+
+def test_a_file_that_is_too_large_is_read_no_further_than_to_see_that(tmp_path):
+    read = []
+
+    class Endless(io.RawIOBase):
+        name = "endless.txt"
+
+        def read(self, size=-1):
+            read.append(size)
+            return b"x" * size
+
+        def seek(self, position, whence=0):
+            return position
+
+        def tell(self):
+            return 0
+
+    with pytest.raises(LLMFileError, match="larger than 1000 bytes"):
+        LLMFile.from_django_file(Endless()).load(1000)
+    assert read == [1001]
+    kept = LLMFile.from_bytes(b"x" * 1001, "text/plain")
+    kept.load()
+    with pytest.raises(LLMFileError, match="MAX_FILE_BYTES"):
+        kept.load(1000)
+
+
+def test_a_repr_shows_no_content():
+    assert repr(LLMFile.from_bytes(b"secret", "text/plain", "a.txt")) == "<LLMFile 'a.txt' text/plain>"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Größe;€ 5\n".encode(), "Größe;€ 5\n"),
+        ("\ufeffGröße".encode(), "Größe"),
+        ("Größe; 5 €".encode("cp1252"), "Größe; 5 €"),
+        ("Größe".encode("utf-16"), "Größe"),
+        (b'say "hi"\\n\t\x07', 'say "hi"\\n\t\x07'),
+    ],
+)
+def test_text_is_read_in_the_encoding_that_it_has(content, text):
+    assert json.loads(b'"' + LLMFile.from_bytes(content, "text/plain").encoded() + b'"') == text
+
+
+@given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
+def test_any_text_arrives_as_it_was(text):
+    content = text.encode("utf-8", "replace")
+    decoded = content.decode("utf-8-sig")
+    assert json.loads(b'"' + LLMFile.from_bytes(content, "text/plain").encoded() + b'"') == decoded
+
+
+@given(st.binary(min_size=1))
+def test_any_bytes_are_sent_as_base64(content):
+    file = LLMFile.from_bytes(content, "application/zip")
+    assert base64.b64decode(file.encoded(), validate=True) == content
+    assert file.encoded() is file.encoded()  # made once
+
+
+def test_text_that_is_none_is_refused():
+    with pytest.raises(LLMFileError, match="zero bytes"):
+        LLMFile.from_bytes(b"PK\x03\x04\x00\x00", "text/csv", "sheet.csv").load()
+
+
+@pytest.mark.parametrize("wrong", ["text", 5, None])
+def test_bytes_are_bytes(wrong):
+    with pytest.raises(TypeError, match="pass bytes"):
+        LLMFile.from_bytes(wrong, "text/plain")
+
+
+def test_a_url_is_text():
+    with pytest.raises(TypeError, match="pass the URL as a str"):
+        LLMFile.from_url(None)
+
+
+def test_a_file_opened_as_text_is_said_to_be_that():
+    class Upload(io.StringIO):
+        name = "a.txt"
+
+    with pytest.raises(LLMFileError, match="binary mode"):
+        LLMFile.from_django_file(Upload("a")).load()

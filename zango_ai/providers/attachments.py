@@ -1,0 +1,168 @@
+"""Files in a request: what a model takes, and how the vendors' protocols carry it.
+
+litellm is given a placeholder in place of a file's content, and translates a message of a few hundred bytes. The
+content takes its place on the wire (``fill``), piece by piece: it is encoded once, and is in no str, no log and no
+exception on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from .. import limits
+from ..exceptions import LLMFileError
+from ..files import IMAGE_TYPES, PDF, LLMFile
+from ..types import ProviderSpec, Target
+from . import prices
+from .kinds import KINDS
+
+_PIECE = 64 * 1024
+_IMAGE_TOKENS = 3_000
+_PAGE_TOKENS = 3_000
+_PDF_BYTES_PER_PAGE = 50_000
+_PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
+
+
+def require_taken(target: Target, files: Iterable[LLMFile]) -> None:
+    """Raises LLMFileError for the first file that the target's model cannot take."""
+    for file in files:
+        problem = _problem(target.provider, target.model, file)
+        if problem is not None:
+            raise LLMFileError(
+                file.filename,
+                f"File {file.filename!r} ({file.media_type or 'of unknown type'}) cannot be sent to model "
+                f"{target.model!r} of provider {target.provider.name!r}: {problem}",
+            )
+
+
+def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
+    kind, is_url = KINDS[provider.kind], file.url is not None
+    if not file.media_type:
+        return "its type is not known. Name it as what it is (report.pdf), or pass media_type."
+    if file.is_text:
+        return "text is not fetched from a URL. Pass its content." if is_url else None
+    if file.media_type in IMAGE_TYPES:
+        if not _accepts(provider, model, "images"):
+            return "it takes no images. Choose a model that does; if this one does, say so in the list of models."
+        if is_url and not kind.fetches_images:
+            return f"{kind.label} fetches no images. Pass the content."
+        return None
+    if file.media_type not in kind.document_types:
+        takes = ", ".join(("PNG, JPEG, GIF and WebP images", "text", *map(_called, kind.document_types)))
+        return f"{kind.label} takes {takes}."
+    if not _accepts(provider, model, "documents"):
+        return "it takes no documents. Choose a model that does; if this one does, say so in the list of models."
+    return (
+        f"{kind.label} fetches no documents. Pass the content." if is_url and not kind.fetches_documents else None
+    )
+
+
+def _called(media_type: str) -> str:
+    return "PDF" if media_type == PDF else media_type
+
+
+def _accepts(provider: ProviderSpec, model: str, what: str) -> bool:
+    """As the provider's own row says, or the price list. A model that neither knows is asked."""
+    row = provider.find_model(model)
+    said = getattr(row, f"accepts_{what}", None)
+    if said is None:
+        abilities = prices.abilities_of(provider, model)
+        key = {"images": "supports_vision", "documents": "supports_pdf_input"}[what]
+        said = None if abilities is None else bool(abilities.get(key))
+    return said is not False
+
+
+def tokens_of(file: LLMFile) -> int:
+    """How many tokens the file may be, estimated upward: nobody says beforehand."""
+    if file.is_text and file.data is not None:
+        return limits.text_tokens(file.data)
+    if file.media_type in IMAGE_TYPES:
+        return _IMAGE_TOKENS
+    data = file.data or b""
+    return _PAGE_TOKENS * max(len(_PAGE.findall(data)), math.ceil(len(data) / _PDF_BYTES_PER_PAGE), 1)
+
+
+@dataclass(slots=True)
+class Placeholders:
+    """What stands in a request for the content of files, until it is sent."""
+
+    files: dict[str, LLMFile] = field(default_factory=dict)
+
+    def part(self, file: LLMFile) -> dict[str, Any]:
+        """The file as a part of a message, in litellm's form."""
+        # Base64 of a length that needs no padding; random, so that nothing that was asked can look like it.
+        mark = base64.b64encode(b"zango_ai:" + secrets.token_hex(12).encode()).decode()
+        self.files[mark] = file
+        if file.is_text:
+            return {"type": "text", "text": f"{_quoted(file.filename)}:\n\n{mark}\n\n"}
+        content = f"data:{file.media_type};base64,{mark}"
+        if file.media_type in IMAGE_TYPES:
+            return {"type": "image_url", "image_url": {"url": content}}
+        named = {"file_data": content, "filename": file.filename, "format": file.media_type}
+        return {"type": "file", "file": named}
+
+    def fill(self, request: httpx.Request) -> None:
+        """Put the contents into the request; nothing where that was done, or where there are none."""
+        if not self.files or isinstance(request.stream, _Filled):
+            return
+        body = request.content
+        if any(file.url is not None and mark.encode() in body for mark, file in self.files.items()):
+            body = json.dumps(self._with_urls(json.loads(body)), ensure_ascii=False).encode()
+        request.stream = filled = _Filled(list(self._pieces(body)))
+        request.headers["Content-Length"] = str(filled.length)
+
+    def _pieces(self, body: bytes) -> Iterator[bytes]:
+        marks = re.compile(b"(" + b"|".join(re.escape(mark.encode()) for mark in self.files) + b")")
+        for position, piece in enumerate(marks.split(body)):
+            yield self.files[piece.decode()].encoded() if position % 2 else piece
+
+    def _with_urls(self, value: Any) -> Any:
+        """The document with files by URL as each vendor says it; what litellm makes of one is fetched here."""
+        if isinstance(value, list):
+            return [self._with_urls(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        file = self._by_url(value.get("data"))
+        if file is not None and value.get("type") == "base64":
+            return {"type": "url", "url": file.url}  # Anthropic's source
+        for key in ("inline_data", "inlineData"):
+            inline = value.get(key)
+            file = self._by_url(inline.get("data")) if isinstance(inline, Mapping) else None
+            if file is not None:
+                return {"file_data": {"mime_type": file.media_type, "file_uri": file.url}}  # Gemini's part
+        url = value.get("url")
+        file = self._by_url(url.rpartition(",")[2]) if isinstance(url, str) else None
+        if file is not None:
+            return {**value, "url": file.url}  # OpenAI's image
+        return {key: self._with_urls(item) for key, item in value.items()}
+
+    def _by_url(self, mark: Any) -> LLMFile | None:
+        file = self.files.get(mark) if isinstance(mark, str) else None
+        return file if file is not None and file.url is not None else None
+
+
+class _Filled(httpx.SyncByteStream):
+    """A body of several pieces, sent as they are."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self.length = sum(map(len, pieces))
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _PIECE):
+                yield bytes(view[start : start + _PIECE])
+
+
+def _quoted(filename: str) -> str:
+    return f'File "{filename}"'.replace("\n", " ").replace("\r", " ")
