@@ -94,7 +94,7 @@ def test_a_file_that_went_along_is_saved_from_the_runs_page(browser, site, tmp_p
     page.click("#result_list tbody tr:first-child th a")
     picture(page, "run-with-files")
     with page.expect_download() as saved:
-        page.click("text=lab-june.csv >> nth=0")
+        page.click('a[download]:text-is("lab-june.csv")')
     assert saved.value.suggested_filename == "lab-june.csv"
     saved.value.save_as(tmp_path / "saved.csv")
     assert (tmp_path / "saved.csv").read_bytes() == b"test,value\nHbA1c,7.1\n"

@@ -38,7 +38,7 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
         north, south = out.split("── South Clinic")[:2]
         assert "Ada Berger" in north
         assert "Ada Berger" not in south.split("── Invocations")[0]
-        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 6
+        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 8
 
 
 def test_the_example_runs_on_the_installed_wheel(environment, installed):
