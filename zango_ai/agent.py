@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from . import callers, composition, output
-from .composition import Question
+from . import callers, composition, history, output
+from .composition import Composed, Question
 from .conf import get_conf
 from .engine import drivers, turns
 from .exceptions import (
@@ -24,7 +24,7 @@ from .exceptions import (
 )
 from .files import LLMFile
 from .providers import attachments, chat, errors
-from .store import configs, ledger
+from .store import configs, ledger, memory
 from .types import (
     TRIGGERS,
     AgentSpec,
@@ -72,6 +72,7 @@ class Agent:
         system_variables: Mapping[str, Any] | None = None,
         messages: Iterable[LLMMessage] | None = None,
         files: Iterable[LLMFile] | None = None,
+        session_id: str | None = None,
         user_ref: str = "",
         triggered_by: Trigger | None = None,
     ) -> LLMResponse:
@@ -83,7 +84,10 @@ class Agent:
 
         ``files`` go along with the last message of the user.
         ``system_variables`` fill the placeholders of the system prompt; None leaves it as it is.
-        ``user_ref`` names the person on whose behalf the agent runs, for the log.
+        ``session_id`` continues the conversation of that id, where the agent has memory, or begins it; None
+        begins a new one. The response tells the id.
+        ``user_ref`` names the person on whose behalf the agent runs, for the log. A session that was opened with
+        one is continued with that one only.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
         ``"user"``.
 
@@ -96,6 +100,7 @@ class Agent:
         ) as entry:
             configs.require_same_tenant(self.name, self._schema)
             entry.note_caller(user_ref, variables, system_variables)
+            memory.require_session_id(session_id)
             agent = self._read(entry)
             question = Question(input, variables, system_variables, messages, files)
             composed = composition.compose(agent, question)
@@ -104,13 +109,30 @@ class Agent:
             _load(composed.request.files)
             chat.warm_up()
             targets = _targets(agent, composed.request.files)
+            session = memory.open_session(agent, session_id, user_ref) if agent.has_memory else None
+            if session is not None:
+                entry.note(session_id=session.session_id)
+                composed = composed.after(session.history)
             entry.attach(composed.request.files)
             conversation = turns.converse(composed.request, targets, _CHANCE)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             entry.note_answer(answer.content)
+            if session is not None:
+                _remember(entry, session, composed, answer)
             parsed = _parse(agent, answer)
             entry.succeed()
-        return _response(entry, answer, parsed)
+        return _response(entry, answer, parsed, session)
+
+    def clear_session(self, session_id: str) -> bool:
+        """End a conversation and delete what was said in it. False where there is none of that id.
+
+        The same id used again begins an empty one. A run that is under way does not write into it any more. Like
+        all that is remembered, this is not undone by a rollback of the caller's. Raises WrongTenant.
+        """
+        configs.require_same_tenant(self.name, self._schema)
+        memory.require_session_id(session_id)
+        agent_id = configs.find_agent_id(self.name)
+        return agent_id is not None and memory.clear(self._schema, agent_id, session_id)
 
     def _read(self, entry: ledger.Entry) -> AgentSpec:
         """The agent as it is configured now, fit to run."""
@@ -219,6 +241,13 @@ def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
     return answer
 
 
+def _remember(entry: ledger.Entry, session: memory.Session, composed: Composed, answer: ModelAnswer) -> None:
+    """Have the turn stored when the run ends, however that is: the model has said it."""
+    said = (*composed.said, LLMMessage("assistant", answer.content))
+    turn = history.kept(said, files=composed.request.files)
+    entry.at_end(lambda: memory.remember(entry.schema, session, turn, entry.invocation_id))
+
+
 def _parse(agent: AgentSpec, answer: ModelAnswer) -> Any:
     if agent.output_schema != "json":
         return None
@@ -228,11 +257,12 @@ def _parse(agent: AgentSpec, answer: ModelAnswer) -> Any:
     return value
 
 
-def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any) -> LLMResponse:
+def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any, session: memory.Session | None) -> LLMResponse:
     assert entry.invocation_id is not None
     return LLMResponse(
         content=answer.content,
         parsed_content=parsed,
+        session_id=None if session is None else session.session_id,
         cost_usd=float(entry.cost_usd or Decimal(0)),
         is_cost_known=entry.cost_usd is not None,
         usage=entry.usage,

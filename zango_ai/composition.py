@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import prompts
@@ -28,8 +28,15 @@ class Composed:
     """The request, and the two texts of it that the log shows apart."""
 
     request: ModelRequest
+    said: tuple[LLMMessage, ...]
+    """What the caller says in this turn."""
     system_text: str
     user_text: str
+
+    def after(self, history: tuple[LLMMessage, ...]) -> Composed:
+        """The same with a conversation's history before what is said."""
+        head = self.request.messages[: len(self.request.messages) - len(self.said)]
+        return replace(self, request=replace(self.request, messages=(*head, *history, *self.said)))
 
 
 def compose(agent: AgentSpec, question: Question) -> Composed:
@@ -51,6 +58,7 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
             wants_json=agent.output_schema == "json",
             files=files,
         ),
+        said=said,
         system_text=system,
         user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
     )
@@ -114,11 +122,18 @@ def _files(agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMes
 
 def logged(request: ModelRequest) -> list[dict[str, Any]]:
     """The messages for the log: each file is told by its name and SHA-256, in place of its content."""
-    messages: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in request.messages]
+    messages = [_logged(message) for message in request.messages]
     if request.files:
         last = next(message for message in reversed(messages) if message["role"] == "user")
         last["files"] = [_told(file) for file in request.files]
     return messages
+
+
+def _logged(message: LLMMessage) -> dict[str, Any]:
+    logged: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        logged["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls]
+    return logged | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
 
 
 def _told(file: LLMFile) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Conf:
     """Of one file that goes along with a question."""
     max_files: int = 20
     """In one run."""
+    session_ttl_days: int | None = None
+    """Conversations that were idle for longer are deleted by maintenance. None: never."""
     tenant_time_zone: str = "timezone"
     """Attribute of the tenant model that holds the name of the tenant's time zone."""
 
@@ -110,6 +112,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "ALLOWED_API_BASES": _url_prefixes,
     "MAX_FILE_BYTES": _count,
     "MAX_FILES": _count,
+    "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),
     "TENANT_TIME_ZONE": _attribute,
 }
 

@@ -16,6 +16,7 @@
     ├── LLMAPIError                   ContextWindowExceeded, ContentPolicyViolation
     ├── PriceUnknown
     ├── LLMFileError
+    ├── SessionNotOwned
     ├── LogUnavailable
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -210,6 +211,14 @@ class PriceUnknown(ZangoAIError):
         super().__init__(message)
         self.model = model
         self.provider_name = provider_name
+
+
+class SessionNotOwned(ZangoAIError):
+    """The session was opened with another ``user_ref``; nothing was sent, and nothing of it is told."""
+
+    def __init__(self, session_id: str, message: str) -> None:
+        super().__init__(message)
+        self.session_id = session_id
 
 
 class LLMFileError(ZangoAIError):

@@ -46,7 +46,18 @@ class LLMFile:
     Reading ``data``, ``size`` or ``sha256`` reads the file, and raises LLMFileError where that cannot be done.
     """
 
-    __slots__ = ("_data", "_encoded", "_is_declared", "_lock", "_read", "_sha256", "_type", "filename", "url")
+    __slots__ = (
+        "_data",
+        "_encoded",
+        "_is_declared",
+        "_lock",
+        "_read",
+        "_sha256",
+        "_type",
+        "filename",
+        "has_name",
+        "url",
+    )
 
     def __init__(
         self,
@@ -56,10 +67,13 @@ class LLMFile:
         read: Callable[[int | None], bytes] | None = None,
         url: str | None = None,
         is_declared: bool = False,
+        has_name: bool = True,
     ) -> None:
         """Use one of the ``from_...`` methods. ``read`` is told how many bytes are enough to see it too large."""
         self.filename = filename
         """As it is called, without folders; also in errors and in the log. A URL's is the last part of its path."""
+        self.has_name = has_name
+        """Whether ``filename`` is more than a stand-in."""
         self.url = url
         """Where the provider fetches it; None where the content is sent."""
         self._type = _plain_type(media_type)
@@ -86,7 +100,7 @@ class LLMFile:
             raise TypeError(f"LLMFile.from_bytes() was given a {type(data).__name__}; pass bytes.")
         name = _base_name(filename) if filename else "file" + (mimetypes.guess_extension(media_type) or "")
         content = bytes(data)
-        return cls(name, media_type, read=lambda most: content, is_declared=True)
+        return cls(name, media_type, read=lambda most: content, is_declared=True, has_name=bool(filename))
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
@@ -100,8 +114,9 @@ class LLMFile:
         if not isinstance(url, str):
             raise TypeError(f"LLMFile.from_url() was given a {type(url).__name__}; pass the URL as a str.")
         path = urlsplit(url).path if _can_be_split(url) else ""
-        name = _base_name(unquote(path)) or "file"
-        return cls(name, media_type or _guess(name), url=url, is_declared=True)
+        name = _base_name(unquote(path))
+        kind = media_type or _guess(name)
+        return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))
 
     def __repr__(self) -> str:
         return f"<LLMFile {self.filename!r} {self._type or 'of unknown type'}>"

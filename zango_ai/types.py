@@ -5,7 +5,7 @@ All are frozen; none knows the database or a provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, get_args
@@ -23,11 +23,32 @@ TRIGGERS: tuple[str, ...] = get_args(Trigger)
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A call of a tool as the model asks for it."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON as the model wrote it, which may be broken."""
+
+
+@dataclass(frozen=True, slots=True)
 class LLMMessage:
     """One message of a conversation, as given to ``run(messages=[...])``."""
 
     role: Role
     content: str
+    tool_calls: tuple[ToolRequest, ...] = ()
+    """What an assistant's message asks for; a ``tool`` message answers each."""
+    tool_call_id: str = ""
+    """Of a ``tool`` message: the call that it answers."""
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """Everything in it that is sent."""
+        yield self.content
+        for call in self.tool_calls:
+            yield f"{call.name} {call.arguments}"
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -75,7 +96,7 @@ class LLMResponse:
     parsed_content: Any | None = None
     """The JSON value of ``content`` where the agent's output schema is JSON."""
     session_id: str | None = None
-    """None while the agent has no memory."""
+    """What continues this conversation; None where the agent has no memory."""
     cost_usd: float
     """All rounds. 0.0 where ``is_cost_known`` is False: then the price of the model is not known."""
     is_cost_known: bool
@@ -200,6 +221,9 @@ class AgentSpec:
     output_schema: OutputSchema
     output_json_schema: Mapping[str, Any] | None
     budget: Budget = Budget()
+    has_memory: bool = False
+    memory_pairs: int = 20
+    """How many pairs of user and assistant are sent of a conversation."""
     fallbacks: tuple[Target, ...] = ()
     """Asked in this order where the ones before them cannot answer."""
 

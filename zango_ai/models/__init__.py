@@ -2,6 +2,7 @@
 
 from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationFile, InvocationRound
+from .memory import MemoryMessage, MemorySession
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .usage import Pace, Spend
@@ -12,6 +13,8 @@ __all__ = [
     "Invocation",
     "InvocationFile",
     "InvocationRound",
+    "MemoryMessage",
+    "MemorySession",
     "Pace",
     "Prompt",
     "PromptVersion",

@@ -78,6 +78,12 @@ class AgentConfig(Budgeted):
     output_json_schema = models.JSONField(
         _("JSON schema"), null=True, blank=True, help_text=_("JSON Schema, draft 2020-12.")
     )
+    short_term_memory = models.BooleanField(
+        _("short-term memory"), default=False, help_text=_("Remember what was said before in a session.")
+    )
+    short_term_memory_max_messages = models.PositiveIntegerField(
+        _("remembered messages"), default=20, help_text=_("Pairs of user and assistant that are sent again.")
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
     class Meta:

@@ -76,7 +76,7 @@ def require_price(provider: ProviderSpec, model: str) -> None:
 
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
-    tokens = limits.prompt_tokens(message.content for message in request.messages)
+    tokens = limits.prompt_tokens(text for message in request.messages for text in message.texts)
     tokens += sum(map(attachments.tokens_of, request.files))
     price = prices.find_price(provider, request.model)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
@@ -100,12 +100,22 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
 
 def _messages(request: ModelRequest, placeholders: attachments.Placeholders) -> list[dict[str, Any]]:
     """The messages in litellm's form; the files before the text of the last that the user said."""
-    sent: list[dict[str, Any]] = [{"role": m.role, "content": sendable(m.content)} for m in request.messages]
+    sent = [_message(message) for message in request.messages]
     if request.files:
         last = next(message for message in reversed(sent) if message["role"] == "user")
         text = [{"type": "text", "text": last["content"]}] if last["content"] else []
         last["content"] = [*map(placeholders.part, request.files), *text]
     return sent
+
+
+def _message(message: LLMMessage) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": sendable(message.content)}
+    if message.tool_calls:
+        sent["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return sent | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
 
 
 def _send(

@@ -19,7 +19,8 @@ from . import reading
 
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
-    *("output_schema", "output_json_schema", *Budgeted.BUDGET_FIELDS),
+    *("output_schema", "output_json_schema", "short_term_memory", "short_term_memory_max_messages"),
+    *Budgeted.BUDGET_FIELDS,
 )
 _PROMPT_FIELDS = ("name", "active_version__version_number", "active_version__content")
 
@@ -79,6 +80,8 @@ def _agent(row: dict[str, Any]) -> AgentSpec:
         output_schema=cast(OutputSchema, row["output_schema"]),
         output_json_schema=row["output_json_schema"],
         budget=budget_of(row),
+        has_memory=row["short_term_memory"],
+        memory_pairs=row["short_term_memory_max_messages"],
         fallbacks=_fallbacks(row["id"]) if row["has_fallbacks"] else (),
     )
 
@@ -124,3 +127,11 @@ def _model(row: dict[str, Any]) -> ModelSpec:
 def _prompt(row: dict[str, Any], role: str) -> PromptSpec | None:
     name, version, content = (row[f"{role}__{field}"] for field in _PROMPT_FIELDS)
     return None if name is None else PromptSpec(name, version, content)
+
+
+def find_agent_id(name: str) -> int | None:
+    """The primary key of the agent of that name in the current schema, enabled or not."""
+    if recordable.text(name) != name:
+        return None
+    rows = reading.rows(AgentConfig.objects.filter(name=name).values("id"))
+    return int(rows[0]["id"]) if rows else None

@@ -69,6 +69,8 @@ class Entry:
         self._call: _Call | None = None
         self._files: list[Mapping[str, Any]] = []
         """Rows of files that are not written yet."""
+        self._steps: list[Callable[[], None]] = [self._write_settlement, self._write, self._write_files]
+        """What is left to be written at the end."""
 
     def note(self, **columns: Any) -> None:
         """Columns of the invocation that have become known; written with the next statement."""
@@ -138,6 +140,10 @@ class Entry:
         self.rounds_count = call.number
         self._begin_files()
         call.is_sent = True
+
+    def at_end(self, step: Callable[[], None]) -> None:
+        """Have something more written at the end of the run; again in a moment where the database is away."""
+        self._steps.append(step)
 
     def _begin_files(self) -> None:
         try:
@@ -251,7 +257,7 @@ class Entry:
     def _end(self, status: str) -> None:
         self.latency_ms = round((time.monotonic() - self._started) * 1000)
         self.note(status=str(status), latency_ms=self.latency_ms, finished_at=timezone.now())
-        steps = [self._write_settlement, self._write, self._write_files]
+        steps = self._steps
         for wait_s in _WAITS_BEFORE_WRITING_AGAIN_S:
             steps = [step for step in steps if not self._is_over(step)]
             if not steps:

@@ -3,18 +3,24 @@ from __future__ import annotations
 from typing import Any
 
 from ... import limits
-from ...store import maintenance
+from ...conf import get_conf
+from ...store import maintenance, memory
 from ..per_tenant import TenantCommand
 
 
 class Command(TenantCommand):
     help = (
-        "End the runs whose process is gone, and give back what they hold of budgets. Run it every few minutes; it "
-        "may run while agents do, and more than once at a time."
+        "End the runs whose process is gone, and give back what they hold of budgets; delete conversations that were "
+        "idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; it may run while agents do, and more than "
+        "once at a time."
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
         done = maintenance.abandon_orphans(schema)
         if done.runs or options["verbosity"] > 1:
             self.stdout.write(f"{schema}: {done.runs} abandoned, {limits.dollars(done.given_back_usd)} given back")
+        days = get_conf().session_ttl_days
+        deleted = 0 if days is None else memory.delete_idle(schema, days)
+        if deleted or (options["verbosity"] > 1 and days is not None):
+            self.stdout.write(f"{schema}: {deleted} idle conversations deleted")
         return True

@@ -1,0 +1,107 @@
+"""A conversation's memory: what of a turn is kept, and what of the kept turns is sent.
+
+A turn is what the caller said, what the model answered, and the tool calls between. It is kept and sent as a whole:
+a vendor refuses a tool call without its result and a result without its call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from .files import LLMFile
+from .types import LLMMessage
+
+Turn = Sequence[LLMMessage]
+
+
+def kept(
+    turn: Turn, *, files: Iterable[LLMFile] = (), excluded_tools: Collection[str] = ()
+) -> tuple[LLMMessage, ...]:
+    """What of a turn is remembered: text, with a placeholder for each of the files.
+
+    Calls of ``excluded_tools`` go with their results; the text that a model said beside a call stays.
+    """
+    messages = _without(turn, excluded_tools)
+    last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
+    if last is not None:
+        lines = [messages[last].content, *map(_placeholder, files)]
+        messages[last] = replace(messages[last], content="\n".join(line for line in lines if line))
+    return tuple(messages)
+
+
+def _placeholder(file: LLMFile) -> str:
+    name = "".join(char if char.isprintable() else " " for char in file.filename) if file.has_name else ""
+    return f"[file: attachment] {name}".rstrip()
+
+
+def _without(turn: Turn, tools: Collection[str]) -> list[LLMMessage]:
+    dropped = {call.id for message in turn for call in message.tool_calls if call.name in tools}
+    messages = []
+    for message in turn:
+        if message.role == "tool" and message.tool_call_id in dropped:
+            continue
+        calls = tuple(call for call in message.tool_calls if call.id not in dropped)
+        if message.tool_calls and not calls and not message.content:
+            continue
+        messages.append(replace(message, tool_calls=calls))
+    return messages
+
+
+def window(turns: Sequence[Turn], pairs: int) -> tuple[LLMMessage, ...]:
+    """The newest turns that hold no more than so many pairs of user and assistant, oldest first, fit to be sent.
+
+    A turn counts a pair for each message of the user in it. The first that does not fit ends the window.
+    """
+    chosen: list[tuple[LLMMessage, ...]] = []
+    for turn in reversed(turns):
+        pairs -= max(sum(message.role == "user" for message in turn), 1)
+        if pairs < 0:
+            break
+        chosen.append(_fit(turn))
+    return tuple(message for turn in reversed(chosen) for message in turn)
+
+
+def _fit(turn: Turn) -> tuple[LLMMessage, ...]:
+    """The turn as every vendor takes it: from the user to an answer, each call with its results; else nothing."""
+    messages = _joined(_paired(turn))
+    first = next((i for i, message in enumerate(messages) if message.role in {"user", "system"}), len(messages))
+    messages = messages[first:]
+    is_whole = messages and messages[-1].role == "assistant" and any(m.role == "user" for m in messages)
+    return tuple(messages) if is_whole else ()
+
+
+def _paired(turn: Turn) -> list[LLMMessage]:
+    """Without calls that have no result and results that have no call right before them, and without empty messages."""
+    messages: list[LLMMessage] = []
+    for position, message in enumerate(turn):
+        if message.role == "tool":
+            continue  # taken with its call
+        results = _results_after(turn, position)
+        calls = tuple(call for call in message.tool_calls if call.id in results)
+        if calls or message.content.strip():
+            messages.append(replace(message, tool_calls=calls))
+            messages.extend(results[call.id] for call in calls)
+    return messages
+
+
+def _results_after(turn: Turn, position: int) -> dict[str, LLMMessage]:
+    results: dict[str, LLMMessage] = {}
+    for message in turn[position + 1 :]:
+        if message.role != "tool":
+            break
+        results.setdefault(message.tool_call_id, message)
+    return results
+
+
+def _joined(messages: Iterable[LLMMessage]) -> list[LLMMessage]:
+    """Messages of one role that stand together as one: some vendors want them to take turns."""
+    joined: list[LLMMessage] = []
+    for message in messages:
+        before = joined[-1] if joined else None
+        if before is not None and before.role == message.role and message.role != "tool" and not before.tool_calls:
+            text = "\n\n".join(text for text in (before.content, message.content) if text)
+            joined[-1] = replace(message, content=text)
+        else:
+            joined.append(message)
+    return joined

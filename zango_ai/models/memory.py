@@ -1,0 +1,74 @@
+"""What agents remember of conversations. Like the log, only the ledger's connection writes these tables."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .agent import AgentConfig
+from .invocation import Invocation
+from .stamped import Stamped
+
+
+class MemorySession(Stamped):
+    """A conversation with one agent."""
+
+    agent = models.ForeignKey(
+        AgentConfig,
+        on_delete=models.CASCADE,
+        db_constraint=False,  # the ledger cannot see an agent that its caller has not committed
+        related_name="sessions",
+        verbose_name=_("agent"),
+    )
+    session_id = models.CharField(_("session"), max_length=255)
+    user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
+    """Who opened it, and may continue it; empty: anybody."""
+    is_active = models.BooleanField(_("active"), default=True, db_default=True)
+    last_active_at = models.DateTimeField(_("last active"))
+    generation = models.PositiveIntegerField(default=1, db_default=1)
+    """How often it was begun anew: a run that was begun before it was cleared does not write into it after."""
+    turns_count = models.PositiveIntegerField(_("turns"), default=0, db_default=0)
+    last_sequence = models.PositiveIntegerField(_("messages"), default=0, db_default=0)
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        ordering = ["-last_active_at"]
+        constraints = [models.UniqueConstraint(fields=["agent", "session_id"], name="zango_ai_session_once")]
+        indexes = [models.Index(fields=["last_active_at"], name="zango_ai_session_idle")]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+
+class MemoryMessage(Stamped):
+    """One message of a conversation."""
+
+    session = models.ForeignKey(
+        MemorySession, on_delete=models.CASCADE, related_name="messages", verbose_name=_("conversation")
+    )
+    sequence = models.PositiveIntegerField(_("number"))
+    turn = models.PositiveIntegerField(_("turn"))
+    role = models.CharField(_("role"), max_length=20)
+    content = models.TextField(_("content"), blank=True)
+    tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
+    """As ``{"id", "name", "arguments"}``, the arguments as the model wrote them."""
+    tool_call_id = models.TextField(_("answers tool call"), blank=True, default="", db_default="")
+    invocation = models.ForeignKey(
+        Invocation,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        related_name="+",
+        verbose_name=_("invocation"),
+    )
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        ordering = ["session", "sequence"]
+        constraints = [models.UniqueConstraint(fields=["session", "sequence"], name="zango_ai_message_once")]
+        indexes = [models.Index(fields=["session", "turn"], name="zango_ai_message_turn")]
+
+    def __str__(self) -> str:
+        return f"{self.sequence}"

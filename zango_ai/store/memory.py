@@ -1,0 +1,197 @@
+"""Conversations: recall them before a run, remember a turn after it.
+
+They are written on the ledger's connection, one statement each. So a turn outlives the rollback of the caller's
+transaction, just as the answer that was given and paid for does; and nobody waits for a session while its last caller's
+transaction is open. Runs on one session work at the same time; each turn is stored whole, in the order in which they end.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from django.db import Error
+from django.utils import timezone
+
+from .. import history, recordable
+from ..exceptions import LogUnavailable, SessionNotOwned
+from ..models import MemoryMessage, MemorySession
+from ..types import AgentSpec, LLMMessage, ToolRequest
+from . import writer
+from .writer import table
+
+_MAX_ID_CHARS = 255
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation as a run finds it."""
+
+    agent_id: int
+    session_id: str
+    user_ref: str
+    generation: int
+    history: tuple[LLMMessage, ...] = ()
+    """What is sent before this turn."""
+
+
+def require_session_id(session_id: object) -> None:
+    """Raises ValueError, TypeError."""
+    if session_id is None:
+        return
+    if not isinstance(session_id, str):
+        raise TypeError(f"session_id is a {type(session_id).__name__}; pass a str.")
+    if not (0 < len(session_id) <= _MAX_ID_CHARS and session_id.isprintable()):
+        raise ValueError(
+            f"session_id must be 1 to {_MAX_ID_CHARS} printable characters. Leave it out for a new one."
+        )
+
+
+def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> Session:
+    """The conversation of that id, or a new one. Raises SessionNotOwned, LogUnavailable."""
+    who = "" if user_ref is None else recordable.shown(user_ref)
+    if session_id is None:
+        return Session(agent.id, secrets.token_urlsafe(24), who, generation=1)
+    arguments = {
+        "agent": agent.id,
+        "session": session_id,
+        "user": who,
+        "pairs": agent.memory_pairs,
+        "now": timezone.now(),
+    }
+    try:
+        while True:
+            found = writer.execute(_recall(agent.schema), arguments)
+            if found and found[0][0]:
+                break
+            sql = _claim(agent.schema)
+            writer.execute(sql, arguments)
+            writer.remember(sql, arguments)
+    except Error as exc:
+        raise LogUnavailable(
+            f"The conversations of schema {agent.schema!r} cannot be read ({type(exc).__name__}), so nothing was "
+            "sent. Check that PostgreSQL takes another connection, and that the tenant is migrated and committed."
+        ) from exc
+    ((_, owner, generation, rows),) = found
+    if owner not in {"", who}:
+        raise SessionNotOwned(
+            session_id,
+            f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that it "
+            "was opened with, or leave session_id out for a new session.",
+        )
+    turns = [list(map(_message, turn)) for _, turn in groupby(json.loads(rows), key=lambda row: row["turn"])]
+    return Session(agent.id, session_id, owner, generation, history.window(turns, agent.memory_pairs))
+
+
+def _message(row: dict[str, Any]) -> LLMMessage:
+    calls = tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in row["tool_calls"])
+    return LLMMessage(row["role"], row["content"], calls, row["tool_call_id"])
+
+
+def _recall(schema: str) -> str:
+    """Active or not, owner, generation, and the messages of the last turns: to nobody but the owner."""
+    return f"""
+SELECT s.is_active, s.user_ref, s.generation, (
+    SELECT coalesce(json_agg(json_build_object(
+        'turn', m.turn, 'role', m.role, 'content', m.content,
+        'tool_calls', m.tool_calls, 'tool_call_id', m.tool_call_id
+    ) ORDER BY m.sequence), '[]')::text
+    FROM {table(schema, MemoryMessage)} m
+    WHERE m.session_id = s.id AND m.turn > s.turns_count - %(pairs)s AND s.user_ref IN ('', %(user)s)
+)
+FROM {table(schema, MemorySession)} s WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
+"""
+
+
+def _claim(schema: str) -> str:
+    """Open the session for whoever comes first, also one that was cleared."""
+    return f"""
+INSERT INTO {table(schema, MemorySession)} AS s
+    (agent_id, session_id, user_ref, last_active_at, created_at, updated_at)
+VALUES (%(agent)s, %(session)s, %(user)s, %(now)s, %(now)s, %(now)s)
+ON CONFLICT (agent_id, session_id) DO UPDATE
+SET is_active = true, user_ref = EXCLUDED.user_ref, last_active_at = %(now)s, updated_at = %(now)s
+WHERE NOT s.is_active
+"""
+
+
+def remember(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
+    """Store a turn at the end of its conversation; not where that was cleared since the run began."""
+    calls = [
+        [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls] for message in turn
+    ]
+    sql = f"""
+WITH session AS (
+    INSERT INTO {table(schema, MemorySession)} AS s
+        (agent_id, session_id, user_ref, turns_count, last_sequence, last_active_at, created_at, updated_at)
+    VALUES (%(agent)s, %(session)s, %(user)s, 1, %(count)s, %(now)s, %(now)s, %(now)s)
+    ON CONFLICT (agent_id, session_id) DO UPDATE
+    SET turns_count = s.turns_count + 1, last_sequence = s.last_sequence + %(count)s,
+        last_active_at = %(now)s, updated_at = %(now)s
+    WHERE s.is_active AND s.generation = %(generation)s AND NOT EXISTS (
+        SELECT 1 FROM {table(schema, MemoryMessage)} m
+        WHERE m.session_id = s.id AND m.invocation_id = %(invocation)s
+    )
+    RETURNING id, turns_count, last_sequence
+)
+INSERT INTO {table(schema, MemoryMessage)}
+    (session_id, sequence, turn, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
+SELECT session.id, session.last_sequence - %(count)s + w.position, session.turns_count,
+    w.role, w.content, w.tool_calls::jsonb, w.tool_call_id, %(invocation)s, %(now)s, %(now)s
+FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[], %(answers)s::text[])
+    WITH ORDINALITY AS w(role, content, tool_calls, tool_call_id, position)
+"""
+    arguments = {
+        "agent": session.agent_id,
+        "session": session.session_id,
+        "user": session.user_ref,
+        "generation": session.generation,
+        "invocation": invocation_id,
+        "count": len(turn),
+        "roles": [message.role for message in turn],
+        "contents": [recordable.text(message.content) for message in turn],
+        "calls": list(map(recordable.document, calls)),
+        "answers": [recordable.text(message.tool_call_id) for message in turn],
+        "now": timezone.now(),
+    }
+    writer.execute(sql, arguments)
+    writer.remember(sql, arguments)
+
+
+def clear(schema: str, agent_id: int, session_id: str) -> bool:
+    """Delete the conversation's messages; False where there was none."""
+    sql = f"""
+WITH cleared AS (
+    UPDATE {table(schema, MemorySession)}
+    SET is_active = false, generation = generation + 1, turns_count = 0, last_sequence = 0, updated_at = %(now)s
+    WHERE agent_id = %(agent)s AND session_id = %(session)s AND is_active RETURNING id
+),
+gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING cleared WHERE m.session_id = cleared.id)
+SELECT id FROM cleared
+"""
+    arguments = {"agent": agent_id, "session": session_id, "now": timezone.now()}
+    cleared = writer.execute(sql, arguments)
+    writer.remember(sql, arguments)
+    return bool(cleared)
+
+
+def delete_idle(schema: str, days: int) -> int:
+    """Delete the conversations that nobody has continued for so many days; how many."""
+    sql = f"""
+WITH idle AS (
+    SELECT id FROM {table(schema, MemorySession)}
+    WHERE last_active_at < %(now)s - make_interval(days => %(days)s)
+    ORDER BY last_active_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+),
+gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session_id = idle.id)
+DELETE FROM {table(schema, MemorySession)} s USING idle WHERE s.id = idle.id RETURNING s.id
+"""
+    deleted = 0
+    while rows := writer.execute(sql, {"now": timezone.now(), "days": days, "batch": _BATCH}):
+        deleted += len(rows)
+    return deleted
