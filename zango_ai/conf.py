@@ -33,7 +33,7 @@ class Conf:
     session_ttl_days: int | None = None
     """Conversations that were idle for longer are deleted by maintenance. None: never."""
     tenant_time_zone: str = "timezone"
-    """Attribute of the tenant model that holds the name of the tenant's time zone."""
+    """Field of the tenant model that holds the name of the tenant's time zone."""
 
 
 def read(raw: Any) -> tuple[Conf, list[str]]:
@@ -103,7 +103,7 @@ def _count(value: Any) -> int:
 
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
-        raise ValueError("make it the name of an attribute of your tenant model.")
+        raise ValueError("make it the name of a field of your tenant model.")
     return value
 
 

@@ -37,6 +37,9 @@ class ZangoAIError(Exception):
     invocation_id: int | None = None
     """Primary key of the ``Invocation`` row that recorded the failure. None where no run had begun."""
 
+    may_be_billed: bool = False
+    """Whether the provider may have worked on a request that it did not answer: then its cost is not known."""
+
     request_params: Mapping[str, Any] = {}
     """What was sent to the provider beside messages and tools, where something was."""
 

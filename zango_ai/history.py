@@ -72,7 +72,7 @@ def _fit(turn: Turn) -> tuple[LLMMessage, ...]:
 
 
 def _paired(turn: Turn) -> list[LLMMessage]:
-    """Without calls that have no result and results that have no call right before them, and without empty messages."""
+    """Without calls that lack a result, results that lack a call right before them, and empty messages."""
     messages: list[LLMMessage] = []
     for position, message in enumerate(turn):
         if message.role == "tool":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import calendar
 import math
+import re
 from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_NO_LETTERS = bytes(set(range(256)) - set(_LETTERS))
+_UNBROKEN = re.compile(rb"[A-Za-z0-9+/=_-]{40,}")
 _TOKENS_PER_MESSAGE = 8
 _TOKENS_PER_REQUEST = 16
 
@@ -35,8 +38,8 @@ def _reset_in(year: int, month: int, reset_day: int) -> date:
 def prompt_tokens(texts: Iterable[str]) -> int:
     """How many tokens the texts may be at most, without the model's own tokenizer.
 
-    A token for two letters, and one for each byte of anything else. By the tokenizers of gpt-4o, gpt-3.5-turbo and
-    Claude, prose has less than half as many; only long strings of random letters (base64) have more, by a third.
+    A token for two letters, and one for each byte of anything else and of letters without a space for long (base64,
+    genes). By the tokenizers of gpt-4o, gpt-3.5-turbo and Claude, prose has less than half as many.
     """
     each = (_TOKENS_PER_MESSAGE + text_tokens(text.encode("utf-8", "replace")) for text in texts)
     return _TOKENS_PER_REQUEST + sum(each)
@@ -45,7 +48,8 @@ def prompt_tokens(texts: Iterable[str]) -> int:
 def text_tokens(encoded: bytes) -> int:
     """The same for text in UTF-8, by itself."""
     others = len(encoded.translate(None, _LETTERS))
-    return others + math.ceil((len(encoded) - others) / 2)
+    unbroken = sum(len(found[0].translate(None, _NO_LETTERS)) for found in _UNBROKEN.finditer(encoded))
+    return others + unbroken + math.ceil((len(encoded) - others - unbroken) / 2)
 
 
 def taken_s(amount: int, per_minute: int) -> float:
@@ -55,18 +59,6 @@ def taken_s(amount: int, per_minute: int) -> float:
     what it really uses is charged when it is known.
     """
     return min(amount, per_minute) * 60 / per_minute
-
-
-def settled_s(held_s: float, tokens: int, per_minute: int, elapsed_s: float) -> float:
-    """By how many seconds to move the allowance when a call that held ``held_s`` has used ``tokens``.
-
-    What is given back is no more than what time has not given back already: else a long call would return an
-    allowance that later calls have had.
-    """
-    used_s = tokens * 60 / per_minute
-    if used_s >= held_s:
-        return used_s - held_s
-    return -min(held_s - used_s, max(held_s - elapsed_s, 0.0))
 
 
 def dollars(usd: Decimal) -> str:

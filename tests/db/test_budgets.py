@@ -1,12 +1,14 @@
 """What may be spent in a month. These tests commit, so that threads and processes meet at the same counters."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test import override_settings
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider, price_models
@@ -180,15 +182,28 @@ def test_a_call_that_was_refused_by_the_vendor_costs_nothing(model):
 
 def test_a_call_that_may_have_been_billed_counts_at_its_estimate(model):
     """The vendor may have worked on it: counted as nothing, a budget would let a slow vendor be asked for ever."""
-    make_priced_agent(model, monthly_budget_usd="0.6", timeout_seconds=1)
-    model.script(Reply(delay_s=3), Reply(raw=b"<html>"))
-    with pytest.raises(LLMTimeoutError):
-        get_agent("helper").run("hi")
-    with pytest.raises(LLMAPIError):
-        get_agent("helper").run("hi")
-    assert (spend().spent_usd, spend().reserved_usd, spend().unknown_calls) == (Decimal("0.5"), 0, 2)
-    assert [row.cost_usd for row in Invocation.objects.all()] == [None, None]
+    make_priced_agent(model, monthly_budget_usd="1.1", timeout_seconds=1)
+    model.script(
+        Reply(delay_s=3),
+        Reply(raw=b"<html>"),
+        Reply("half", headers={"content-length": "900"}, hang_up_after=True),
+        Reply("the gateway gave up", status=504),
+    )
+    for error in (LLMTimeoutError, LLMAPIError, LLMAPIError, LLMAPIError):
+        with pytest.raises(error):
+            get_agent("helper").run("hi")
+    assert (spend().spent_usd, spend().reserved_usd, spend().unknown_calls) == (Decimal("1"), 0, 4)
+    assert [row.cost_usd for row in Invocation.objects.all()] == [None] * 4
     assert try_to_run() == "BudgetExceeded"
+
+
+def test_a_call_that_never_reached_the_vendor_costs_nothing(model):
+    agent = make_priced_agent(model, monthly_budget_usd="1")
+    agent.provider.credentials["api_base"] = f"{model.url.rpartition(':')[0]}:1/v1"
+    agent.provider.save()
+    with override_settings(ZANGO_AI={"ALLOWED_API_BASES": ["http://127.0.0.1:1"]}), pytest.raises(LLMAPIError):
+        get_agent("helper").run("hi")
+    assert (spend().spent_usd, spend().unknown_calls, Invocation.objects.get().cost_usd) == (0, 0, 0)
 
 
 def test_each_try_is_reserved_and_counted(model):
@@ -264,12 +279,25 @@ def test_a_new_month_is_a_new_budget(model, monkeypatch):
     ]
 
 
-def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch):
+def set_zone(monkeypatch, zone):
+    """Have the tenant be there, until the end of the test."""
     from tenants.models import Clinic
 
+    monkeypatch.setattr("zango_ai.store.zones._known", {})
+    Clinic.objects.filter(schema_name="north").update(timezone=zone)
+
+
+@pytest.fixture(autouse=True)
+def _at_home(live_north):
+    yield
+    from tenants.models import Clinic
+
+    Clinic.objects.update(timezone="Europe/Berlin")
+
+
+def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch):
     make_priced_agent(model, monthly_budget_usd="1")
-    monkeypatch.setattr(Clinic, "timezone", "Pacific/Auckland", raising=False)
-    monkeypatch.setattr("zango_ai.tenancy._zones", {})
+    set_zone(monkeypatch, "Pacific/Auckland")
     at(monkeypatch, datetime(2026, 11, 30, 10, 59, tzinfo=UTC))  # 23:59 in Auckland
     get_agent("helper").run("hi")
     at(monkeypatch, datetime(2026, 11, 30, 11, 1, tzinfo=UTC))
@@ -277,9 +305,10 @@ def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch):
     assert {str(row.month_start) for row in Spend.objects.all()} == {"2026-11-01", "2026-12-01"}
 
 
-def test_the_projects_time_zone_is_the_tenants_where_it_has_none(model, monkeypatch):
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "Europe", "x" * 60])
+def test_the_projects_time_zone_is_the_tenants_where_it_has_none(model, monkeypatch, zone):
     make_priced_agent(model, monthly_budget_usd="1")
-    monkeypatch.setattr("zango_ai.tenancy._zones", {})
+    set_zone(monkeypatch, zone)
     at(monkeypatch, datetime(2026, 11, 30, 23, 30, tzinfo=UTC))  # 0:30 in Berlin
     get_agent("helper").run("hi")
     assert {str(row.month_start) for row in Spend.objects.all()} == {"2026-12-01"}
@@ -337,6 +366,52 @@ def test_the_threshold_is_told_once(model, alerts):
     assert (values["schema"], values["name"], values["percent"]) == ("north", "main", 50)
     assert (values["budget_limit"], values["spent_usd"]) == (1, Decimal("0.5"))
     assert values["month_start"].day == 1
+
+
+@pytest.mark.parametrize("error", [OperationalError, KeyboardInterrupt])
+def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts, monkeypatch, error):
+    """The spending is committed; what cuts in comes before the signal."""
+    from zango_ai.store import own_connection, writer
+
+    make_priced_agent(model, monthly_budget_usd="0.25")
+    model.script(QUARTER, QUARTER)
+    really, left = writer._once, [1]
+
+    def once(own, sql, params):
+        rows = really(own, sql, params)
+        if "charged" in params and left.pop() if left else False:
+            own_connection.own_connection().close()
+            raise error
+        return rows
+
+    monkeypatch.setattr(writer, "_once", once)
+    with suppress(KeyboardInterrupt):
+        get_agent("helper").run("hi")
+    assert len(alerts) == 1
+
+
+def test_the_receiver_works_in_the_runs_tenant_whatever_was_switched_meanwhile(model, monkeypatch):
+    from zango_ai.providers import chat
+
+    seen = []
+
+    def receive(sender, **values):
+        seen.append(connection.schema_name)
+
+    def ask(*args):
+        connection.set_schema("south")
+        return really(*args)
+
+    really = chat.ask
+    monkeypatch.setattr(chat, "ask", ask)
+    budget_threshold_crossed.connect(receive)
+    try:
+        make_priced_agent(model, monthly_budget_usd="0.25")
+        model.script(QUARTER)
+        get_agent("helper").run("hi")
+    finally:
+        budget_threshold_crossed.disconnect(receive)
+    assert seen == ["north"]
 
 
 def test_the_threshold_is_told_once_by_runs_at_the_same_time(model, alerts):
@@ -445,3 +520,23 @@ def test_no_figure_passes_through_a_float(model):
     with connection.cursor() as cursor:
         cursor.execute("SELECT spent_usd::text FROM zango_ai_spend WHERE owner = 'provider'")
         assert json.loads(f'["{cursor.fetchone()[0]}"]') == ["0.00075000"]
+
+
+def test_a_cost_that_no_column_holds_is_counted_as_the_most_that_one_does(model):
+    provider = make_provider(model)
+    price_models(provider, output_usd=99_999_999)
+    make_agent(model, provider=provider, max_tokens=1)
+    model.script(Reply("x", input_tokens=1, output_tokens=10**12))
+    get_agent("helper").run("hi")
+    assert spend().spent_usd == 10**10
+
+
+def test_a_negative_price_or_budget_cannot_be_saved(model):
+    provider = make_provider(model)
+    for change in (
+        lambda: price_models(provider, output_usd=-1),
+        lambda: Provider.objects.update(monthly_budget_usd=-1),
+        lambda: Provider.objects.update(budget_reset_day=0),
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            change()

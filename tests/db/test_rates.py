@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from django.utils import timezone
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_provider
@@ -35,7 +36,8 @@ def outcome() -> str:
 
 def let_pass(seconds: float) -> None:
     """Turn the clock of every limit on, instead of waiting."""
-    Pace.objects.update(arrival_at=F("arrival_at") - timedelta(seconds=seconds))
+    by = timedelta(seconds=seconds)
+    Pace.objects.update(arrival_at=F("arrival_at") - by, busy_since=F("busy_since") - by)
 
 
 def test_so_many_pass_at_once_and_then_one_for_each_share_of_a_minute(model):
@@ -95,7 +97,7 @@ def test_tokens_are_reserved_by_estimate_and_settled_by_what_was_used(model):
 
 def test_a_run_after_the_wait_for_tokens_passes(model):
     make_limited_agent(model, rate_limit_tpm=6000)
-    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:tokens")
+    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:tokens", per_minute=6000)
     Pace.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=59.9))
     with pytest.raises(RateLimitExceeded, match="6000 tokens a minute") as caught:
         get_agent("helper").run("hi")
@@ -120,6 +122,51 @@ def test_tokens_that_the_vendor_did_not_use_are_given_back(model):
     for _ in range(2):
         with pytest.raises(LLMAPIError):
             get_agent("helper").run("hi")
+    assert outcome() == "passed"
+
+
+def test_calls_that_take_long_are_settled_by_what_they_used_too(model):
+    """Given back only what the call's own time had not drained yet, most of the minute stayed taken by estimates."""
+    make_limited_agent(model, rate_limit_tpm=1200)  # each call is estimated at some 75 tokens
+    model.script(*[Reply("ok", input_tokens=1, output_tokens=1, delay_s=1.5)] * 12)
+    outcomes = []
+
+    def ask():
+        with schema_context("north"):
+            outcomes.append(outcome())
+
+    run_together([ask] * 12)
+    assert outcomes == ["passed"] * 12
+    taken_s = (Pace.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
+    assert taken_s < 12 * 2 * 60 / 1200
+
+
+def test_what_has_drained_by_itself_is_not_given_back_again(model):
+    """The limit was at rest while the call went on: what came after is not to be paid back to it."""
+    make_limited_agent(model, rate_limit_tpm=600)
+    model.script(Reply("late", input_tokens=1, output_tokens=1, delay_s=1), Reply("ok", output_tokens=500))
+
+    def slow():
+        with schema_context("north"):
+            get_agent("helper").run("hi")
+
+    def meanwhile():
+        model.wait_for_requests(1)
+        with schema_context("north"):
+            Pace.objects.update(arrival_at=timezone.now() - timedelta(seconds=1))  # as after a minute
+            get_agent("helper").run("hi")
+
+    run_together([slow, meanwhile])
+    taken_s = (Pace.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
+    assert 45 < taken_s < 52  # 500 of 600 tokens
+
+
+def test_a_limit_that_is_raised_counts_at_once(model):
+    """Ten seconds of a small allowance are few tokens: kept as seconds, a mistyped limit would block for hours."""
+    make_limited_agent(model, rate_limit_tpm=10)
+    model.script(Reply("much", input_tokens=1000, output_tokens=1000))
+    assert [outcome(), outcome()] == ["passed", "limited"]
+    Provider.objects.update(rate_limit_tpm=1_000_000)
     assert outcome() == "passed"
 
 
@@ -199,7 +246,7 @@ def test_each_try_is_a_request(model):
 def test_a_limit_of_ones_own_is_not_waited_for(model):
     """Who calls decides that: a web request would hang, and a task can be queued again."""
     make_limited_agent(model, rate_limit_rpm=60, max_retries=5)
-    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:requests")
+    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:requests", per_minute=60)
     Pace.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=60))
     started = time.monotonic()
     assert outcome() == "limited"

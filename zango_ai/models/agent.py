@@ -86,7 +86,8 @@ class AgentConfig(Budgeted):
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
-    class Meta:
+    class Meta(Budgeted.Meta):
+        abstract = False
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
         ordering = ["name"]

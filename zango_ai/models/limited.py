@@ -42,6 +42,15 @@ class Budgeted(Stamped):
 
     class Meta:
         abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(monthly_budget_usd__gte=0) | models.Q(monthly_budget_usd=None),
+                name="%(app_label)s_%(class)s_budget",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(budget_reset_day__range=(1, 31)), name="%(app_label)s_%(class)s_reset_day"
+            ),
+        ]
 
 
 def budget_of(values: Mapping[str, Any]) -> Budget:

@@ -51,7 +51,8 @@ class Provider(Budgeted):
     validated_at = models.DateTimeField(_("last tested"), null=True, blank=True, editable=False)
     validation_error = models.TextField(_("last connection error"), blank=True, editable=False)
 
-    class Meta:
+    class Meta(Budgeted.Meta):
+        abstract = False
         verbose_name = _("provider")
         verbose_name_plural = _("providers")
         ordering = ["name"]
@@ -180,7 +181,17 @@ class ProviderModel(Stamped):
         verbose_name = _("model")
         verbose_name_plural = _("models")
         ordering = ["model_id"]
-        constraints = [models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model")]
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model"),
+            models.CheckConstraint(
+                condition=models.Q(input_cost_per_mtok__gte=0) | models.Q(input_cost_per_mtok=None),
+                name="zango_ai_input_cost",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(output_cost_per_mtok__gte=0) | models.Q(output_cost_per_mtok=None),
+                name="zango_ai_output_cost",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.display_name or self.model_id

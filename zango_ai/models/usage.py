@@ -21,14 +21,16 @@ class Spend(Stamped):
     owner_name = models.CharField(_("name"), max_length=100)
     """As it was at the month's first call."""
     month_start = models.DateField(_("month from"))
-    spent_usd = models.DecimalField(_("spent (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0)
+    spent_usd = models.DecimalField(_("spent (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0)
     reserved_usd = models.DecimalField(
-        _("reserved (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0
+        _("reserved (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0
     )
     """Held by the calls that are under way."""
     unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0, db_default=0)
     """Counted in ``spent_usd`` at their estimate where the model has a price, else not at all."""
     alerted_at = models.DateTimeField(_("alerted"), null=True)
+    alerted_by = models.CharField(max_length=60, blank=True, default="", db_default="", editable=False)
+    """The call that made the alert due: run and number of its round."""
 
     class Meta:
         verbose_name = _("spending")
@@ -49,4 +51,8 @@ class Pace(Stamped):
     """
 
     key = models.CharField(max_length=400, unique=True)
+    per_minute = models.PositiveIntegerField(default=1, db_default=1)
+    """The limit that ``arrival_at`` was counted by."""
     arrival_at = models.DateTimeField(db_default=Now())
+    busy_since = models.DateTimeField(db_default=Now())
+    """When the allowance was last whole."""

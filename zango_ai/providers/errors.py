@@ -82,7 +82,18 @@ def of_call(
     except Exception as own:  # what the vendor sent has broken the translation: nothing of it is kept
         error = LLMAPIError(f"{where} failed, and its error could not be read ({type(own).__name__}).")
     error.request_params = call.request_params
+    error.may_be_billed = _may_be_billed(call)
     return error
+
+
+def _may_be_billed(call: Call) -> bool:
+    """A request that was sent and not answered in time, or got half an answer, or one that cannot be read.
+
+    A server that hangs up before it has answered anything has failed, as with a 5xx.
+    """
+    if call.timed_out:
+        return call.is_sent
+    return call.is_broken or (call.status is not None and (call.status < 300 or call.status in {408, 504, 524}))
 
 
 def passing(exc: BaseException, caught_before: BaseException | None = None) -> BaseException | None:

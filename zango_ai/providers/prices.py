@@ -17,6 +17,8 @@ from .kinds import KINDS, Kind
 
 _MTOK = Decimal(1_000_000)
 _EIGHT_PLACES = Decimal("0.00000001")
+_MOST_USD = Decimal(10) ** 10
+"""What a vendor counts is not to be trusted: no call costs more than the log can hold."""
 
 
 def find_price(provider: ProviderSpec, model: str) -> Price | None:
@@ -43,7 +45,7 @@ def cost_of(usage: LLMUsage, price: Price, *, reasoning_tokens: int = 0) -> Deci
         + spoken * output_usd
         + reasoning_tokens * reasoning_usd
     )
-    return total.quantize(_EIGHT_PLACES)
+    return min(total, _MOST_USD).quantize(_EIGHT_PLACES)
 
 
 def ceiling_of(input_tokens: int, output_tokens: int, price: Price) -> Decimal:
@@ -53,7 +55,7 @@ def ceiling_of(input_tokens: int, output_tokens: int, price: Price) -> Decimal:
     creation_usd = price.rate("cache_creation_input_token_cost", input_tokens, input_usd)
     reasoning_usd = price.rate("output_cost_per_reasoning_token", input_tokens, output_usd)
     total = input_tokens * max(input_usd, creation_usd) + output_tokens * max(output_usd, reasoning_usd)
-    return total.quantize(_EIGHT_PLACES, rounding=ROUND_UP)
+    return min(total, _MOST_USD).quantize(_EIGHT_PLACES, rounding=ROUND_UP)
 
 
 def abilities_of(provider: ProviderSpec, model: str) -> Mapping[str, Any] | None:

@@ -45,6 +45,8 @@ class Call:
     """The body that was sent, without messages and tools."""
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_sent: bool = False
+    """Something of the request has gone over the wire."""
     refusal: str | None = None
     """Set where the address leads into the host's network."""
     timed_out: bool = False
@@ -92,6 +94,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # In pieces: the inner write gives each of its own sends the whole time again.
         with _marking_timeouts():
+            _CALL.get().is_sent = True
             for start in range(0, len(buffer), _PIECE):
                 self._inner.write(buffer[start : start + _PIECE], _CALL.get().remaining())
 

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -27,18 +28,11 @@ from django.db import Error, InterfaceError, OperationalError
 from django.utils import timezone
 
 from .. import composition, recordable
-from ..exceptions import (
-    BudgetExceeded,
-    LLMAPIError,
-    LLMTimeoutError,
-    LogUnavailable,
-    RateLimitExceeded,
-    ZangoAIError,
-)
+from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, kept_files, reservations, rounds, writer
+from . import alerts, kept_files, outcomes, reservations, rounds, writer
 from .reservations import Reservation
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -66,10 +60,12 @@ class Entry:
         self._started = time.monotonic()
         self._started_at = timezone.now()
         self._agent: AgentSpec | None = None
-        self._call: _Call | None = None
+        self._calls: list[_Call] = []
+        """Those that are begun and not settled: the one under way, and those that could not be written."""
+        self._alerts: list[tuple[Reservation, rounds.Crossing]] = []
         self._files: list[Mapping[str, Any]] = []
         """Rows of files that are not written yet."""
-        self._steps: list[Callable[[], None]] = [self._write_settlement, self._write, self._write_files]
+        self._steps: list[Callable[[], None]] = [self._write_settlements, self._write, self._write_files]
         """What is left to be written at the end."""
 
     def note(self, **columns: Any) -> None:
@@ -124,22 +120,24 @@ class Entry:
         assert self._agent is not None
         self.note(provider_id=target.provider.id, provider_name=target.provider.name, model=target.model)
         reservation = reservations.reserve(self._agent, target, estimate)
-        call = self._call = _Call(self.rounds_count + 1, reservation)
         try:
+            self._write_settlements()  # of an earlier call, where that has failed before
+            call = _Call(self.rounds_count + 1, reservation)
+            self._calls.append(call)
             begun = self._begin(call, target, request)
         except Error as exc:  # it may have been written all the same: fail() undoes it then
             raise LogUnavailable(
                 f"The log of schema {self.schema!r} cannot be written ({type(exc).__name__}), so nothing was sent. "
-                "Check that PostgreSQL takes another connection, and that the tenant is migrated and committed."
+                "Check that PostgreSQL takes another connection, that nobody has locked the ledger's tables, and that "
+                "the tenant is migrated and committed."
             ) from exc
         self.invocation_id = begun.invocation_id
         self._columns = {}
         if not begun.is_granted:
-            self._call = None
-            raise _refusal(reservation, begun)
-        self.rounds_count = call.number
+            self._calls.remove(call)
+            raise outcomes.refusal(reservation, begun)
+        self.rounds_count, call.paced_at, call.is_sent = call.number, begun.at, True
         self._begin_files()
-        call.is_sent = True
 
     def at_end(self, step: Callable[[], None]) -> None:
         """Have something more written at the end of the run; again in a moment where the database is away."""
@@ -158,7 +156,7 @@ class Entry:
 
     def _begin(self, call: _Call, target: Target, request: ModelRequest) -> rounds.Begun:
         now = timezone.now()
-        sums = {**self._sums(), "rounds_count": call.number}
+        sums = _sums(call.number, self.cost_usd, self.usage)
         run = {**self._columns, **sums, "status": Status.RUNNING.value, "updated_at": now}
         is_first = self.invocation_id is None
         if is_first:
@@ -176,15 +174,13 @@ class Entry:
 
     def settle_round(self, answer: ModelAnswer) -> None:
         """The provider has answered: what it said and what it cost."""
-        self.usage += answer.usage
         self._account(
-            answer.usage if answer.usage != LLMUsage() else None,
+            answer.usage,
             answer.cost_usd,
             status=Status.SUCCESS.value,
             stop_reason=answer.stop_reason,
             request_params=_json(answer.request_params),
             response_content=recordable.text(answer.content),
-            **_tokens(answer.usage),
         )
         self._settle()
 
@@ -194,63 +190,74 @@ class Entry:
         self._settle()
 
     def _account_failure(self, exc: BaseException, words: str) -> None:
-        assert self._call is not None
-        is_free = not (self._call.is_sent and _may_be_billed(exc))
+        is_free = not (self._calls[-1].is_sent and outcomes.may_be_billed(exc))
         self._account(
-            LLMUsage() if is_free else None,
+            LLMUsage(),
             Decimal(0) if is_free else None,
-            status=status_of(exc),
+            status=outcomes.status_of(exc),
             error_type=type(exc).__name__[:200],
             error_message=recordable.text(words, _MAX_ERROR_CHARS),
             request_params=_json(getattr(exc, "request_params", {})),
         )
 
-    def _account(self, used: LLMUsage | None, cost_usd: Decimal | None, **columns: Any) -> None:
-        """Say what the call has used; None where that is not known: then what it had reserved counts."""
-        call = self._call
-        assert call is not None
-        self.cost_usd = None if cost_usd is None or self.cost_usd is None else self.cost_usd + cost_usd
-        elapsed_s = time.monotonic() - call.started
-        now = timezone.now()
-        call.settlement = rounds.Settlement(
+    def _account(self, used: LLMUsage, cost_usd: Decimal | None, **columns: Any) -> None:
+        """Say what the last call has used. Where the cost is not known, what it had reserved counts."""
+        call, now = self._calls[-1], timezone.now()
+        usage = self.usage + used
+        total_usd = None if cost_usd is None or self.cost_usd is None else self.cost_usd + cost_usd
+        latency_ms = round((time.monotonic() - call.started) * 1000)
+        is_counted = used != LLMUsage() or cost_usd is not None
+        settlement = rounds.Settlement(
             key=self.run_id,
             number=call.number,
-            round={**columns, "cost_usd": cost_usd, "latency_ms": round(elapsed_s * 1000), "updated_at": now},
-            run={**self._sums(), "rounds_count": call.number, "updated_at": now},
+            round={
+                **columns,
+                **_tokens(used),
+                "cost_usd": cost_usd,
+                "latency_ms": latency_ms,
+                "updated_at": now,
+            },
+            run={**_sums(call.number, total_usd, usage), "updated_at": now},
             charged_usd=call.reservation.usd if cost_usd is None else cost_usd,
             is_unknown=cost_usd is None,
             reservation=call.reservation,
-            given_back={} if used is None else call.reservation.moves(used, elapsed_s),
+            moves=call.reservation.moves(used) if is_counted else {},
+            paced_at=call.paced_at,
         )
+        # All at once: what cuts in before this leaves a call that is still to be accounted for.
+        self.usage, self.cost_usd, call.settlement = usage, total_usd, settlement
 
     def _settle(self) -> None:
         try:
-            self._write_settlement()
+            self._write_settlements()
         except Error:
             # The call has been made and may have been paid for: its answer goes on to the caller. This is written
-            # once more at the end of the run.
+            # before the next call, or at the end of the run.
             logger.exception("Could not settle a round of run %s in %s", self.run_id, self.schema)
 
-    def _write_settlement(self) -> None:
-        call = self._call
-        if call is None or call.settlement is None:
-            return
-        settled = rounds.settle(self.schema, call.settlement)
-        self._call = None
-        if settled.is_found:
-            self.rounds_count = call.number
-        for crossing in settled.crossings:
-            alerts.send(self.schema, call.reservation, crossing)
+    def _write_settlements(self) -> None:
+        for call in list(self._calls):
+            if call.settlement is None:
+                continue
+            settled = rounds.settle(self.schema, call.settlement)
+            self._alerts.extend((call.reservation, crossing) for crossing in settled.crossings)
+            self._calls.remove(call)
+            if settled.is_found:
+                self.rounds_count = max(self.rounds_count, call.number)
+        while self._alerts:
+            alerts.send(self.schema, *self._alerts.pop(0))
 
     def succeed(self) -> None:
+        # Of a run that was given up while it went on, the row says so until now.
+        self.note(error_type="", error_message="")
         self._end(Status.SUCCESS)
 
     def fail(self, exc: BaseException) -> None:
         """Put ``exc`` on the row, and the row's id on ``exc``."""
-        if self._call is not None and self._call.settlement is None:
+        if self._calls and self._calls[-1].settlement is None:
             self._account_failure(exc, recordable.shown(exc, _MAX_ERROR_CHARS))
         self.note(error_type=type(exc).__name__[:200], error_message=recordable.shown(exc, _MAX_ERROR_CHARS))
-        self._end(status_of(exc))
+        self._end(outcomes.status_of(exc))
         with suppress(AttributeError):  # an exception with slots cannot carry it
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
@@ -276,13 +283,12 @@ class Entry:
             logger.exception("Could not write the end of run %s in %s", self.run_id, self.schema)
         return True
 
-    def _sums(self) -> dict[str, Any]:
-        return {"rounds_count": self.rounds_count, "cost_usd": self.cost_usd, **_tokens(self.usage)}
-
     def _write(self) -> None:
         """The row with everything that is known of the run, whether or not it is there already."""
         now = timezone.now()
-        values = {**self._columns, **self._sums(), "updated_at": now}
+        values = {**self._columns, "updated_at": now}
+        if not self._calls:  # else the sums would tell of a round what its own row does not
+            values |= _sums(self.rounds_count, self.cost_usd, self.usage)
         if self.invocation_id is None:
             values |= {"run_id": self.run_id, "created_at": now, "started_at": self._started_at}
         self.invocation_id = rounds.write_run(self.schema, self.run_id, values, is_new=self.invocation_id is None)
@@ -296,6 +302,7 @@ class _Call:
         self.reservation = reservation
         self.started = time.monotonic()
         self.is_sent = False
+        self.paced_at: datetime | None = None
         self.settlement: rounds.Settlement | None = None
         """What to write now that the call is over; kept until it is written."""
 
@@ -314,37 +321,13 @@ def record(schema: str, **columns: Any) -> Iterator[Entry]:
         raise
 
 
-def status_of(exc: BaseException) -> str:
-    """The status of a run that ended with ``exc``."""
-    if isinstance(exc, LLMTimeoutError):
-        return Status.TIMEOUT.value
-    if isinstance(exc, RateLimitExceeded):
-        return Status.RATE_LIMITED.value
-    if isinstance(exc, BudgetExceeded):
-        return Status.BUDGET_EXCEEDED.value
-    return Status.FAILED.value if isinstance(exc, Exception) else Status.CANCELLED.value
-
-
-def _refusal(reservation: Reservation, begun: rounds.Begun) -> ZangoAIError:
-    if begun.over is not None:
-        account = reservation.provider if begun.over == "provider" else reservation.agent
-        assert begun.spent_usd is not None
-        assert begun.held_usd is not None
-        return reservations.over_budget(account, reservation, begun.spent_usd, begun.held_usd)
-    assert begun.wait_s is not None
-    return reservations.too_fast(reservation, begun.busiest, begun.wait_s)
-
-
-def _may_be_billed(exc: BaseException) -> bool:
-    """Whether the provider may have worked on what it did not deliver: then the cost is not known, and not 0."""
-    if isinstance(exc, LLMAPIError):
-        return exc.status_code is not None and exc.status_code < 300
-    return isinstance(exc, LLMTimeoutError) or not isinstance(exc, ZangoAIError)
-
-
 def _may_pass(exc: Exception) -> bool:
     """Whether writing again may help: the database is away, or somebody holds a lock."""
     return isinstance(exc, (OperationalError, InterfaceError)) and not writer.is_in_test_transaction()
+
+
+def _sums(rounds_count: int, cost_usd: Decimal | None, usage: LLMUsage) -> dict[str, Any]:
+    return {"rounds_count": rounds_count, "cost_usd": cost_usd, **_tokens(usage)}
 
 
 def _tokens(usage: LLMUsage) -> dict[str, int]:

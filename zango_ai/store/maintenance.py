@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db import Error
 from django.utils import timezone
 
 from ..models import AgentConfig, Invocation, InvocationRound, Spend
 from . import writer
+from .reconciliation import TOKENS
 from .writer import table
 
 _DEFAULT_TIMEOUT_S = 30
@@ -32,10 +34,17 @@ def abandon_orphans(schema: str) -> Abandoned:
     """
     now = timezone.now()
     runs, given_back = 0, Decimal(0)
+    trouble: Error | None = None
     for (key,) in writer.execute(_orphans(schema), {"now": now}):
-        for found, usd in writer.execute(_ending(schema), {"id": key, "now": now, "message": _MESSAGE}):
+        try:
+            ((found, usd),) = writer.execute(_ending(schema), {"id": key, "now": now, "message": _MESSAGE})
+        except Error as exc:  # one that cannot be ended keeps no other from it
+            trouble = exc
+        else:
             runs += found
             given_back += usd
+    if trouble is not None:
+        raise trouble
     return Abandoned(runs, given_back)
 
 
@@ -102,10 +111,12 @@ run AS (
         finished_at = coalesce(i.finished_at, %(now)s),
         updated_at = %(now)s,
         rounds_count = sums.rounds,
-        cost_usd = sums.cost_usd
+        cost_usd = sums.cost_usd,
+        {", ".join(f"{name} = sums.{name}" for name in TOKENS)}
     FROM orphan, (
         SELECT count(*) AS rounds,
-            CASE WHEN count(*) = count(cost_usd) THEN coalesce(sum(cost_usd), 0) END AS cost_usd
+            CASE WHEN count(*) = count(cost_usd) THEN coalesce(sum(cost_usd), 0) END AS cost_usd,
+            {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in TOKENS)}
         FROM {rounds} WHERE invocation_id = %(id)s
     ) sums
     WHERE i.id = orphan.id

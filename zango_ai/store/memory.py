@@ -1,8 +1,9 @@
 """Conversations: recall them before a run, remember a turn after it.
 
 They are written on the ledger's connection, one statement each. So a turn outlives the rollback of the caller's
-transaction, just as the answer that was given and paid for does; and nobody waits for a session while its last caller's
-transaction is open. Runs on one session work at the same time; each turn is stored whole, in the order in which they end.
+transaction, just as the answer that was given and paid for does; and nobody waits for a session while its last
+caller's transaction is open. Runs on one session work at the same time; each turn is stored whole, in the order in
+which they end.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
     if owner not in {"", who}:
         raise SessionNotOwned(
             session_id,
-            f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that it "
-            "was opened with, or leave session_id out for a new session.",
+            f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that "
+            "it was opened with, or leave session_id out for a new session.",
         )
     turns = [list(map(_message, turn)) for _, turn in groupby(json.loads(rows), key=lambda row: row["turn"])]
     return Session(agent.id, session_id, owner, generation, history.window(turns, agent.memory_pairs))

@@ -39,7 +39,10 @@ def own_connection() -> BaseDatabaseWrapper:
     if own.connection is None:
         own.ensure_connection()
         with own.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+            # A role or a database may have another isolation by default, at which statements fail to serialize.
+            cursor.execute(
+                f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SET default_transaction_isolation = 'read committed'"
+            )
     return own
 
 

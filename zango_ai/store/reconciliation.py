@@ -14,7 +14,7 @@ from ..models import Invocation, InvocationRound, Spend
 from . import writer
 from .writer import table
 
-_TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +39,26 @@ def find_drift(schema: str) -> Iterator[Drift]:
 
 
 def _rounds(schema: str) -> tuple[str, tuple[str, ...]]:
-    """A call that is over holds nothing, and what it cost is what was charged."""
+    """A call that is over holds nothing, and what it cost is what was charged. A run that is over has no other."""
+    is_under_way = "r.status = 'running' AND i.status IN ('running', 'queued', 'awaiting_approval')"
     sql = f"""
 SELECT 'round ' || r.number || ' of invocation ' || r.invocation_id,
-    r.reserved_usd, CASE WHEN r.status = 'running' THEN r.reserved_usd ELSE 0 END,
+    r.status, CASE WHEN r.status = 'running' AND NOT ({is_under_way}) THEN 'over' ELSE r.status END,
+    r.reserved_usd, CASE WHEN {is_under_way} THEN r.reserved_usd ELSE 0 END,
     r.charged_usd, CASE WHEN r.status = 'running' THEN 0 ELSE coalesce(r.cost_usd, r.charged_usd) END
-FROM {table(schema, InvocationRound)} r
+FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
 WHERE (r.status <> 'running' AND (r.reserved_usd <> 0 OR r.charged_usd <> r.cost_usd))
-    OR (r.status = 'running' AND r.charged_usd <> 0)
+    OR (r.status = 'running' AND (r.charged_usd <> 0 OR NOT ({is_under_way})))
 ORDER BY r.id
 """
-    return sql, ("reserved_usd", "charged_usd")
+    return sql, ("status", "reserved_usd", "charged_usd")
 
 
 def _runs(schema: str) -> tuple[str, tuple[str, ...]]:
     """A run is the sum of its calls. One whose cost is not known makes the sum unknown."""
-    tokens = "".join(f", i.{name}, coalesce(r.{name}, 0)" for name in _TOKENS)
-    differ = "".join(f" OR i.{name} <> coalesce(r.{name}, 0)" for name in _TOKENS)
-    sums = "".join(f", sum({name}) AS {name}" for name in _TOKENS)
+    tokens = "".join(f", i.{name}, coalesce(r.{name}, 0)" for name in TOKENS)
+    differ = "".join(f" OR i.{name} <> coalesce(r.{name}, 0)" for name in TOKENS)
+    sums = "".join(f", sum({name}) AS {name}" for name in TOKENS)
     sql = f"""
 SELECT 'invocation ' || i.id,
     i.rounds_count, CASE WHEN i.status = 'running' THEN i.rounds_count ELSE coalesce(r.rounds, 0) END,
@@ -71,14 +73,14 @@ WHERE (i.rounds_count <> coalesce(r.rounds, 0) AND i.status <> 'running')
     OR i.cost_usd IS DISTINCT FROM CASE WHEN coalesce(r.unknown, 0) = 0 THEN coalesce(r.cost_usd, 0) END{differ}
 ORDER BY i.id
 """
-    return sql, ("rounds_count", "cost_usd", *_TOKENS)
+    return sql, ("rounds_count", "cost_usd", *TOKENS)
 
 
 def _months(schema: str) -> tuple[str, tuple[str, ...]]:
     """A month is the sum of the calls that were reserved in it."""
     sql = f"""
-SELECT coalesce(s.owner, r.owner) || ' ' || coalesce('''' || s.owner_name || '''', r.owner_id::text)
-        || ', month from ' || coalesce(s.month_start, r.month_start),
+SELECT coalesce(s.owner, r.owner) || ' ' || coalesce('''' || s.owner_name || '''', r.owner_id::text, 'none')
+        || ', month from ' || coalesce(s.month_start::text, r.month_start::text, 'none'),
     coalesce(s.spent_usd, 0), coalesce(r.charged, 0),
     coalesce(s.reserved_usd, 0), coalesce(r.reserved, 0),
     coalesce(s.unknown_calls, 0), coalesce(r.unknown, 0)

@@ -11,9 +11,10 @@ from typing import Literal
 
 from django.utils import timezone
 
-from .. import limits, tenancy
+from .. import limits
 from ..exceptions import BudgetExceeded, RateLimitExceeded
 from ..types import AgentSpec, Budget, Estimate, LLMUsage, RateLimits, Target
+from . import zones
 
 Owner = Literal["provider", "agent"]
 
@@ -57,14 +58,10 @@ class Reservation:
     usd: Decimal
     is_priced: bool
 
-    def moves(self, usage: LLMUsage, elapsed_s: float) -> dict[str, float]:
-        """By how many seconds to move each limit of tokens when the call has used ``usage``."""
+    def moves(self, usage: LLMUsage) -> dict[str, float]:
+        """By how many seconds to move each limit of tokens when the call has used ``usage``; negative: back."""
         used = usage.input_tokens + usage.output_tokens
-        return {
-            toll.key: limits.settled_s(toll.taken_s, used, toll.per_minute, elapsed_s)
-            for toll in self.tolls
-            if toll.is_of_tokens
-        }
+        return {toll.key: used * 60 / toll.per_minute - toll.taken_s for toll in self.tolls if toll.is_of_tokens}
 
 
 def reserve(agent: AgentSpec, target: Target, estimate: Estimate) -> Reservation:
@@ -88,7 +85,7 @@ def reserve(agent: AgentSpec, target: Target, estimate: Estimate) -> Reservation
 
 def month_of(budget: Budget, schema: str) -> date:
     """When the budget's month that is under way began, where the tenant is."""
-    today = timezone.now().astimezone(tenancy.time_zone(schema)).date()
+    today = timezone.now().astimezone(zones.of(schema)).date()
     return limits.month_start(today, budget.reset_day)
 
 

@@ -20,6 +20,7 @@ from . import journal
 from .own_connection import give_up, in_test_transaction, own_connection
 
 Params = Mapping[str, Any]
+_DEADLOCK = "40P01"
 Rows = list[tuple[Any, ...]]
 
 
@@ -44,10 +45,11 @@ def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None)
     own = own_connection()
     try:
         return _once(own, sql, params)
-    except (OperationalError, InterfaceError):
-        if own.is_usable():
-            raise
-        own.close()
+    except (OperationalError, InterfaceError) as exc:
+        if getattr(exc.__cause__, "sqlstate", None) != _DEADLOCK:
+            if own.is_usable():
+                raise
+            own.close()
         return _once(own_connection(), sql, params)
     except Error:
         raise

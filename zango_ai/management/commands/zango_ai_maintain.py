@@ -10,9 +10,9 @@ from ..per_tenant import TenantCommand
 
 class Command(TenantCommand):
     help = (
-        "End the runs whose process is gone, and give back what they hold of budgets; delete conversations that were "
-        "idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; it may run while agents do, and more than "
-        "once at a time."
+        "End the runs whose process is gone, and give back what they hold of budgets; delete conversations that "
+        "were idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; it may run while agents do, and "
+        "several times at once."
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
