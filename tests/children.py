@@ -30,7 +30,7 @@ def child(code: str, *, schema: str = "north") -> Iterator[subprocess.Popen[str]
     body = "".join(f"    {line}\n" for line in code.strip().splitlines())
     process = subprocess.Popen(
         [sys.executable, "-c", preamble + body],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MEDIA_ROOT": str(settings.MEDIA_ROOT)},
         stdout=subprocess.PIPE,
         text=True,
     )

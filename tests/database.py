@@ -15,6 +15,8 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "example_project"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
+    # Files that agents were sent; a test that looks at them has a folder of its own.
+    os.environ.setdefault("MEDIA_ROOT", tempfile.mkdtemp(prefix="zango-ai-media-"))
     if os.environ.get("DATABASE_URL"):
         return
     sys.path.insert(0, str(EXAMPLE))

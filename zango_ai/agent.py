@@ -106,14 +106,13 @@ class Agent:
             composed = composition.compose(agent, question)
             entry.note_texts(composed.system_text, composed.user_text)
             _require_schema(agent)
-            _load(composed.request.files)
+            _load(entry, composed.request.files)
             chat.warm_up()
             targets = _targets(agent, composed.request.files)
             session = memory.open_session(agent, session_id, user_ref) if agent.has_memory else None
             if session is not None:
                 entry.note(session_id=session.session_id)
                 composed = composed.after(session.history)
-            entry.attach(composed.request.files)
             conversation = turns.converse(composed.request, targets, _CHANCE)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             entry.note_answer(answer.content)
@@ -189,18 +188,21 @@ def _require_schema(agent: AgentSpec) -> None:
         raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
 
 
-def _load(files: Sequence[LLMFile]) -> None:
-    """Read the files. Raises LLMFileError."""
+def _load(entry: ledger.Entry, files: Sequence[LLMFile]) -> None:
+    """Read and keep the files, one after the other. Raises LLMFileError."""
     conf = get_conf()
-    if len(files) > conf.max_files:
-        extra = files[conf.max_files].filename
-        raise LLMFileError(
-            extra,
-            f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
-            "ZANGO_AI['MAX_FILES'].",
-        )
-    for file in files:
+    if not files:
+        return
+    entry.open()  # a storage may take its time, and the process may end in it
+    for position, file in enumerate(files):
+        if position == conf.max_files:
+            raise LLMFileError(
+                file.filename,
+                f"{len(files)} files are too many, from {file.filename!r} on: send {conf.max_files} at most, or "
+                "raise ZANGO_AI['MAX_FILES'].",
+            )
         file.load(conf.max_file_bytes)
+        entry.attach(file)
 
 
 def _targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
@@ -212,6 +214,7 @@ def _targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
 
 def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
     chat.check(target.provider)
+    chat.require_chat_model(target.provider, target.model)
     attachments.require_taken(target, files)
     if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
         chat.require_price(target.provider, target.model)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import mimetypes
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,9 +34,37 @@ _SAME = {
     "image/x-png": "image/png",
     "application/x-pdf": PDF,
 }
-_TYPES_BY_SUFFIX = {".md": "text/markdown", ".csv": "text/csv", ".webp": "image/webp", ".yaml": "application/yaml"}
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_TYPES_BY_SUFFIX = {
+    ".csv": "text/csv",
+    ".doc": "application/msword",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".jsonl": "application/jsonl",
+    ".log": "text/plain",
+    ".md": "text/markdown",
+    ".ndjson": "application/x-ndjson",
+    ".toml": "application/toml",
+    ".webp": "image/webp",
+    ".xls": "application/vnd.ms-excel",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}
 """What ``mimetypes`` does not know everywhere."""
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+    b"%PDF-": PDF,
+}
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16's does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
 _PIECE = 256 * 1024
 _LONGEST_URL = 8_000
 
@@ -47,16 +76,8 @@ class LLMFile:
     """
 
     __slots__ = (
-        "_data",
-        "_encoded",
-        "_is_declared",
-        "_lock",
-        "_read",
-        "_sha256",
-        "_type",
-        "filename",
-        "has_name",
-        "url",
+        *("filename", "has_name", "url"),
+        *("_charset", "_data", "_encoded", "_is_declared", "_lock", "_read", "_sha256", "_type"),
     )
 
     def __init__(
@@ -76,31 +97,32 @@ class LLMFile:
         """Whether ``filename`` is more than a stand-in."""
         self.url = url
         """Where the provider fetches it; None where the content is sent."""
-        self._type = _plain_type(media_type)
+        self._type, self._charset = _plain_type(media_type), _charset_of(str(media_type or ""))
         self._is_declared = is_declared
         self._read = read
         self._data: bytes | None = None
-        self._encoded: bytes | None = None
+        self._encoded: list[bytes] | None = None
         self._sha256 = ""
         self._lock = threading.Lock()
 
     @classmethod
     def from_django_file(cls, file: Any) -> LLMFile:
         """A model's file field, on any storage, or an upload. It is read from the start, and left as it was."""
-        filename = _base_name(getattr(file, "name", None) or "file")
-        declared = str(getattr(file, "content_type", None) or "")
-        is_vague = declared in {"", "application/octet-stream"}
-        media_type = _guess(filename) if is_vague else declared
-        return cls(filename, media_type, read=lambda most: _read_django(file, most))
+        name = _base_name(getattr(file, "name", None))
+        declared, guessed = str(getattr(file, "content_type", None) or ""), _guess(name)
+        # Browsers on Windows call a CSV what its usual program calls its own files.
+        is_vague = declared in {"", "application/octet-stream"} or guessed == "text/csv"
+        media_type = guessed if is_vague else declared
+        return cls(name or "file", media_type, read=lambda most: _read_django(file, most), has_name=bool(name))
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, filename: str | None = None) -> LLMFile:
         """Content in memory. ``media_type`` is held against it for images and PDF."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"LLMFile.from_bytes() was given a {type(data).__name__}; pass bytes.")
-        name = _base_name(filename) if filename else "file" + (mimetypes.guess_extension(media_type) or "")
-        content = bytes(data)
-        return cls(name, media_type, read=lambda most: content, is_declared=True, has_name=bool(filename))
+        name, content = _base_name(filename), bytes(data)
+        stand_in = "file" + (mimetypes.guess_extension(_plain_type(media_type)) or "")
+        return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
@@ -113,8 +135,7 @@ class LLMFile:
         """A public file that the provider fetches by itself. Nothing here asks for it."""
         if not isinstance(url, str):
             raise TypeError(f"LLMFile.from_url() was given a {type(url).__name__}; pass the URL as a str.")
-        path = urlsplit(url).path if _can_be_split(url) else ""
-        name = _base_name(unquote(path))
+        name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
         kind = media_type or _guess(name)
         return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))
 
@@ -179,8 +200,6 @@ class LLMFile:
             raise LLMFileError(
                 self.filename, f"File {self.filename!r} cannot be read ({type(exc).__name__}). Is it still there?"
             ) from exc
-        if not isinstance(data, bytes):
-            raise LLMFileError(self.filename, f"File {self.filename!r} was opened as text. Open it in binary mode.")
         if max_bytes is not None and len(data) > max_bytes:
             raise _too_large(self.filename, max_bytes)
         if not data:
@@ -190,20 +209,20 @@ class LLMFile:
     def _checked_type(self, data: bytes) -> str:
         """The media type, as an image's or a PDF's content says it where nobody has declared another."""
         real = sniff(data)
-        if real == self._type:
+        # Readers look for a PDF's header in the first kilobyte (ISO 32000-2, annex I).
+        if real == self._type or (self._type == PDF and real is None and b"%PDF-" in data[:1024]):
             return self._type
-        if self._type not in {*IMAGE_TYPES, PDF}:
-            is_better = real is not None and not self.is_text and not (self._is_declared and self._type)
-            return real if is_better and real else self._type
-        if real is not None and not self._is_declared:
+        if real is not None and not (self._is_declared and self._type):
             return real
+        if real is None and self._type not in {*IMAGE_TYPES, PDF}:
+            return self._type
         fault = f"is {real}. Pass that as media_type." if real else "is not. Is it damaged, or misnamed?"
         raise LLMFileError(
             self.filename, f"File {self.filename!r} is said to be {self._type}, and its content {fault}"
         )
 
-    def encoded(self) -> bytes:
-        """The content as it stands inside a request's JSON: base64, or text with its quotes and breaks escaped.
+    def encoded(self) -> list[bytes]:
+        """The content as it stands inside a request's JSON, in pieces: base64, or text with its quotes escaped.
 
         Made once, and kept for further requests.
         """
@@ -211,50 +230,56 @@ class LLMFile:
         with self._lock:
             if self._encoded is None:
                 assert self._data is not None
-                if self.is_text:
-                    self._encoded = b"".join(_escaped(self._data))
-                else:
-                    self._encoded = binascii.b2a_base64(self._data, newline=False)
+                pieces = _escaped(self._data, self._charset) if self.is_text else _base64(self._data)
+                self._encoded = list(pieces)
             return self._encoded
+
+    def __copy__(self) -> LLMFile:
+        return self
+
+    def __deepcopy__(self, memo: object) -> LLMFile:
+        return self
 
 
 def sniff(data: bytes) -> str | None:
     """The media type of an image or a PDF, by its first bytes; None for anything else."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    # Readers look for it in the first kilobyte (ISO 32000-2, annex I).
-    return PDF if b"%PDF-" in data[:1024] else None
+    for start, media_type in _SIGNATURES.items():
+        if data.startswith(start):
+            return media_type
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _escaped(data: bytes) -> Iterator[bytes]:
+def _base64(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 3 * _PIECE):  # whole groups of three: no padding inside
+        yield binascii.b2a_base64(data[start : start + 3 * _PIECE], newline=False)
+
+
+def _escaped(data: bytes, charset: str) -> Iterator[bytes]:
     """Text as it stands between the quotes of a JSON string, in pieces: one str of it may be four times as long."""
-    decoder = codecs.getincrementaldecoder(_encoding_of(data))("replace")
+    decoder = codecs.getincrementaldecoder(_encoding_of(data, charset))("replace")
     for start in range(0, len(data), _PIECE):
         text = decoder.decode(data[start : start + _PIECE], start + _PIECE >= len(data))
         yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
 
 
 def _require_text(filename: str, data: bytes) -> None:
-    if b"\x00" in data and not data.startswith(_UTF16):
+    if b"\x00" in data and not data.startswith(tuple(_MARKS)):
         raise LLMFileError(filename, f"File {filename!r} is said to be text, and is not: it holds zero bytes.")
 
 
-def _encoding_of(data: bytes) -> str:
-    if data.startswith(_UTF16):
-        return "utf-16"
+def _encoding_of(data: bytes, charset: str) -> str:
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    if charset:
+        return charset
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for start in range(0, len(data), _PIECE):
             decoder.decode(data[start : start + _PIECE], start + _PIECE >= len(data))
     except UnicodeDecodeError:
         return "cp1252"  # what spreadsheets write in Western Europe; it takes nearly any byte
-    return "utf-8-sig"
+    return "utf-8"
 
 
 def _read_django(file: Any, most: int | None) -> bytes:
@@ -279,8 +304,16 @@ def _read_path(path: Path, most: int | None) -> bytes:
         return _bytes_of(handle, most)
 
 
-def _bytes_of(handle: IO[bytes], most: int | None) -> bytes:
-    return handle.read() if most is None else handle.read(most)
+def _bytes_of(handle: IO[Any], most: int | None) -> bytes:
+    pieces: list[bytes] = []
+    left = most
+    while left is None or left > 0:
+        piece = handle.read() if left is None else handle.read(left)  # which may be less than there is
+        if not piece:
+            break
+        pieces.append(piece.encode() if isinstance(piece, str) else piece)
+        left = None if left is None else left - len(pieces[-1])
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _too_large(filename: str, max_bytes: int) -> LLMFileError:
@@ -293,22 +326,24 @@ def _too_large(filename: str, max_bytes: int) -> LLMFileError:
 
 def _check_url(file: LLMFile) -> None:
     """Raises LLMFileError. The URL itself is not in the text: it may hold a secret."""
-    url = file.url or ""
+    url, named = file.url or "", f"The URL of file {file.filename!r}"
     if not _can_be_split(url):
-        raise LLMFileError(file.filename, f"The URL of file {file.filename!r} is not one. Pass https://...")
+        raise LLMFileError(file.filename, f"{named} is not one. Pass https://...")
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"}:
         raise LLMFileError(
             file.filename,
-            f"The URL of file {file.filename!r} is of the scheme {parts.scheme!r}; a provider fetches http and "
-            "https only. Pass the content instead: LLMFile.from_bytes(), from_path().",
+            f"{named} is of the scheme {parts.scheme!r}; a provider fetches http and https only. Pass the content "
+            "instead: LLMFile.from_bytes(), from_path().",
         )
     if "@" in parts.netloc:
-        raise LLMFileError(
-            file.filename, f"The URL of file {file.filename!r} holds a user name or password. Leave them out."
-        )
-    if len(url) > _LONGEST_URL or not url.isprintable() or " " in url:
-        raise LLMFileError(file.filename, f"The URL of file {file.filename!r} is too long, or not a URL.")
+        raise LLMFileError(file.filename, f"{named} holds a user name or password. Leave them out.")
+    if not parts.hostname or len(url) > _LONGEST_URL or not url.isprintable() or " " in url:
+        raise LLMFileError(file.filename, f"{named} is too long, or not a URL. Pass https://...")
+
+
+def _is_fetchable(url: str) -> bool:
+    return _can_be_split(url) and urlsplit(url).scheme in {"http", "https"} and bool(urlsplit(url).hostname)
 
 
 def _can_be_split(url: str) -> bool:
@@ -319,16 +354,29 @@ def _can_be_split(url: str) -> bool:
     return True
 
 
-def _base_name(path: str) -> str:
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+def _charset_of(media_type: str) -> str:
+    """The encoding that the media type names, if Python knows it."""
+    found = re.search(r"charset=\s*[\"']?([\w.:-]+)", media_type, re.IGNORECASE)
+    try:
+        return codecs.lookup(found[1]).name if found else ""
+    except LookupError:
+        return ""
 
 
-def _plain_type(media_type: str) -> str:
-    """Without parameters, in lower case, by its usual name."""
-    plain = media_type.partition(";")[0].strip().lower()
+def _base_name(path: object) -> str:
+    """The last part of a path of either system; "" for what is none, as the number of an open file."""
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    return "" if not isinstance(path, str) else path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def _plain_type(media_type: object) -> str:
+    """Without parameters, in lower case, by its usual name; "" for none."""
+    plain = str(media_type or "").partition(";")[0].strip().lower()
     return _SAME.get(plain, plain)
 
 
 def _guess(filename: str) -> str:
     suffix = os.path.splitext(filename)[1].lower()
-    return _TYPES_BY_SUFFIX.get(suffix) or mimetypes.guess_type(filename)[0] or ""
+    guessed, packed = mimetypes.guess_type(filename)
+    return _TYPES_BY_SUFFIX.get(suffix) or ("" if packed else guessed or "")

@@ -12,6 +12,7 @@ from decimal import Decimal
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NO_LETTERS = bytes(set(range(256)) - set(_LETTERS))
 _UNBROKEN = re.compile(rb"[A-Za-z0-9+/=_-]{40,}")
+_PIECE = 1024 * 1024
 _TOKENS_PER_MESSAGE = 8
 _TOKENS_PER_REQUEST = 16
 
@@ -47,6 +48,11 @@ def prompt_tokens(texts: Iterable[str]) -> int:
 
 def text_tokens(encoded: bytes) -> int:
     """The same for text in UTF-8, by itself."""
+    pieces = (encoded[start : start + _PIECE] for start in range(0, len(encoded), _PIECE))
+    return sum(map(_tokens_of_piece, pieces))
+
+
+def _tokens_of_piece(encoded: bytes) -> int:
     others = len(encoded.translate(None, _LETTERS))
     unbroken = sum(len(found[0].translate(None, _NO_LETTERS)) for found in _UNBROKEN.finditer(encoded))
     return others + unbroken + math.ceil((len(encoded) - others - unbroken) / 2)

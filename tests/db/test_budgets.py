@@ -186,7 +186,7 @@ def test_a_call_that_may_have_been_billed_counts_at_its_estimate(model):
     model.script(
         Reply(delay_s=3),
         Reply(raw=b"<html>"),
-        Reply("half", headers={"content-length": "900"}, hang_up_after=True),
+        Reply("half", headers={"Content-Length": "900"}, hang_up_after=True),
         Reply("the gateway gave up", status=504),
     )
     for error in (LLMTimeoutError, LLMAPIError, LLMAPIError, LLMAPIError):

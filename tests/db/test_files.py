@@ -17,7 +17,7 @@ from tests.children import child, said
 from tests.samples import JPEG, PDF, PNG, pdf
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
-from zango_ai.exceptions import BudgetExceeded, InputRequired, LLMFileError
+from zango_ai.exceptions import BudgetExceeded, InputRequired, LLMAPIError, LLMFileError, ModelNotAvailable
 from zango_ai.models import Fallback, Invocation, InvocationFile, InvocationRound, ProviderModel
 from zango_ai.testing import Reply
 
@@ -76,6 +76,7 @@ def test_anthropic_is_sent_images_and_documents(model, north):
         {
             "type": "document",
             "source": {"type": "base64", "media_type": "application/pdf", "data": b64(pdf("a"))},
+            "title": "report.pdf",
         },
         {"type": "text", "text": "What is this?"},
     ]
@@ -94,6 +95,7 @@ def test_bedrock_is_sent_images_and_documents_of_offices(model, north):
     image, document, letter, text = ask(model, png(), a_pdf(), word, kind="bedrock")
     assert image == {"image": {"format": "png", "source": {"bytes": b64(PNG)}}}
     assert (document["document"]["format"], letter["document"]["format"]) == ("pdf", "docx")
+    assert (document["document"]["name"], letter["document"]["name"]) == ("report (2)", "letter (3)")
     assert document["document"]["source"] == {"bytes": b64(pdf("a"))}
     assert letter["document"]["source"] == {"bytes": b64(b"PK\x03\x04 a letter")}
     assert text == {"text": "What is this?"}
@@ -218,7 +220,11 @@ def test_anthropic_fetches_images_and_documents(model, north):
     document = LLMFile.from_url("http://example.com/a.pdf")
     assert ask(model, LLMFile.from_url(URL), document, png(), kind="anthropic")[:3] == [
         {"type": "image", "source": {"type": "url", "url": URL}},
-        {"type": "document", "source": {"type": "url", "url": "http://example.com/a.pdf"}},
+        {
+            "type": "document",
+            "source": {"type": "url", "url": "http://example.com/a.pdf"},
+            "title": "a.pdf",
+        },
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(PNG)}},
     ]
 
@@ -252,9 +258,9 @@ REFUSED = {
     "unknown": (lambda: LLMFile.from_bytes(b"x", "application/zip", "a.zip"), "OpenAI takes PNG", "a.zip"),
     "nameless": (lambda: LLMFile.from_bytes(b"x", "", "a"), "its type is not known", "a"),
     "docx": (lambda: LLMFile.from_bytes(b"PK", DOCX, "a.docx"), "gpt-4o-mini", "a.docx"),
-    "ftp": (lambda: LLMFile.from_url("ftp://example.com/a.png"), "http and https only", "a.png"),
-    "file": (lambda: LLMFile.from_url("file:///etc/hosts"), "http and https only", "hosts"),
-    "data": (lambda: LLMFile.from_url("data:text/plain,x"), "http and https only", "plain,x"),
+    "ftp": (lambda: LLMFile.from_url("ftp://example.com/a.png"), "http and https only", "file"),
+    "file": (lambda: LLMFile.from_url("file:///etc/hosts"), "http and https only", "file"),
+    "data": (lambda: LLMFile.from_url("data:text/plain,x"), "http and https only", "file"),
     "password": (lambda: LLMFile.from_url("https://a:b@example.com/a.png"), "user name or password", "a.png"),
     "document by url": (lambda: LLMFile.from_url("https://example.com/a.pdf"), "fetches no documents", "a.pdf"),
     "text by url": (lambda: LLMFile.from_url("https://example.com/a.csv"), "not fetched from a URL", "a.csv"),
@@ -471,15 +477,60 @@ class Broken(InMemoryStorage):
 
 @pytest.mark.parametrize("fault", ["save", "exists"])
 def test_a_storage_that_fails_is_logged_and_the_run_goes_on(model, north, monkeypatch, caplog, fault):
-    field = InvocationFile._meta.get_field("file")
     storage = Broken()
     if fault == "exists":
         monkeypatch.setattr(storage, "exists", lambda name: 1 / 0)
-    monkeypatch.setattr(field, "storage", storage)
+    use_storage(monkeypatch, storage)
     assert len(ask(model, csv())) == 2
     row = InvocationFile.objects.get()
     assert (row.filename, row.sha256 != "", row.file.name, row.source) == ("table.csv", True, "", "stored")
     assert "could not be stored" in caplog.text
+
+
+def use_storage(monkeypatch, storage):
+    monkeypatch.setattr(InvocationFile._meta.get_field("file"), "storage", storage)
+
+
+class Encrypting(InMemoryStorage):
+    """What it holds is longer than what it was given."""
+
+    deleted = 0
+
+    def size(self, name):
+        return super().size(name) + 16
+
+    def delete(self, name):
+        self.deleted += 1
+        super().delete(name)
+
+
+class Renaming(InMemoryStorage):
+    def get_available_name(self, name, max_length=None):
+        return f"elsewhere/{name}"
+
+
+@pytest.mark.parametrize("kind", [Encrypting, Renaming])
+def test_content_is_found_again_in_whatever_storage(model, north, monkeypatch, kind):
+    storage = kind()
+    use_storage(monkeypatch, storage)
+    make_agent(model)
+    for _ in range(3):
+        get_agent("helper").run("hi", files=[csv()])
+    names = set(InvocationFile.objects.values_list("file", flat=True))
+    assert len(names) == 1
+    assert storage.exists(names.pop())
+    assert getattr(storage, "deleted", 0) == 0
+
+
+def test_the_storage_can_be_overridden_in_a_test(model, north, settings):
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "zango_ai": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    ask(model, csv())
+    row = InvocationFile.objects.get()
+    assert isinstance(row.file.storage._wrapped, InMemoryStorage)
+    assert content_of(row) == csv().data
 
 
 def test_a_file_that_was_stored_in_part_is_stored_again(model, north, media):
@@ -503,6 +554,72 @@ def test_runs_at_the_same_time_store_the_same_content_once(model, live_north, me
     assert set(InvocationFile.objects.values_list("file", flat=True)) == set(stored(media))
 
 
+def test_a_process_that_is_killed_while_it_stores_a_file_leaves_its_row(model, live_north):
+    make_agent(model)
+    code = """
+import os, signal
+from django.core.files.storage import Storage
+from zango_ai import LLMFile
+Storage.save = lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL)
+get_agent("helper").run("hi", files=[LLMFile.from_bytes(b"a,b", "text/csv")])
+"""
+    with child(code) as process:
+        assert process.wait(60) == -9
+    row = Invocation.objects.get()
+    assert (row.status, row.rendered_user_prompt) == ("running", "hi")
+
+
+def test_what_was_read_before_the_file_that_is_refused_is_in_the_log(model, north):
+    make_agent(model)
+    with pytest.raises(LLMFileError) as caught:
+        get_agent("helper").run("hi", files=[csv(), LLMFile.from_path("/no/such.pdf"), png()])
+    row = InvocationFile.objects.get()
+    assert (row.filename, row.invocation_id) == ("table.csv", caught.value.invocation_id)
+
+
+def test_a_vendor_that_repeats_what_it_was_sent_brings_no_content_into_the_log(model, north):
+    make_agent(model)
+    content = b64(bytes(range(256)) * 4)
+    model.script(Reply(f"cannot read {content}", status=422))
+    with pytest.raises(LLMAPIError) as caught:
+        get_agent("helper").run("hi", files=[png()])
+    told = InvocationRound.objects.get().error_message + str(caught.value.original_error)
+    assert "cannot read [content]" in told
+    assert content[:100] not in told
+
+
+def test_a_name_that_no_request_could_carry_is_sent_as_far_as_it_goes(model, north):
+    for kind in ("openai", "anthropic", "gemini", "bedrock"):
+        provider = make_provider(model, kind=kind, name=kind)
+        make_agent(model, kind, provider=provider)
+        get_agent(kind).run("hi", files=[a_pdf(name="a\udce9\x00\nb.pdf"), csv(name="\udce9.csv")])
+        assert "\\udce9" not in model.requests[-1].raw.decode()
+
+
+# Models of another API
+
+
+@pytest.mark.parametrize("name", ["o3-pro", "responses/gpt-4o-mini", "text-embedding-3-small"])
+def test_a_model_that_answers_through_another_api_is_refused(model, north, name):
+    make_agent(model, provider=make_provider(model, default_model=name))
+    with pytest.raises(ModelNotAvailable, match="another API"):
+        get_agent("helper").run("hi", files=[csv()])
+    assert model.requests == []
+
+
+@pytest.mark.parametrize("name", ["o3-pro", "responses/anything", "gpt-5-codex"])
+def test_no_model_leads_past_our_connections(model, north, name):
+    """litellm sends some to another API by a client of its own: unguarded, and without the files."""
+    from zango_ai.providers import chat
+    from zango_ai.types import ModelRequest
+
+    provider = make_provider(model).spec()
+    request = ModelRequest(name, (LLMMessage("user", "hi"),), 1.0, 100, 20.0, files=(csv("a,b"),))
+    chat.ask(provider, request)
+    assert model.requests[-1].path == "/v1/chat/completions"
+    assert "a,b" in model.requests[-1].raw.decode()
+
+
 def test_a_run_that_is_refused_keeps_its_files_in_the_log(model, live_north):
     make_priced_agent(model, monthly_budget_usd=0)
     with pytest.raises(BudgetExceeded) as caught:
@@ -524,10 +641,10 @@ def test_what_a_file_may_cost_is_reserved(model, north):
     from zango_ai.providers import attachments
 
     pages = PDF.replace(b"3 0 obj<</Type/Page/", b"3 0 obj<</Type /Page/") + b"4 0 obj<</Type/Page>>endobj"
-    assert attachments.tokens_of(LLMFile.from_bytes(pages, "application/pdf")) == 2 * 3000
-    assert attachments.tokens_of(csv("word " * 1000)) >= 1000
-    assert attachments.tokens_of(png()) > 1000
-    assert attachments.tokens_of(LLMFile.from_url(URL)) > 1000
+    assert attachments.tokens_of(LLMFile.from_bytes(pages, "application/pdf"), "gpt-4o") == 2 * 3000
+    assert attachments.tokens_of(csv("word " * 1000), "gpt-4o") >= 1000
+    assert attachments.tokens_of(png(), "gpt-4o-mini") > 40_000
+    assert attachments.tokens_of(LLMFile.from_url(URL), "gpt-4o") > 1000
 
 
 # Staff
@@ -611,17 +728,22 @@ from zango_ai import LLMFile
 size = 20 * 1024 * 1024
 get_agent("helper").run("warm", files=[LLMFile.from_bytes(b"%PDF-1.4 small", "application/pdf")])
 tracemalloc.start()
-if {kind!r} == "pdf":
-    file = LLMFile.from_bytes(b"%PDF-1.4" + os.urandom(size - 8), "application/pdf")
-else:
-    file = LLMFile.from_bytes(("x€" * (size // 4)).encode(), "text/plain")
+content = {{
+    "pdf": lambda: b"%PDF-1.4" + os.urandom(size - 8),
+    "pages": lambda: b"%PDF-1.4" + b"/Type/Page " * (size // 11),
+    "text": lambda: ("x€" * (size // 4)).encode(),
+    "csv": lambda: b'"a","b"\\n' * (size // 8),
+    "cyrillic": lambda: b"\\xcf\\xf0" * (size // 2),
+}}[{kind!r}]().ljust(size)
+file = LLMFile.from_bytes(content, "application/pdf" if {kind!r} in ("pdf", "pages") else "text/plain")
+del content
 assert file.size == size
 response = get_agent("helper").run("hi", files=[file])
 print(tracemalloc.get_traced_memory()[1] / size, response.invocation_id)
 """
 
 
-@pytest.mark.parametrize("kind", ["pdf", "text"])
+@pytest.mark.parametrize("kind", ["pdf", "pages", "text", "csv", "cyrillic"])
 def test_twenty_mebibytes_take_less_than_four_times_their_size(model, live_north, kind):
     """Through litellm as a data URL a PDF takes five times its size; the second try encodes nothing again."""
     make_agent(model, timeout_seconds=60, provider=make_provider(model, max_retries=1))

@@ -126,7 +126,7 @@ def test_tokens_that_the_vendor_did_not_use_are_given_back(model):
 
 
 def test_calls_that_take_long_are_settled_by_what_they_used_too(model):
-    """Given back only what the call's own time had not drained yet, most of the minute stayed taken by estimates."""
+    """Giving back only what a call's own time had not drained yet left most of the minute taken by estimates."""
     make_limited_agent(model, rate_limit_tpm=1200)  # each call is estimated at some 75 tokens
     model.script(*[Reply("ok", input_tokens=1, output_tokens=1, delay_s=1.5)] * 12)
     outcomes = []

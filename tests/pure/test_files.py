@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.samples import GIF, JPEG, PDF, PNG, WEBP
 from zango_ai import LLMFile
 from zango_ai.exceptions import LLMFileError
+from zango_ai.files import sniff
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def test_nothing_is_read_and_nothing_raised_before_it_is_needed(tmp_path):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
+        ("https:///a.png", "not a URL"),
         ("file:///etc/passwd", "'file'"),
         ("data:image/png;base64,AAAA", "'data'"),
         ("ftp://example.com/a.png", "'ftp'"),
@@ -163,24 +165,25 @@ def test_a_repr_shows_no_content():
         ("\ufeffGröße".encode(), "Größe"),
         ("Größe; 5 €".encode("cp1252"), "Größe; 5 €"),
         ("Größe".encode("utf-16"), "Größe"),
+        ("Größe".encode("utf-32"), "Größe"),
         (b'say "hi"\\n\t\x07', 'say "hi"\\n\t\x07'),
     ],
 )
 def test_text_is_read_in_the_encoding_that_it_has(content, text):
-    assert json.loads(b'"' + LLMFile.from_bytes(content, "text/plain").encoded() + b'"') == text
+    assert json.loads(b'"' + b"".join(LLMFile.from_bytes(content, "text/plain").encoded()) + b'"') == text
 
 
 @given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
 def test_any_text_arrives_as_it_was(text):
     content = text.encode("utf-8", "replace")
     decoded = content.decode("utf-8-sig")
-    assert json.loads(b'"' + LLMFile.from_bytes(content, "text/plain").encoded() + b'"') == decoded
+    assert json.loads(b'"' + b"".join(LLMFile.from_bytes(content, "text/plain").encoded()) + b'"') == decoded
 
 
-@given(st.binary(min_size=1))
+@given(st.binary(min_size=1).filter(lambda content: sniff(content) is None))
 def test_any_bytes_are_sent_as_base64(content):
     file = LLMFile.from_bytes(content, "application/zip")
-    assert base64.b64decode(file.encoded(), validate=True) == content
+    assert base64.b64decode(b"".join(file.encoded()), validate=True) == content
     assert file.encoded() is file.encoded()  # made once
 
 
@@ -200,9 +203,92 @@ def test_a_url_is_text():
         LLMFile.from_url(None)
 
 
-def test_a_file_opened_as_text_is_said_to_be_that():
+def test_a_file_opened_as_text_is_taken_as_utf_8():
     class Upload(io.StringIO):
         name = "a.txt"
 
-    with pytest.raises(LLMFileError, match="binary mode"):
-        LLMFile.from_django_file(Upload("a")).load()
+    assert LLMFile.from_django_file(Upload("Größe")).data == "Größe".encode()
+
+
+def test_the_encoding_that_an_upload_names_is_used():
+    russian = LLMFile.from_bytes("Привет".encode("cp1251"), "text/plain; charset=windows-1251")
+    assert b"".join(russian.encoded()).decode() == "Привет"
+    unknown = LLMFile.from_bytes(b"hi", "text/plain; charset=klingon")
+    assert unknown.encoded() == [b"hi"]
+
+
+def test_a_file_that_gives_less_than_it_is_asked_for_is_read_to_its_end():
+    class Trickle(io.BytesIO):
+        name = "a.txt"
+
+        def read(self, size=-1):
+            return super().read(7 if size < 0 or size > 7 else size)
+
+    content = b"0123456789" * 100
+    for most in (None, 5000):
+        file = LLMFile.from_django_file(Trickle(content))
+        file.load(most)
+        assert file.data == content
+    with pytest.raises(LLMFileError, match="larger"):
+        LLMFile.from_django_file(Trickle(content)).load(999)
+
+
+@pytest.mark.parametrize("content", [PDF, PNG])
+def test_an_image_or_pdf_that_is_called_text_is_not_sent_as_text(content):
+    """Django's upload is text/plain where a test names nothing else."""
+    upload = io.BytesIO(content)
+    upload.name, upload.content_type = "scan", "text/plain"
+    file = LLMFile.from_django_file(upload)
+    file.load()
+    assert not file.is_text
+    with pytest.raises(LLMFileError, match="said to be text/plain"):
+        LLMFile.from_bytes(content, "text/plain").load()
+
+
+def test_an_archive_with_a_pdf_in_it_is_no_pdf():
+    assert LLMFile.from_path.__self__ is LLMFile
+    upload = io.BytesIO(b"PK\x03\x04" + PDF)
+    upload.name = "reports.zip"
+    file = LLMFile.from_django_file(upload)
+    file.load()
+    assert file.media_type == "application/zip"
+    LLMFile.from_bytes(b"\r\n" + PDF, "application/pdf").load()  # readers take what comes before it
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "media_type"),
+    [
+        ("table.csv", "application/vnd.ms-excel", "text/csv"),
+        ("book.xlsx", "", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("rows.jsonl", "", "application/jsonl"),
+        ("table.csv.gz", "", ""),
+    ],
+)
+def test_what_browsers_and_systems_call_otherwise_is_known_by_its_suffix(name, declared, media_type):
+    upload = io.BytesIO(b"a,b")
+    upload.name, upload.content_type = name, declared
+    file = LLMFile.from_django_file(upload)
+    file.load()
+    assert file.media_type == media_type
+
+
+@pytest.mark.parametrize("url", ["data:text/plain;base64,AAAA/secret-word", "https:user:secret-word@example.com"])
+def test_nothing_of_a_url_that_is_none_becomes_a_name(url):
+    assert LLMFile.from_url(url).filename == "file"
+
+
+def test_odd_names_raise_nothing():
+    import tempfile
+
+    with tempfile.TemporaryFile() as nameless:  # its name is a number
+        nameless.write(b"hi")
+        file = LLMFile.from_django_file(nameless)
+        assert (file.filename, file.data) == ("file", b"hi")
+    assert LLMFile.from_bytes(b"hi", None).media_type == ""
+
+
+def test_a_test_case_may_copy_one():
+    import copy
+
+    file = LLMFile.from_bytes(b"hi", "text/plain")
+    assert copy.deepcopy(file) is copy.copy(file) is file

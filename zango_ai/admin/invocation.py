@@ -157,7 +157,7 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
         row = get_object_or_404(InvocationFile, pk=pk, invocation=invocation_id)
         try:
             content = row.file.open("rb")
-        except (ValueError, OSError) as exc:  # never stored, or no longer there
+        except Exception as exc:  # never stored, no longer there, or its storage is away
             raise Http404("The content of this file is not in the storage.") from exc
         headers = {
             "X-Content-Type-Options": "nosniff",

@@ -7,11 +7,14 @@ has that row locked, and deleting an agent must not touch its history. Names are
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.postgres.indexes import HashIndex
 from django.core.files.storage import Storage, default_storage, storages
+from django.core.signals import setting_changed
 from django.db import models
+from django.dispatch import receiver
+from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext_lazy as _
 
 from .stamped import Stamped
@@ -149,9 +152,25 @@ class InvocationRound(Counted):
         return f"{self.number}"
 
 
+class _Files(LazyObject):  # type: ignore[type-arg]
+    """``STORAGES["zango_ai"]``, or the default storage; looked up when it is first used."""
+
+    def _setup(self) -> None:
+        self._wrapped = storages["zango_ai"] if "zango_ai" in storages.backends else default_storage
+
+
+_files = _Files()
+
+
+@receiver(setting_changed)
+def _forget_storage(*, setting: str, **kwargs: Any) -> None:
+    if setting == "STORAGES":
+        _files._wrapped = cast(Any, empty)
+
+
 def file_storage() -> Storage:
-    """Where files that agents were sent are kept: ``STORAGES["zango_ai"]``, or the default storage."""
-    return storages["zango_ai"] if "zango_ai" in storages.backends else default_storage
+    """Where files that agents were sent are kept."""
+    return cast(Storage, _files)
 
 
 class InvocationFile(Stamped):

@@ -27,8 +27,15 @@ from .kinds import KINDS
 
 _PIECE = 64 * 1024
 _IMAGE_TOKENS = 3_000
+_IMAGE_TOKENS_BY_MODEL = {"gpt-4o-mini": 48_169}
+"""It counts a large image as eight tiles and its base, in tokens made to cost what gpt-4o's cost."""
 _PAGE_TOKENS = 3_000
 _PDF_BYTES_PER_PAGE = 50_000
+_IF_IT_DOES = (
+    "Choose a model that does. If this one does, say so in the provider's list of models, and list there what else "
+    "it may use."
+)
+_PAGES = re.compile(rb"/Count\s+(\d{1,6})")
 _PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
 
 
@@ -52,7 +59,7 @@ def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
         return "text is not fetched from a URL. Pass its content." if is_url else None
     if file.media_type in IMAGE_TYPES:
         if not _accepts(provider, model, "images"):
-            return "it takes no images. Choose a model that does; if this one does, say so in the list of models."
+            return f"it takes no images. {_IF_IT_DOES}"
         if is_url and not kind.fetches_images:
             return f"{kind.label} fetches no images. Pass the content."
         return None
@@ -60,7 +67,7 @@ def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
         takes = ", ".join(("PNG, JPEG, GIF and WebP images", "text", *map(_called, kind.document_types)))
         return f"{kind.label} takes {takes}."
     if not _accepts(provider, model, "documents"):
-        return "it takes no documents. Choose a model that does; if this one does, say so in the list of models."
+        return f"it takes no documents. {_IF_IT_DOES}"
     return (
         f"{kind.label} fetches no documents. Pass the content." if is_url and not kind.fetches_documents else None
     )
@@ -81,14 +88,16 @@ def _accepts(provider: ProviderSpec, model: str, what: str) -> bool:
     return said is not False
 
 
-def tokens_of(file: LLMFile) -> int:
-    """How many tokens the file may be, estimated upward: nobody says beforehand."""
+def tokens_of(file: LLMFile, model: str) -> int:
+    """How many tokens the file may be, roughly: nobody says beforehand. Pages that are packed away go by size."""
     if file.is_text and file.data is not None:
         return limits.text_tokens(file.data)
     if file.media_type in IMAGE_TYPES:
-        return _IMAGE_TOKENS
+        return _IMAGE_TOKENS_BY_MODEL.get(model.rpartition("/")[2], _IMAGE_TOKENS)
     data = file.data or b""
-    return _PAGE_TOKENS * max(len(_PAGE.findall(data)), math.ceil(len(data) / _PDF_BYTES_PER_PAGE), 1)
+    pages = sum(1 for _ in _PAGE.finditer(data))
+    counted = max((int(found[1]) for found in _PAGES.finditer(data)), default=0)
+    return _PAGE_TOKENS * max(pages, min(counted, 5_000), math.ceil(len(data) / _PDF_BYTES_PER_PAGE), 1)
 
 
 @dataclass(slots=True)
@@ -103,11 +112,11 @@ class Placeholders:
         mark = base64.b64encode(b"zango_ai:" + secrets.token_hex(12).encode()).decode()
         self.files[mark] = file
         if file.is_text:
-            return {"type": "text", "text": f"{_quoted(file.filename)}:\n\n{mark}\n\n"}
+            return {"type": "text", "text": f'File "{_clean(file.filename)}":\n\n{mark}\n\n'}
         content = f"data:{file.media_type};base64,{mark}"
         if file.media_type in IMAGE_TYPES:
             return {"type": "image_url", "image_url": {"url": content}}
-        named = {"file_data": content, "filename": file.filename, "format": file.media_type}
+        named = {"file_data": content, "filename": _clean(file.filename), "format": file.media_type}
         return {"type": "file", "file": named}
 
     def fill(self, request: httpx.Request) -> None:
@@ -115,22 +124,46 @@ class Placeholders:
         if not self.files or isinstance(request.stream, _Filled):
             return
         body = request.content
-        if any(file.url is not None and mark.encode() in body for mark, file in self.files.items()):
-            body = json.dumps(self._with_urls(json.loads(body)), ensure_ascii=False).encode()
+        if not all(mark.encode() in body for mark in self.files):
+            raise httpx.RequestError("A file is missing from the request.")
+        body = json.dumps(self._in_vendors_form(json.loads(body)), ensure_ascii=False).encode()
         request.stream = filled = _Filled(list(self._pieces(body)))
         request.headers["Content-Length"] = str(filled.length)
 
     def _pieces(self, body: bytes) -> Iterator[bytes]:
         marks = re.compile(b"(" + b"|".join(re.escape(mark.encode()) for mark in self.files) + b")")
         for position, piece in enumerate(marks.split(body)):
-            yield self.files[piece.decode()].encoded() if position % 2 else piece
+            if position % 2:
+                yield from self.files[piece.decode()].encoded()
+            else:
+                yield piece
 
-    def _with_urls(self, value: Any) -> Any:
-        """The document with files by URL as each vendor says it; what litellm makes of one is fetched here."""
+    def _in_vendors_form(self, value: Any) -> Any:
+        """The body with what litellm leaves out: names of documents, and URLs, which it would fetch itself."""
         if isinstance(value, list):
-            return [self._with_urls(item) for item in value]
+            return [self._in_vendors_form(item) for item in value]
         if not isinstance(value, Mapping):
             return value
+        source = value.get("source")
+        if value.get("type") == "document" and isinstance(source, Mapping):
+            file = self.files.get(source.get("data", ""))
+            if file is not None:
+                return {**self._with_url(value), "title": _clean(file.filename)[:500]}  # Anthropic's document
+        if isinstance(value.get("document"), Mapping):
+            return {**value, "document": self._named(value["document"])}
+        return self._with_url(value)
+
+    def _named(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Bedrock's document under its own name, in the characters that are allowed in one."""
+        file = self.files.get(document.get("source", {}).get("bytes", ""))
+        if file is None:
+            return document
+        stem = re.sub(r"[^A-Za-z0-9\s()\[\]-]+", "-", file.filename.rpartition(".")[0] or file.filename)
+        # Names must differ within a request.
+        position = list(self.files.values()).index(file) + 1
+        return {**document, "name": f"{' '.join(stem.split())[:150]} ({position})"}
+
+    def _with_url(self, value: Mapping[str, Any]) -> dict[str, Any]:
         file = self._by_url(value.get("data"))
         if file is not None and value.get("type") == "base64":
             return {"type": "url", "url": file.url}  # Anthropic's source
@@ -143,7 +176,7 @@ class Placeholders:
         file = self._by_url(url.rpartition(",")[2]) if isinstance(url, str) else None
         if file is not None:
             return {**value, "url": file.url}  # OpenAI's image
-        return {key: self._with_urls(item) for key, item in value.items()}
+        return {key: self._in_vendors_form(item) for key, item in value.items()}
 
     def _by_url(self, mark: Any) -> LLMFile | None:
         file = self.files.get(mark) if isinstance(mark, str) else None
@@ -159,10 +192,10 @@ class _Filled(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._pieces:
-            view = memoryview(piece)
-            for start in range(0, len(view), _PIECE):
-                yield bytes(view[start : start + _PIECE])
+            for start in range(0, len(piece), _PIECE):
+                yield piece[start : start + _PIECE]
 
 
-def _quoted(filename: str) -> str:
-    return f'File "{filename}"'.replace("\n", " ").replace("\r", " ")
+def _clean(filename: str) -> str:
+    """A name on one line, that every request can carry."""
+    return "".join(char if char.isprintable() else " " for char in filename)

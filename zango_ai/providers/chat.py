@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import limits
 from ..conf import get_conf
-from ..exceptions import PriceUnknown, ProviderConfigInvalid
+from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
 from ..fields import Undecryptable
 from ..recordable import sendable
 from ..types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
@@ -74,10 +74,23 @@ def require_price(provider: ProviderSpec, model: str) -> None:
     )
 
 
+def require_chat_model(provider: ProviderSpec, model: str) -> None:
+    """Raises ModelNotAvailable for a model that the vendor offers through another API than the one asked here."""
+    mode = (prices.abilities_of(provider, model) or {}).get("mode", "chat")
+    if mode == "chat" and not model.startswith("responses/"):
+        return
+    raise ModelNotAvailable(
+        model,
+        provider.name,
+        f"Model {model!r} of provider {provider.name!r} answers through another API of the vendor's ({mode}), "
+        "which is not supported. Choose a chat model.",
+    )
+
+
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
     tokens = limits.prompt_tokens(text for message in request.messages for text in message.texts)
-    tokens += sum(map(attachments.tokens_of, request.files))
+    tokens += sum(attachments.tokens_of(file, request.model) for file in request.files)
     price = prices.find_price(provider, request.model)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
     return Estimate(tokens + request.max_tokens, cost)
@@ -90,6 +103,8 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
     with wire.calling(request.timeout_s) as call, clients.kept_for(provider) as kept:
         try:
             reply = _send(provider, kind, request, kept, _messages(request, call.attachments))
+            if call.status is None:
+                raise RuntimeError("litellm has answered without a call on our connections")
             return _read(provider, request, reply, call, secrets)
         except BaseException as exc:
             where = f"Provider {provider.name!r} (model {request.model!r})"

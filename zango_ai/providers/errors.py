@@ -61,6 +61,7 @@ _OF_THE_CALL = {
 }
 """Where, beside the standard library, the exceptions of a call come from."""
 _MASK = "[credential]"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}={0,2}")
 _MAX_WORDS = 2_000
 
 
@@ -216,7 +217,11 @@ def scrub(exc: BaseException, secrets: Iterable[str]) -> Exception:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without the secrets: as they are, and as JSON, a URL or base64 would spell them."""
+    """``text`` without the secrets: as they are, and as JSON, a URL or base64 would spell them.
+
+    A vendor that repeats what it was sent would bring a file's content along: long base64 goes as well.
+    """
+    text = _BASE64.sub("[content]", text)
     for secret in sorted(secrets, key=len, reverse=True):
         if not secret:
             continue

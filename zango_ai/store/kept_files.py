@@ -24,9 +24,9 @@ logger = logging.getLogger("zango_ai.files")
 _Row = Mapping[str, Any]
 
 
-def keep(schema: str, files: Iterable[LLMFile]) -> list[_Row]:
-    """Store the contents; the columns of the files' rows. A storage that fails is logged, and its file is empty."""
-    return [{"position": position, **_columns(schema, file)} for position, file in enumerate(files, start=1)]
+def keep(schema: str, file: LLMFile, *, position: int) -> _Row:
+    """Store the content; the columns of the file's row. A storage that fails is logged, and ``file`` is empty."""
+    return {"position": position, **_columns(schema, file)}
 
 
 def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
@@ -45,30 +45,35 @@ def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
 def _stored(schema: str, file: LLMFile) -> str:
     """The name in the storage; "" where it fails."""
     storage = InvocationFile._meta.get_field("file").storage
-    # Without a suffix: a web server that hands it out by mistake has no type to render it as.
-    name = f"{schema}/zango_ai/{file.sha256[:2]}/{file.sha256}"
+    saved = ""
     try:
-        if storage.exists(name):
-            if _is_whole(storage, name, file):
-                return name
-            storage.delete(name)  # a process was killed while it stored it
-        saved: str = storage.save(name, ContentFile(file.data))
+        known = _known(schema, file)
+        if known and storage.exists(known):
+            return known
+        # Without a suffix: a web server that hands it out by mistake has no type to render it as.
+        name = f"{schema}/zango_ai/{file.sha256[:2]}/{file.sha256}"
+        saved = storage.save(name, ContentFile(file.data))
         if saved != name and _is_whole(storage, name, file):
-            storage.delete(saved)  # another run has stored the same meanwhile
+            storage.delete(saved)  # another run has stored the same at the same time
             return name
-        return saved
     except Exception as exc:
         if is_time_limit(exc):
             raise
         logger.exception("File %s of a run in %s could not be stored", file.sha256, schema)
-        return ""
+    return saved
+
+
+def _known(schema: str, file: LLMFile) -> str | None:
+    """Where the same content was stored before."""
+    sql = f"SELECT file FROM {table(schema, InvocationFile)} WHERE sha256 = %(sha256)s AND file <> '' LIMIT 1"
+    return next((name for (name,) in writer.execute(sql, {"sha256": file.sha256})), None)
 
 
 def _is_whole(storage: Storage, name: str, file: LLMFile) -> bool:
-    """Whether all of it is there, in a moment: another run may be at it."""
+    """Whether all of it is there, in a moment: another run may be at it, or have been killed in the middle."""
     for wait_s in (0.0, 0.05, 0.2, 0.75):
         time.sleep(wait_s)
-        if storage.size(name) == file.size:
+        if storage.exists(name) and storage.size(name) == file.size:
             return True
     return False
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
@@ -65,6 +65,7 @@ class Entry:
         self._alerts: list[tuple[Reservation, rounds.Crossing]] = []
         self._files: list[Mapping[str, Any]] = []
         """Rows of files that are not written yet."""
+        self._files_count = 0
         self._steps: list[Callable[[], None]] = [self._write_settlements, self._write, self._write_files]
         """What is left to be written at the end."""
 
@@ -94,9 +95,18 @@ class Entry:
         """Note what the model said, before it is known whether that will do."""
         self.note(response_content=recordable.text(content))
 
-    def attach(self, files: Iterable[LLMFile]) -> None:
-        """Keep the files that go along; their rows are written with the run's."""
-        self._files = kept_files.keep(self.schema, files)
+    def open(self) -> None:
+        """Write the row as ``running`` before the first call does. Raises LogUnavailable."""
+        try:
+            self.note(status=Status.RUNNING.value)
+            self._write()
+        except Error as exc:
+            raise self._unavailable(exc) from exc
+
+    def attach(self, file: LLMFile) -> None:
+        """Keep a file that goes along; its row is written before the next call."""
+        self._files.append(kept_files.keep(self.schema, file, position=self._files_count + 1))
+        self._files_count += 1
 
     def describe(self, agent: AgentSpec) -> None:
         """Note which agent, provider and prompts the run uses."""
@@ -126,11 +136,7 @@ class Entry:
             self._calls.append(call)
             begun = self._begin(call, target, request)
         except Error as exc:  # it may have been written all the same: fail() undoes it then
-            raise LogUnavailable(
-                f"The log of schema {self.schema!r} cannot be written ({type(exc).__name__}), so nothing was sent. "
-                "Check that PostgreSQL takes another connection, that nobody has locked the ledger's tables, and that "
-                "the tenant is migrated and committed."
-            ) from exc
+            raise self._unavailable(exc) from exc
         self.invocation_id = begun.invocation_id
         self._columns = {}
         if not begun.is_granted:
@@ -142,6 +148,13 @@ class Entry:
     def at_end(self, step: Callable[[], None]) -> None:
         """Have something more written at the end of the run; again in a moment where the database is away."""
         self._steps.append(step)
+
+    def _unavailable(self, exc: Error) -> LogUnavailable:
+        return LogUnavailable(
+            f"The log of schema {self.schema!r} cannot be written ({type(exc).__name__}), so nothing was sent. "
+            "Check that PostgreSQL takes another connection, that nobody has locked the ledger's tables, and that "
+            "the tenant is migrated and committed."
+        )
 
     def _begin_files(self) -> None:
         try:
@@ -292,6 +305,7 @@ class Entry:
         if self.invocation_id is None:
             values |= {"run_id": self.run_id, "created_at": now, "started_at": self._started_at}
         self.invocation_id = rounds.write_run(self.schema, self.run_id, values, is_new=self.invocation_id is None)
+        self._columns = {}
 
 
 class _Call:
