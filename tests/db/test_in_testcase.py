@@ -10,7 +10,7 @@ from django_tenants.utils import schema_context
 from tests.build import QUARTER, make_agent, make_priced_agent
 from zango_ai import get_agent
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded
-from zango_ai.models import AgentConfig, Invocation, Pace, Provider, Spend
+from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Pace, Provider, Spend
 from zango_ai.store import reconciliation
 from zango_ai.testing import ModelServer, Reply
 
@@ -80,6 +80,19 @@ def test_an_error_of_the_vendors_inside_a_rolled_back_block_stays_in_the_log(mod
     row = Invocation.objects.get()
     assert (row.status, row.rounds_count, row.rounds.count()) == ("failed", 2, 2)
     assert list(reconciliation.find_drift("north")) == []
+
+
+def test_a_conversation_inside_a_test_outlives_a_rollback_in_it(model, north):
+    make_agent(model, short_term_memory=True)
+    with pytest.raises(Undo), transaction.atomic():
+        session_id = get_agent("helper").run("one", session_id="s").session_id
+        get_agent("helper").run("two", session_id=session_id)
+        raise Undo
+    get_agent("helper").run("three", session_id="s")
+    assert len(model.requests[-1].body["messages"]) == 5
+    assert list(MemoryMessage.objects.values_list("sequence", flat=True)) == [1, 2, 3, 4, 5, 6]
+    assert get_agent("helper").clear_session("s")
+    assert MemoryMessage.objects.count() == 0
 
 
 def test_the_test_before_left_nothing(north):

@@ -109,9 +109,33 @@ def test_a_run_that_was_given_up_and_goes_on_after_all_counts_once(model):
     run_together([ask, give_up])
     row = Invocation.objects.get()
     assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
+    assert (row.error_type, row.error_message) == ("", "")
     assert list(reconciliation.find_drift("north")) == []
     counter = Spend.objects.get(owner="provider")
     assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (Decimal("0.25"), 0, 0)
+
+
+def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_it(model, monkeypatch):
+    from django.db import OperationalError
+
+    from zango_ai.store import writer
+
+    leave_an_orphan(model)
+    row = Invocation.objects.get()
+    broken = Invocation.objects.create(agent_name="x", triggered_by="user")
+    let_pass(200)
+    really = writer.execute
+
+    def execute(sql, params, **options):
+        if params.get("id") == broken.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        return really(sql, params, **options)
+
+    monkeypatch.setattr(writer, "execute", execute)
+    with pytest.raises(CommandError, match="north"):
+        maintained()
+    row.refresh_from_db()
+    assert row.status == "abandoned"
 
 
 def test_each_tenant_is_maintained_also_where_another_fails(model, monkeypatch):

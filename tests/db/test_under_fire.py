@@ -15,7 +15,7 @@ from tests.build import QUARTER, make_agent, make_priced_agent
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import PromptRenderError
-from zango_ai.models import AgentConfig, Invocation, InvocationRound, Spend
+from zango_ai.models import AgentConfig, Fallback, Invocation, InvocationRound, Provider, Spend
 from zango_ai.store import own_connection, reconciliation, writer
 from zango_ai.testing import Reply
 
@@ -133,6 +133,27 @@ def test_a_time_limit_that_cuts_into_a_statement_stops_it(warm, live_north):
     assert adds_up()
 
 
+def test_an_interrupt_while_a_settlement_is_prepared_leaves_a_ledger_that_adds_up(warm, monkeypatch):
+    """The answer is there, and nothing of it is counted yet."""
+    from zango_ai.store import ledger
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    warm.script(QUARTER)
+    monkeypatch.setattr(ledger.rounds, "Settlement", once_then(interrupt, ledger.rounds.Settlement))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        get_agent("helper").run("hi")
+    row = Invocation.objects.get(pk=caught.value.invocation_id)
+    assert (row.status, row.cost_usd, row.rounds.get().charged_usd) == ("cancelled", None, Decimal("0.25"))
+    assert adds_up()
+
+
+def once_then(first, then):
+    calls = iter([first])
+    return lambda *args, **options: next(calls, then)(*args, **options)
+
+
 # Broken transactions
 
 
@@ -141,8 +162,10 @@ def break_transaction():
         AgentConfig.objects.create(name="helper", provider_id=1, temperature=0.1)
 
 
-def test_a_run_in_a_broken_transaction_answers_and_leaves_its_row(warm):
-    """A caught IntegrityError leaves the caller's connection answering nothing: not even the configuration."""
+def test_a_run_in_a_broken_transaction_answers_and_leaves_its_row(warm, monkeypatch):
+    """After a caught IntegrityError the caller's connection answers nothing: neither the configuration nor, where
+    that is not known yet, the tenant's time zone."""
+    monkeypatch.setattr("zango_ai.store.zones._known", {})
     warm.script(QUARTER)
     with transaction.atomic():
         break_transaction()
@@ -241,6 +264,79 @@ def test_a_database_that_is_away_for_a_moment_loses_no_paid_answer_and_no_row(wa
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
     assert adds_up()
+
+
+@pytest.mark.parametrize("first", [Reply("down", status=503, headers={"retry-after": "0"}), Reply(delay_s=2)])
+def test_a_call_that_could_not_be_settled_is_settled_before_the_next(warm, monkeypatch, caplog, first):
+    """After a failed try the run goes on: with a retry, or with a fallback."""
+    agent = AgentConfig.objects.get()
+    agent.timeout_seconds = 1
+    agent.save()
+    Provider.objects.update(max_retries=1)
+    Fallback.objects.create(agent=agent, provider=agent.provider)
+    left = [1]
+    really = writer._once
+
+    def once(*args):
+        if "charged" in args[2] and left[0] > 0:
+            left[0] -= 1
+            raise OperationalError("the database system is starting up")
+        return really(*args)
+
+    monkeypatch.setattr(writer, "_once", once)
+    warm.script(first, QUARTER)
+    response = get_agent("helper").run("hi")
+    row = Invocation.objects.get(pk=response.invocation_id)
+    assert "Could not settle a round" in caplog.text
+    assert (row.status, row.rounds_count) == ("success", 2)
+    assert row.cost_usd == (None if first.delay_s else Decimal("0.25"))
+    assert adds_up()
+
+
+def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeypatch):
+    from django.core.management import call_command
+
+    from tests.db.test_maintenance import let_pass
+    from zango_ai.store import ledger
+
+    really = writer._once
+
+    def once(own, sql, params):
+        if "charged" in params:
+            raise OperationalError("somebody holds a lock")
+        return really(own, sql, params)
+
+    monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_once", once)
+        warm.script(QUARTER)
+        response = get_agent("helper").run("hi")
+    row = Invocation.objects.get(pk=response.invocation_id)
+    assert (row.status, row.rounds.get().status) == ("success", "running")
+    drifts = list(map(str, reconciliation.find_drift("north")))
+    assert f"round 1 of invocation {row.pk}: status is running and should be over" in drifts
+    let_pass(10_000)
+    call_command("zango_ai_maintain", verbosity=0)
+    row.refresh_from_db()
+    assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "abandoned", None)
+    assert adds_up()
+
+
+def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm):
+    """At another isolation its statements fail where two runs meet: 11 of 80 did."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'serializable'")
+    try:
+        connection.close()
+        connection.set_schema("north")
+        with own_connection.own_connection().cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            assert cursor.fetchone()[0] == "read committed"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER ROLE CURRENT_USER RESET default_transaction_isolation")
+        connection.close()
+        connection.set_schema("north")
 
 
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):

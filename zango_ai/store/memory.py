@@ -103,7 +103,9 @@ SELECT s.is_active, s.user_ref, s.generation, (
         'tool_calls', m.tool_calls, 'tool_call_id', m.tool_call_id
     ) ORDER BY m.sequence), '[]')::text
     FROM {table(schema, MemoryMessage)} m
-    WHERE m.session_id = s.id AND m.turn > s.turns_count - %(pairs)s AND s.user_ref IN ('', %(user)s)
+    WHERE m.session_id = s.id AND s.user_ref IN ('', %(user)s)
+        -- Each turn by its number: of a range the planner believes that it is a third of the session.
+        AND m.turn = ANY (ARRAY(SELECT generate_series(s.turns_count - %(pairs)s + 1, s.turns_count)))
 )
 FROM {table(schema, MemorySession)} s WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
 """

@@ -47,6 +47,23 @@ class Dialect:
                 continue
             yield message.get("role", ""), text_of(message.get("content"))
 
+    def refusal(self, body: Mapping[str, Any]) -> str | None:
+        """What the vendor says of messages in an order that it does not take; None where it does."""
+        messages = [message for message in body.get("messages") or () if isinstance(message, Mapping)]
+        waiting: list[str] = []
+        for message in messages:
+            if message.get("role") == "tool":
+                if message.get("tool_call_id") not in waiting:
+                    return "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+                waiting.remove(message["tool_call_id"])
+                continue
+            if waiting:
+                break
+            waiting = [call.get("id", "") for call in message.get("tool_calls") or ()]
+        if waiting:
+            return f"tool_call_ids did not have response messages: {', '.join(waiting)}"
+        return None if messages else "messages must not be empty"
+
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         return {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -99,6 +116,23 @@ class Anthropic(_SystemApart):
         529: "overloaded_error",
     }
 
+    def refusal(self, body: Mapping[str, Any]) -> str | None:
+        messages = body.get("messages") or []
+        if not messages:
+            return "messages: at least one message is required"
+        if messages[0].get("role") != "user":
+            return "messages: first message must use the user role"
+        waiting: set[str] = set()
+        for position, message in enumerate(messages):
+            blocks = [block for block in message.get("content") or () if isinstance(block, Mapping)]
+            if message.get("content") == "" or any(b.get("type") == "text" and not b.get("text") for b in blocks):
+                return f"messages.{position}: text content blocks must be non-empty"
+            results = {b.get("tool_use_id") for b in blocks if b.get("type") == "tool_result"}
+            if results != waiting:
+                return f"messages.{position}: each tool_use block must have its tool_result in the next message"
+            waiting = {b.get("id", "") for b in blocks if b.get("type") == "tool_use"}
+        return "messages: tool_use ids were found without tool_result blocks" if waiting else None
+
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         cached = said.cache_read_tokens + said.cache_creation_tokens
         return {
@@ -127,6 +161,9 @@ class Anthropic(_SystemApart):
 
 
 class Gemini(Dialect):
+    def refusal(self, body: Mapping[str, Any]) -> str | None:
+        return None if body.get("contents") else "contents is not specified"
+
     _STOPS: Mapping[str, str] = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
     def texts(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -166,6 +203,9 @@ class Gemini(Dialect):
 
 class Bedrock(_SystemApart):
     """Bedrock's Converse."""
+
+    def refusal(self, body: Mapping[str, Any]) -> str | None:
+        return None  # its rules differ from model to model
 
     _STOPS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "content_filter": "content_filtered"}
 
@@ -211,10 +251,14 @@ def of_models(path: str, headers: Mapping[str, str]) -> Dialect | None:
 
 def extract(dialect: Dialect, body: Mapping[str, Any]) -> str:
     """The answer without a script: a short piece of what was asked, said to be no more than that."""
-    asked = next((text for role, text in reversed(list(dialect.texts(body))) if role == "user"), "")
-    asked = " ".join(asked.split())
-    piece = asked if len(asked) <= _EXTRACT_CHARS else f"{asked[:_EXTRACT_CHARS]}…"
-    return f"{STAND_IN} You asked: {piece}"
+    said = [text for role, text in dialect.texts(body) if role == "user"]
+    answer = f"{STAND_IN} You asked: {_piece(said[-1]) if said else ''}"
+    return answer if len(said) < 2 else f"{answer} This began with: {_piece(said[0])}"
+
+
+def _piece(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _EXTRACT_CHARS else f"{text[:_EXTRACT_CHARS]}…"
 
 
 def count_tokens(dialect: Dialect, body: Mapping[str, Any]) -> int:

@@ -9,7 +9,9 @@
         assert model.requests[0].body["messages"][-1]["content"] == "How many?"
 
 It is no language model. It answers from the script; when that is used up, with a short extract of what it was
-asked that says so. ``python -m zango_ai.testing.model_server`` runs it in a process of its own.
+asked that says so. It refuses messages in an order that the vendor refuses.
+
+``python -m zango_ai.testing.model_server`` runs it in a process of its own.
 """
 
 from __future__ import annotations
@@ -244,7 +246,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if reply is not None and reply.hang_up:
             return
-        if dialect is None:
+        wrong = dialect.refusal(body) if dialect is not None and raw else None
+        if dialect is not None and wrong is not None:
+            self._send(400, dialect.error(400, wrong))
+        elif dialect is None:
             self._send(404, {"error": {"message": f"no such path: {self.path}", "type": "not_found"}})
         elif reply is None:
             self._send(200, answer(dialect, None))

@@ -1,0 +1,163 @@
+"""What of a conversation is kept and sent: whole turns, as every vendor takes them."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zango_ai import LLMFile, LLMMessage, history
+from zango_ai.types import ToolRequest
+
+
+def user(text):
+    return LLMMessage("user", text)
+
+
+def assistant(text, *calls):
+    return LLMMessage("assistant", text, tuple(ToolRequest(id, name, "{}") for id, name in calls))
+
+
+def result(id, text="done"):
+    return LLMMessage("tool", text, tool_call_id=id)
+
+
+def turn(number):
+    return [user(f"q{number}"), assistant(f"a{number}")]
+
+
+TOOL_TURN = [
+    user("What is in stock?"),
+    assistant("Let me look.", ("1", "look"), ("2", "secret")),
+    result("1", "three"),
+    result("2", "hidden"),
+    assistant("Three."),
+]
+
+
+# The window
+
+
+def test_the_newest_pairs_are_sent_oldest_first():
+    turns = [turn(number) for number in range(5)]
+    assert history.window(turns, 2) == (*turn(3), *turn(4))
+    assert history.window(turns, 9) == tuple(message for each in turns for message in each)
+    assert history.window(turns, 0) == ()
+
+
+def test_a_turn_of_several_pairs_is_sent_whole_or_not_at_all():
+    long = [user("a"), assistant("b"), user("c"), assistant("d")]
+    assert history.window([turn(1), long, turn(2)], 2) == tuple(turn(2))
+    assert history.window([turn(1), long, turn(2)], 3) == (*long, *turn(2))
+
+
+def test_calls_and_results_stay_together_inside_the_window():
+    assert history.window([turn(1), TOOL_TURN], 1) == tuple(TOOL_TURN)
+
+
+def test_a_turn_without_an_answer_is_not_sent():
+    assert history.window([turn(1), [user("?"), assistant("")], turn(2)], 9) == (*turn(1), *turn(2))
+    assert history.window([[user("?")]], 9) == ()
+
+
+def test_what_has_lost_its_other_half_is_not_sent():
+    broken = [
+        user("q"),
+        result("0"),
+        assistant("", ("1", "a")),
+        assistant("x", ("2", "a"), ("3", "b")),
+        result("3"),
+        assistant("end"),
+    ]
+    assert history.window([broken], 9) == (
+        user("q"),
+        assistant("x", ("3", "b")),
+        result("3"),
+        assistant("end"),
+    )
+
+
+# What is kept
+
+
+def test_a_tool_that_is_excluded_goes_with_its_call_and_result():
+    kept = history.kept(TOOL_TURN, excluded_tools={"secret"})
+    assert kept == (
+        user("What is in stock?"),
+        assistant("Let me look.", ("1", "look")),
+        result("1", "three"),
+        assistant("Three."),
+    )
+    assert history.kept(TOOL_TURN, excluded_tools={"secret", "look"}) == (
+        user("What is in stock?"),
+        assistant("Let me look."),
+        assistant("Three."),
+    )
+
+
+def test_a_call_without_text_beside_it_leaves_nothing_where_it_is_excluded():
+    said = [user("q"), assistant("", ("1", "secret")), result("1"), assistant("a")]
+    assert history.kept(said, excluded_tools={"secret"}) == (user("q"), assistant("a"))
+
+
+def test_text_that_stands_together_after_that_is_sent_as_one_message():
+    kept = history.kept(TOOL_TURN, excluded_tools={"secret", "look"})
+    assert history.window([kept], 1) == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "kept"),
+    [
+        ("Read it.", LLMFile.from_bytes(b"x", "text/plain"), "Read it.\n[file: attachment]"),
+        ("Read it.", LLMFile.from_bytes(b"x", "text/plain", "a.txt"), "Read it.\n[file: attachment] a.txt"),
+        ("", LLMFile.from_url("https://example.com/b.png"), "[file: attachment] b.png"),
+        ("x", LLMFile.from_bytes(b"x", "text/plain", "a\nb\x00.txt"), "x\n[file: attachment] a b .txt"),
+    ],
+)
+def test_a_file_is_remembered_by_its_name(text, file, kept):
+    assert history.kept([user(text), assistant("ok")], files=[file])[0].content == kept
+
+
+# Any history
+
+ids = st.sampled_from("abcdef")
+names = st.sampled_from(["look", "write", "secret"])
+texts = st.sampled_from(["", " ", "text", "more\ntext"])
+calls = st.lists(st.tuples(ids, names), max_size=3, unique_by=lambda call: call[0])
+messages = st.one_of(
+    texts.map(user),
+    texts.map(lambda text: LLMMessage("system", text)),
+    st.builds(lambda text, made: assistant(text, *made), texts, calls),
+    st.builds(result, ids, texts),
+)
+turns = st.lists(st.lists(messages, max_size=8), max_size=5)
+
+
+@given(turns, st.integers(0, 6), st.sets(names))
+def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pairs, excluded):
+    sent = history.window([history.kept(each, excluded_tools=excluded) for each in kept], pairs)
+    assert sum(message.role == "user" for message in sent) <= max(pairs, 0)
+    assert not sent or sent[0].role in {"user", "system"}
+    assert not sent or sent[-1].role == "assistant"
+    waiting: set[str] = set()
+    for message in sent:
+        assert message.content.strip() or message.tool_calls or message.role == "tool"
+        if message.role == "tool":
+            assert message.tool_call_id in waiting
+            waiting.remove(message.tool_call_id)
+        else:
+            assert not waiting  # every call has its result before anything else is said
+            waiting = {call.id for call in message.tool_calls}
+            assert len(waiting) == len(message.tool_calls)
+        assert not {call.name for call in message.tool_calls} & excluded
+    assert not waiting
+    for before, after in pairwise(sent):
+        plain = not (before.tool_calls or after.tool_calls)
+        assert not (before.role == after.role and before.role in {"user", "assistant"} and plain)
+
+
+@given(turns)
+def test_nothing_that_is_kept_is_changed_by_being_sent(kept):
+    before = [list(each) for each in kept]
+    history.window(kept, 3)
+    assert kept == before
