@@ -65,10 +65,10 @@ def window(turns: Sequence[Turn], pairs: int) -> tuple[LLMMessage, ...]:
 def _fit(turn: Turn) -> tuple[LLMMessage, ...]:
     """The turn as every vendor takes it: from the user to an answer, each call with its results; else nothing."""
     messages = _joined(_paired(turn))
-    first = next((i for i, message in enumerate(messages) if message.role in {"user", "system"}), len(messages))
-    messages = messages[first:]
-    is_whole = messages and messages[-1].role == "assistant" and any(m.role == "user" for m in messages)
-    return tuple(messages) if is_whole else ()
+    first = next((i for i, message in enumerate(messages) if message.role == "user"), len(messages))
+    # What stands before the user's first words is the system's, or nothing: Anthropic takes system prompts apart.
+    messages = [message for message in messages[:first] if message.role == "system"] + messages[first:]
+    return tuple(messages) if messages and messages[-1].role == "assistant" else ()
 
 
 def _paired(turn: Turn) -> list[LLMMessage]:

@@ -86,6 +86,7 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
         "patient-summary": {"provider": main, "system_prompt": system, "user_prompt": question},
         "front-desk": {"provider": main},
         "report-analyser": {"provider": second},
+        "chat-agent": {"provider": main, "short_term_memory": True},
         "second-opinion": {"provider": second, "system_prompt": system},
     }
     for name, fields in agents.items():

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from . import views
+from . import chat, views
 
 app_name = "patients"
 urlpatterns = [
     path("", views.patients, name="list"),
     path("patients/<int:pk>/", views.patient, name="detail"),
     path("patients/<int:pk>/ask/", views.ask, name="ask"),
+    path("chat/", chat.chat, name="chat"),
+    path("chat/start-over/", chat.start_over, name="start-over"),
 ]

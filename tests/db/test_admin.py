@@ -11,10 +11,18 @@ from django.urls import reverse
 from tests.build import API_KEY, QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError
-from zango_ai.models import AgentConfig, Invocation, Prompt, PromptVersion, Provider, Spend
+from zango_ai.models import (
+    AgentConfig,
+    Invocation,
+    MemorySession,
+    Prompt,
+    PromptVersion,
+    Provider,
+    Spend,
+)
 from zango_ai.testing import Reply
 
-MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend"]
+MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend", "memorysession"]
 
 
 @pytest.fixture
@@ -44,7 +52,7 @@ def fields(page):
 
 
 def test_every_page_of_a_tenant_opens(model, staff):
-    make_agent(model, system_prompt=make_prompt("Be brief.", "system"))
+    make_agent(model, system_prompt=make_prompt("Be brief.", "system"), short_term_memory=True)
     get_agent("helper").run("hi")
     assert staff.get(reverse("admin:index")).status_code == 200
     for name in MODELS:
@@ -61,7 +69,7 @@ def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     request = rf.get("/")
     request.user = User.objects.get()
     with schema_context("public"):
-        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend):
+        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend, MemorySession):
             page = admin.site.get_model_admin(model)
             assert not page.has_module_permission(request)
             assert page.get_model_perms(request) == dict.fromkeys(["add", "change", "delete", "view"], False)
@@ -316,9 +324,36 @@ def test_a_list_asks_no_more_the_longer_it_is(model, staff, name):
     counts = []
     for number in range(6):
         provider = make_provider(model, name=f"provider-{number}")
-        make_agent(model, f"agent-{number}", provider=provider, user_prompt=make_prompt("x", name=f"p-{number}"))
+        prompt = make_prompt("x", name=f"p-{number}")
+        make_agent(model, f"agent-{number}", provider=provider, user_prompt=prompt, short_term_memory=True)
         get_agent(f"agent-{number}").run("hi")
         with CaptureQueriesContext(connection) as asked:
             staff.get(url(f"{name}_changelist"))
         counts.append(len(asked))
     assert len(set(counts[1:])) == 1
+
+
+def test_a_conversation_can_be_read_and_cleared(model, staff):
+    make_agent(model, short_term_memory=True)
+    model.script("Hello <b>Ada</b>.")
+    get_agent("helper").run("I am Ada.", session_id="s")
+    session = MemorySession.objects.get()
+    page = staff.get(url("memorysession_change", session.pk)).content.decode()
+    assert "I am Ada." in page
+    assert "Hello &lt;b&gt;Ada&lt;/b&gt;." in page
+    action = {"action": "clear", "_selected_action": [session.pk]}
+    assert staff.post(url("memorysession_changelist"), action).status_code == 302
+    session.refresh_from_db()
+    assert (session.is_active, session.messages.count()) == (False, 0)
+
+
+def test_clearing_needs_the_permission_to_delete(model, north, staff):
+    make_agent(model, short_term_memory=True)
+    get_agent("helper").run("hi")
+    reader = User.objects.create_user("reader", password="reader", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_memorysession"))
+    client = Client(headers={"host": "north.localhost"})
+    assert client.login(username="reader", password="reader")
+    session = MemorySession.objects.get()
+    client.post(url("memorysession_changelist"), {"action": "clear", "_selected_action": [session.pk]})
+    assert session.messages.count() == 2

@@ -82,9 +82,32 @@ def test_a_nurse_asks_about_a_patient_and_finds_the_run_in_the_log(browser, site
     other = open_page(browser)
     log_in(other, site("south"))
     other.goto(f"{site('south')}/admin/zango_ai/invocation/")
-    assert other.locator("#result_list tbody tr").count() == 4
+    assert other.locator("#result_list tbody tr").count() == 7
     other.goto(site("south"))
     assert "Ada Berger" not in other.inner_text("body")
+
+
+def test_a_visitor_chats_and_starts_over(browser, site):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.click("nav >> text=Chat")
+    for text in ("I am Ada.", "Who am I?"):
+        page.fill("#question", text)
+        page.click("text=Send")
+    assert "You asked: Who am I? This began with: I am Ada." in page.inner_text(".answer >> nth=-1")
+    picture(page, "chat")
+    page.click("text=Start over")
+    page.fill("#question", "Who am I?")
+    page.click("text=Send")
+    assert "Ada" not in page.inner_text("body >> .answer")
+    page.goto(f"{site('north')}/admin/zango_ai/memorysession/")
+    picture(page, "conversations")
+    dark = open_page(browser, "dark")
+    log_in(dark, site("north"))
+    dark.goto(f"{site('north')}/chat/")
+    dark.fill("#question", "Good evening.")
+    dark.click("text=Send")
+    picture(dark, "chat-dark")
 
 
 def test_a_file_that_went_along_is_saved_from_the_runs_page(browser, site, tmp_path):

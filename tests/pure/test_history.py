@@ -137,7 +137,8 @@ turns = st.lists(st.lists(messages, max_size=8), max_size=5)
 def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pairs, excluded):
     sent = history.window([history.kept(each, excluded_tools=excluded) for each in kept], pairs)
     assert sum(message.role == "user" for message in sent) <= max(pairs, 0)
-    assert not sent or sent[0].role in {"user", "system"}
+    spoken = [message.role for message in sent if message.role != "system"]  # which Anthropic takes apart
+    assert not spoken or spoken[0] == "user"
     assert not sent or sent[-1].role == "assistant"
     waiting: set[str] = set()
     for message in sent:

@@ -120,7 +120,7 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
         (_("Used"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
         (
             _("Asked by"),
-            {"fields": ["triggered_by", "user_ref", "celery_task_id", "started_at", "finished_at"]},
+            {"fields": ["triggered_by", "user_ref", "session_id", "celery_task_id", "started_at", "finished_at"]},
         ),
         (_("Sent"), {"fields": ["system_prompt", "system_text", "user_prompt", "user_text", "given"]}),
         (_("Received"), {"fields": ["answer"]}),

@@ -111,6 +111,21 @@ class Command(BaseCommand):
                     ),
                 )
                 self.compare_reports()
+            if "openai" in credentials:
+                self.converse()
+
+    def converse(self) -> None:
+        """Three turns; the last one needs the first."""
+        session_id = None
+        for asked in (
+            "I am Ada, and penicillin gives me a rash.",
+            "When are you open?",
+            "What did I tell you first?",
+        ):
+            response = get_agent("chat-agent").run(asked, session_id=session_id, user_ref="demo")
+            mode = "a conversation begins" if session_id is None else "session_id="
+            session_id = response.session_id
+            self.show(mode, asked, response)
 
     def compare_reports(self) -> None:
         asked = "Which values have changed?"

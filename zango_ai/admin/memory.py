@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from .. import tenancy
+from ..models import MemorySession
+from ..store import memory
+from .access import ViewOnly, preformatted
+
+_MOST_SHOWN = 50
+
+
+@admin.register(MemorySession)
+class MemorySessionAdmin(ViewOnly, admin.ModelAdmin):
+    list_display = ["session_id", "agent", "user_ref", "is_active", "turns_count", "last_active_at"]
+    list_filter = ["is_active", "agent"]
+    list_select_related = ["agent"]
+    search_fields = ["=session_id", "=user_ref"]
+    show_full_result_count = False
+    actions = ["clear"]
+    fields = readonly_fields = (
+        *("session_id", "agent", "user_ref", "is_active", "turns_count", "created_at", "last_active_at"),
+        "newest_messages",
+    )
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
+
+    @admin.display(description=_("newest messages"))
+    def newest_messages(self, session: MemorySession) -> SafeString | str:
+        newest = list(session.messages.order_by("-sequence")[:_MOST_SHOWN])[::-1]
+        shown = ((m.sequence, m.role, preformatted(m.content or m.tool_calls)) for m in newest)
+        return format_html_join("", "<p>{} {}</p>{}", shown) or "-"
+
+    def has_clear_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("zango_ai.delete_memorysession"))
+
+    @admin.action(description=_("Clear the selected conversations"), permissions=["clear"])
+    def clear(self, request: HttpRequest, sessions: QuerySet[MemorySession]) -> None:
+        schema = tenancy.current_schema()
+        cleared = sum(memory.clear(schema, session.agent_id, session.session_id) for session in sessions)
+        messages.success(request, _("Cleared: %(count)d") % {"count": cleared})
