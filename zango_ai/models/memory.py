@@ -48,7 +48,7 @@ class MemoryMessage(Stamped):
         MemorySession, on_delete=models.CASCADE, related_name="messages", verbose_name=_("conversation")
     )
     sequence = models.PositiveIntegerField(_("number"))
-    turn = models.PositiveIntegerField(_("turn"))
+    turn = models.PositiveIntegerField(_("turn"), default=0, db_default=0)
     role = models.CharField(_("role"), max_length=20)
     content = models.TextField(_("content"), blank=True)
     tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
@@ -59,6 +59,7 @@ class MemoryMessage(Stamped):
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         null=True,
+        db_index=False,
         related_name="+",
         verbose_name=_("invocation"),
     )
@@ -68,7 +69,7 @@ class MemoryMessage(Stamped):
         verbose_name_plural = _("messages")
         ordering = ["session", "sequence"]
         constraints = [models.UniqueConstraint(fields=["session", "sequence"], name="zango_ai_message_once")]
-        indexes = [models.Index(fields=["session", "turn"], name="zango_ai_message_turn")]
+        indexes = [models.Index(fields=["invocation"], name="zango_ai_message_inv")]
 
     def __str__(self) -> str:
         return f"{self.sequence}"

@@ -17,7 +17,8 @@ def send(schema: str, reservation: Reservation, crossing: Crossing) -> None:
         signals.budget_threshold_crossed.send_robust(
             sender=_SENDERS[account.owner],
             schema=schema,
-            name=account.name,
+            provider_name=reservation.provider.name,
+            agent_name=reservation.agent.name if account.owner == "agent" else None,
             budget_limit=account.budget.limit_usd,
             spent_usd=crossing.spent_usd,
             percent=account.budget.alert_percent,

@@ -12,7 +12,6 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from django.db import Error
@@ -85,8 +84,21 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
             f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that "
             "it was opened with, or leave session_id out for a new session.",
         )
-    turns = [list(map(_message, turn)) for _, turn in groupby(json.loads(rows), key=lambda row: row["turn"])]
-    return Session(agent.id, session_id, owner, generation, history.window(turns, agent.memory_pairs))
+    return Session(agent.id, session_id, owner, generation, history.window(_turns(rows), agent.memory_pairs))
+
+
+def _turns(rows: str) -> list[list[LLMMessage]]:
+    """Rows that were written by other means have no turn: one begins where the user speaks again."""
+    turns: list[list[LLMMessage]] = []
+    number = None
+    for row in json.loads(rows):
+        message = _message(row)
+        speaks_again = row["turn"] == 0 and message.role == "user" and turns and turns[-1][-1].role != "user"
+        if not turns or row["turn"] != number or speaks_again:
+            turns.append([])
+        turns[-1].append(message)
+        number = row["turn"]
+    return turns
 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
@@ -95,17 +107,27 @@ def _message(row: dict[str, Any]) -> LLMMessage:
 
 
 def _recall(schema: str) -> str:
-    """Active or not, owner, generation, and the messages of the last turns: to nobody but the owner."""
+    """Active or not, owner, generation, and the newest messages: to nobody but the owner.
+
+    From one message of the user more than there may be pairs, so that a turn that does not fit is seen to be one.
+    """
+    messages = table(schema, MemoryMessage)
     return f"""
 SELECT s.is_active, s.user_ref, s.generation, (
     SELECT coalesce(json_agg(json_build_object(
         'turn', m.turn, 'role', m.role, 'content', m.content,
         'tool_calls', m.tool_calls, 'tool_call_id', m.tool_call_id
     ) ORDER BY m.sequence), '[]')::text
-    FROM {table(schema, MemoryMessage)} m
+    FROM {messages} m
     WHERE m.session_id = s.id AND s.user_ref IN ('', %(user)s)
-        -- Each turn by its number: of a range the planner believes that it is a third of the session.
-        AND m.turn = ANY (ARRAY(SELECT generate_series(s.turns_count - %(pairs)s + 1, s.turns_count)))
+        -- Each by its number: of a range the planner believes that it is a third of the session.
+        AND m.sequence = ANY (ARRAY(SELECT generate_series(
+            coalesce((
+                SELECT u.sequence FROM {messages} u WHERE u.session_id = s.id AND u.role = 'user'
+                ORDER BY u.sequence DESC OFFSET %(pairs)s LIMIT 1
+            ), 1),
+            (SELECT max(l.sequence) FROM {messages} l WHERE l.session_id = s.id)
+        )))
 )
 FROM {table(schema, MemorySession)} s WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
 """
@@ -129,12 +151,15 @@ def remember(schema: str, session: Session, turn: Sequence[LLMMessage], invocati
         [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls] for message in turn
     ]
     sql = f"""
-WITH session AS (
+WITH session AS (  -- the counter is read under the row's lock; the messages as they were when this began
     INSERT INTO {table(schema, MemorySession)} AS s
         (agent_id, session_id, user_ref, turns_count, last_sequence, last_active_at, created_at, updated_at)
     VALUES (%(agent)s, %(session)s, %(user)s, 1, %(count)s, %(now)s, %(now)s, %(now)s)
     ON CONFLICT (agent_id, session_id) DO UPDATE
-    SET turns_count = s.turns_count + 1, last_sequence = s.last_sequence + %(count)s,
+    SET turns_count = s.turns_count + 1,
+        last_sequence = %(count)s + greatest(s.last_sequence, (
+            SELECT max(m.sequence) FROM {table(schema, MemoryMessage)} m WHERE m.session_id = s.id
+        )),
         last_active_at = %(now)s, updated_at = %(now)s
     WHERE s.is_active AND s.generation = %(generation)s AND NOT EXISTS (
         SELECT 1 FROM {table(schema, MemoryMessage)} m
