@@ -12,20 +12,25 @@ from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationE
 from .types import StopReason
 
 _FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*\r?\n?(.*?)```", re.DOTALL | re.MULTILINE)
+_START = re.compile(r"[{\[]")
+_MOST_DIGITS = 1_000
+_MOST_STARTS = 500
+"""Where so many brackets begin nothing that is JSON, the answer is something else."""
 
 
 def parse(content: str, *, stop_reason: StopReason) -> Any:
-    """The JSON value of an answer, also inside its one Markdown fence. Raises OutputParseError."""
+    """The JSON value of an answer. Raises OutputParseError.
+
+    A Markdown fence or words around it are passed over, as long as there is one value and no doubt which.
+    """
     if stop_reason == "max_tokens":
         raise OutputParseError(content, "The answer was cut off by the token limit. Raise the agent's max_tokens.")
     text = content.strip().removeprefix("\ufeff")
     if not text:
         raise OutputParseError(content, "The answer is empty where JSON was expected.")
     fenced = _FENCE.findall(text)
-    if len(fenced) == 1 and text[0] not in "{[":
-        text = fenced[0]
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return _read(fenced[0] if len(fenced) == 1 and text[0] not in "{[" else text)
     except json.JSONDecodeError as exc:
         reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}. Say in the prompt to reply with JSON only."
     except RecursionError:
@@ -33,6 +38,65 @@ def parse(content: str, *, stop_reason: StopReason) -> Any:
     except ValueError as exc:
         reason = str(exc)
     raise OutputParseError(content, f"The answer is not JSON: {reason}")
+
+
+def _read(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        found = _inside(text)
+        if len(found) > 1:
+            raise ValueError(f"it holds {len(found)} JSON values. Say in the prompt to reply with one.") from None
+        if not found:
+            raise
+        return found[0]
+
+
+def _inside(text: str) -> list[Any]:
+    """The objects and arrays that stand among other words, one after the other."""
+    found: list[Any] = []
+    position = 0
+    for _ in range(_MOST_STARTS):
+        start = _START.search(text, position)
+        if start is None:
+            return found
+        try:
+            value, position = _DECODER.raw_decode(text, start.start())
+            found.append(value)
+        except json.JSONDecodeError:
+            position = start.start() + 1
+    return []
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object.")
+    return made
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"it holds an integer of {len(digits)} digits.")
+    return int(digits)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value.")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("it holds a number that is too large.")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_finite, parse_constant=_refuse
+)
 
 
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
@@ -97,14 +161,3 @@ def _references(schema: Any) -> Iterator[str]:
 def _place(error: Any) -> list[tuple[int, int, str]]:
     """Sorts by place in the document: item 2 before item 10."""
     return [(0, part, "") if isinstance(part, int) else (1, 0, part) for part in error.absolute_path]
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value.")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError("it holds a number that is too large.")
-    return value

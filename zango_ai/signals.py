@@ -9,6 +9,6 @@ budget_threshold_crossed = Signal()
 
 ``sender`` is ``Provider`` or ``AgentConfig``, whose budget it is. Keyword arguments: ``schema``; ``provider_name``;
 ``agent_name``, None where it is the provider's budget; ``budget_limit`` and ``spent_usd`` (Decimal); ``percent``
-(the threshold); ``month_start`` (a date). It is sent after the spending is written; what a receiver raises is logged
-and does not reach the caller of the run.
+(the threshold); ``month_start`` (a date). It is sent after the spending is written; what a receiver raises is
+logged and does not reach the caller of the run.
 """

@@ -14,6 +14,19 @@ def test_json_is_read_also_inside_a_fence(content):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        'Here you are:\n\n{"a": 1}\n\nAnything else?',
+        'Sure!\n```json\n{"a": 1}\n```\nDone.',
+        'In {curly} words: {"a": 1}',
+        '\ufeff{"a": 1}',
+    ],
+)
+def test_words_around_one_value_are_passed_over(content):
+    assert parse(content) == {"a": 1}
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         ("", "empty"),
@@ -21,7 +34,13 @@ def test_json_is_read_also_inside_a_fence(content):
         ("Sure! Here it is", "not JSON"),
         ('{"a": NaN}', "NaN"),
         ("[" * 100_000, "nested too deeply"),
-        ("9" * 5000, "not JSON"),
+        ("9" * 5000, "an integer of 5000 digits"),
+        ("1e999", "too large"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
+        ('First {"a": 1}, or {"a": 2}?', "2 JSON values"),
+        ("```json\n[1]\n```\n```json\n[2]\n```", "2 JSON values"),
+        ("x" + "{[" * 5000, "not JSON"),
+        ("so: " + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_reason(content, reason):
