@@ -235,3 +235,25 @@ def test_the_ledgers_connection_keeps_no_list_of_statements(model, live_north, s
     get_agent("helper").run("hi")
     assert len(own_connection.own_connection().queries_log) == 0
     assert own_connection.ALIAS not in list(connections)
+
+
+def test_a_process_asks_nobody_but_the_provider(model, live_north):
+    """litellm would fetch prices at its import, and a list of headers from GitHub at the first call to Claude."""
+    kinds = ["openai", "anthropic", "azure", "gemini", "bedrock", "mistral", "groq", "ollama"]
+    for kind in kinds:
+        make_agent(model, kind, provider=make_provider(model, kind=kind, name=kind))
+    code = f"""
+import socket
+asked = set()
+really = socket.getaddrinfo
+def getaddrinfo(host, *args, **options):
+    asked.add(host)
+    return really(host, *args, **options)
+socket.getaddrinfo = getaddrinfo
+for kind in {kinds!r}:
+    get_agent(kind).run("hi")
+print(sorted(str(host) for host in asked))
+"""
+    with child(code) as process:
+        assert said(process) in {"['127.0.0.1']", "[]"}
+    assert len(model.requests) == len(kinds)

@@ -16,6 +16,7 @@ from typing import Any
 def load() -> Any:
     """The litellm module."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"  # else the first call to Claude asks GitHub
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     import litellm
 
