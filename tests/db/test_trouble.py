@@ -252,6 +252,8 @@ def getaddrinfo(host, *args, **options):
 socket.getaddrinfo = getaddrinfo
 for kind in {kinds!r}:
     get_agent(kind).run("hi")
+from litellm import anthropic_beta_headers_manager
+anthropic_beta_headers_manager._load_beta_headers_config()  # as calls to Claude do that need such headers
 print(sorted(str(host) for host in asked))
 """
     with child(code) as process:
