@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +26,7 @@ from .exceptions import (
 from .files import LLMFile
 from .providers import attachments, chat, errors
 from .store import configs, ledger, memory
+from .typed_output import OutputType
 from .types import (
     TRIGGERS,
     AgentSpec,
@@ -75,6 +77,7 @@ class Agent:
         session_id: str | None = None,
         user_ref: str = "",
         triggered_by: Trigger | None = None,
+        output_type: Any = None,
     ) -> LLMResponse:
         """Ask the model once and return its answer.
 
@@ -88,6 +91,8 @@ class Agent:
         begins a new one. The response tells the id.
         ``user_ref`` names the person on whose behalf the agent runs, for the log. A session that was opened with
         one is continued with that one only.
+        ``output_type`` is a pydantic model or a dataclass: for this call the answer is JSON of its schema, and
+        ``parsed_content`` an instance of it.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
         ``"user"``.
 
@@ -101,7 +106,7 @@ class Agent:
             configs.require_same_tenant(self.name, self._schema)
             entry.note_caller(user_ref, variables, system_variables)
             memory.require_session_id(session_id)
-            agent = self._read(entry)
+            agent, typed = _with_type(self._read(entry), output_type)
             question = Question(input, variables, system_variables, messages, files)
             composed = composition.compose(agent, question)
             entry.note_texts(composed.system_text, composed.user_text)
@@ -113,12 +118,10 @@ class Agent:
             if session is not None:
                 entry.note(session_id=session.session_id)
                 composed = composed.after(session.history)
-            conversation = turns.converse(composed.request, targets, _CHANCE)
+            reading = _Reading(agent, typed, entry, session, composed)
+            conversation = turns.answer(composed.request, targets, _CHANCE, reading.read, agent.output_retries)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
-            entry.note_answer(answer.content)
-            if session is not None:
-                _remember(entry, session, composed, answer)
-            parsed = _parse(agent, answer)
+            parsed = reading.parsed
             entry.succeed()
         return _response(entry, answer, parsed, session)
 
@@ -234,9 +237,11 @@ def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bo
 
 def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
     """One call to a provider, written down before and after."""
-    entry.begin_round(step.target, step.request, chat.estimate(step.target.provider, step.request))
+    provider = step.target.provider
+    request = chat.shaped(provider, step.request)
+    entry.begin_round(step.target, request, chat.estimate(provider, request))
     try:
-        answer = chat.ask(step.target.provider, step.request)
+        answer = chat.ask(provider, request)
     except ZangoAIError as exc:
         entry.fail_round(exc, errors.words_of(exc))
         raise
@@ -244,20 +249,48 @@ def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
     return answer
 
 
-def _remember(entry: ledger.Entry, session: memory.Session, composed: Composed, answer: ModelAnswer) -> None:
-    """Have the turn stored when the run ends, however that is: the model has said it."""
-    said = (*composed.said, LLMMessage("assistant", answer.content))
-    turn = history.kept(said, files=composed.request.files)
-    entry.at_end(lambda: memory.remember(entry.schema, session, turn, entry.invocation_id))
+def _with_type(agent: AgentSpec, output_type: Any) -> tuple[AgentSpec, OutputType | None]:
+    """The agent as it answers this call."""
+    if output_type is None:
+        return agent, None
+    typed = OutputType(output_type)
+    return replace(agent, output_schema="json", output_json_schema=typed.schema), typed
 
 
-def _parse(agent: AgentSpec, answer: ModelAnswer) -> Any:
-    if agent.output_schema != "json":
-        return None
-    value = output.parse(answer.content, stop_reason=answer.stop_reason)
-    if agent.output_json_schema is not None:
-        output.validate(value, agent.output_json_schema)
-    return value
+class _Reading:
+    """Takes an answer, or raises why not; what was said last is noted and remembered in any case."""
+
+    def __init__(
+        self,
+        agent: AgentSpec,
+        typed: OutputType | None,
+        entry: ledger.Entry,
+        session: memory.Session | None,
+        composed: Composed,
+    ) -> None:
+        self.parsed: Any = None
+        self._agent, self._typed, self._entry, self._composed = agent, typed, entry, composed
+        self._last: ModelAnswer | None = None
+        if session is not None:
+            # When the run ends, however that is: the model has said it.
+            entry.at_end(lambda: self._remember(session))
+
+    def read(self, answer: ModelAnswer) -> None:
+        self._last = answer
+        self._entry.note_answer(answer.content)
+        if self._agent.output_schema != "json":
+            return
+        value = output.parse(answer.content, stop_reason=answer.stop_reason)
+        if self._agent.output_json_schema is not None:
+            output.validate(value, self._agent.output_json_schema)
+        self.parsed = value if self._typed is None else self._typed.read(value)
+
+    def _remember(self, session: memory.Session) -> None:
+        if self._last is None:
+            return
+        said = (*self._composed.said, LLMMessage("assistant", self._last.content))
+        turn = history.kept(said)
+        memory.remember(self._entry.schema, session, turn, self._entry.invocation_id)
 
 
 def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any, session: memory.Session | None) -> LLMResponse:

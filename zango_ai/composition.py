@@ -47,7 +47,7 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
         system = _text_of(renderer, agent.system_prompt, "system_variables", question.system_variables)
     said = _said(renderer, agent, question)
     renderer.finish()
-    files = _files(agent, question.files, said)
+    said = _with_files(agent, question.files, said)
     return Composed(
         ModelRequest(
             model=agent.model,
@@ -56,7 +56,7 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
             max_tokens=agent.max_tokens,
             timeout_s=float(agent.timeout_seconds),
             wants_json=agent.output_schema == "json",
-            files=files,
+            json_schema=agent.output_json_schema if agent.output_schema == "json" else None,
         ),
         said=said,
         system_text=system,
@@ -106,33 +106,38 @@ def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessa
     return said
 
 
-def _files(agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMessage, ...]) -> tuple[LLMFile, ...]:
+def _with_files(
+    agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMessage, ...]
+) -> tuple[LLMMessage, ...]:
+    """What is said, with the files at the last message of the user."""
     if isinstance(files, LLMFile):
         raise TypeError("files is one LLMFile; pass a list of them.")
     given = tuple(files or ())
-    for file in given:
+    for file in (*given, *(file for message in said for file in message.files)):
         if not isinstance(file, LLMFile):
             raise TypeError(f"files holds a {type(file).__name__}; pass LLMFile.from_django_file(...) or another.")
-    if given and not any(message.role == "user" for message in said):
+    if not given:
+        return said
+    last = next((i for i in reversed(range(len(said))) if said[i].role == "user"), None)
+    if last is None:
         raise InputRequired(
             agent.name, f"messages= of agent {agent.name!r} has no message of the user, to which files belong."
         )
-    return given
+    whole = replace(said[last], files=(*said[last].files, *given))
+    return (*said[:last], whole, *said[last + 1 :])
 
 
 def logged(request: ModelRequest) -> list[dict[str, Any]]:
     """The messages for the log: each file is told by its name and SHA-256, in place of its content."""
-    messages = [_logged(message) for message in request.messages]
-    if request.files:
-        last = next(message for message in reversed(messages) if message["role"] == "user")
-        last["files"] = [_told(file) for file in request.files]
-    return messages
+    return [_logged(message) for message in request.messages]
 
 
 def _logged(message: LLMMessage) -> dict[str, Any]:
     logged: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         logged["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls]
+    if message.files:
+        logged["files"] = [_told(file) for file in message.files]
     return logged | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
 
 

@@ -20,6 +20,7 @@ from django.core.signals import setting_changed
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 from django.dispatch import receiver
+from psycopg.types.json import Json
 
 from .conf import get_conf
 from .keys import derive_key
@@ -222,3 +223,27 @@ class CredentialsField(_Field):
         if lookup_name != "isnull":
             raise FieldError(f"Credentials cannot be searched ({self.name}__{lookup_name}).")
         return super().get_lookup(lookup_name)
+
+
+if TYPE_CHECKING:
+    _JSONField = models.JSONField[Any, Any]
+else:
+    _JSONField = models.JSONField
+
+
+class OrderedJSONField(_JSONField):
+    """JSON whose objects keep the order of their keys: a model answers in the order of its schema.
+
+    PostgreSQL's ``jsonb``, which Django's own field is, sorts them.
+    """
+
+    def db_type(self, connection: Any) -> str:
+        return "json"
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return value
+        return Json(value)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return value  # psycopg has read it

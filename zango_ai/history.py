@@ -15,19 +15,19 @@ from .types import LLMMessage
 Turn = Sequence[LLMMessage]
 
 
-def kept(
-    turn: Turn, *, files: Iterable[LLMFile] = (), excluded_tools: Collection[str] = ()
-) -> tuple[LLMMessage, ...]:
-    """What of a turn is remembered: text, with a placeholder for each of the files.
+def kept(turn: Turn, *, excluded_tools: Collection[str] = ()) -> tuple[LLMMessage, ...]:
+    """What of a turn is remembered: text, with a placeholder for each file.
 
     Calls of ``excluded_tools`` go with their results; the text that a model said beside a call stays.
     """
-    messages = _without(turn, excluded_tools)
-    last = next((i for i in reversed(range(len(messages))) if messages[i].role == "user"), None)
-    if last is not None:
-        lines = [messages[last].content, *map(_placeholder, files)]
-        messages[last] = replace(messages[last], content="\n".join(line for line in lines if line))
-    return tuple(messages)
+    return tuple(map(_without_files, _without(turn, excluded_tools)))
+
+
+def _without_files(message: LLMMessage) -> LLMMessage:
+    lines = [message.content, *map(_placeholder, message.files)]
+    return (
+        replace(message, content="\n".join(line for line in lines if line), files=()) if message.files else message
+    )
 
 
 def _placeholder(file: LLMFile) -> str:

@@ -101,6 +101,8 @@ _DECODER = json.JSONDecoder(
 
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
     """Raises OutputValidationError listing every mismatch. ``schema`` is JSON Schema, draft 2020-12."""
+    if _is_surely_valid(value, schema):
+        return
     try:
         found = sorted(_validator(schema).iter_errors(value), key=_place)
     except Exception as exc:  # a schema can fail in as many ways as a program; all of them are its fault
@@ -115,6 +117,34 @@ def validate(value: Any, schema: Mapping[str, Any]) -> None:
             f"The answer does not match the agent's JSON schema at {errors[0]['path']}{more}. See errors; make "
             "the prompt or the schema agree with what is asked.",
         )
+
+
+def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a compiled validator finds nothing wrong: it takes a hundredth of the time, and tells less.
+
+    Formats are left to ``jsonschema``, whose checks they are; and it is given no schema that it could fetch.
+    """
+    if any(key in {"format", "$id", "$schema"} or not ref.startswith("#") for key, ref in _texts(schema)):
+        return False
+    import jsonschema_rs
+
+    try:
+        return bool(jsonschema_rs.Draft202012Validator(dict(schema)).is_valid(value))
+    except Exception:  # what it cannot compile or hold, the other one says
+        return False
+
+
+def _texts(schema: Any) -> Iterator[tuple[str, str]]:
+    """Keys and values of all that may lead elsewhere, or be told differently."""
+    if isinstance(schema, Mapping):
+        for key, value in schema.items():
+            if key in {"format", "$id", "$schema", "$ref", "$dynamicRef"} and isinstance(value, str):
+                yield key, value
+            else:
+                yield from _texts(value)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from _texts(item)
 
 
 def problem_of(schema: Any) -> str | None:

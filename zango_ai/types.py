@@ -42,6 +42,8 @@ class LLMMessage:
     """What an assistant's message asks for; a ``tool`` message answers each."""
     tool_call_id: str = ""
     """Of a ``tool`` message: the call that it answers."""
+    files: tuple[LLMFile, ...] = ()
+    """They go before the text."""
 
     @property
     def texts(self) -> Iterator[str]:
@@ -220,6 +222,8 @@ class AgentSpec:
     timeout_seconds: int
     output_schema: OutputSchema
     output_json_schema: Mapping[str, Any] | None
+    output_retries: int = 0
+    """How often an answer that is not what it should be goes back to the model with its errors."""
     budget: Budget = Budget()
     has_memory: bool = False
     memory_pairs: int = 20
@@ -238,8 +242,12 @@ class ModelRequest:
     max_tokens: int
     timeout_s: float
     wants_json: bool = False
-    files: tuple[LLMFile, ...] = ()
-    """They go along with the last message of the user."""
+    json_schema: Mapping[str, Any] | None = None
+    """What the JSON has to match, where that is known."""
+
+    @property
+    def files(self) -> tuple[LLMFile, ...]:
+        return tuple(file for message in self.messages for file in message.files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ def measure() -> None:
     provider = ProviderSpec(1, "bench", "openai", credentials, "gpt-4o-mini", is_enabled=True)
 
     def ask(*files: LLMFile) -> None:
-        question = (LLMMessage("user", "hi"),)
-        chat.ask(provider, ModelRequest("gpt-4o-mini", question, 0.0, 10, 60.0, files=files))
+        question = (LLMMessage("user", "hi", files=files),)
+        chat.ask(provider, ModelRequest("gpt-4o-mini", question, 0.0, 10, 60.0))
 
     def ask_litellm(content: bytes) -> None:
         data = "data:application/pdf;base64," + base64.b64encode(content).decode()

@@ -171,6 +171,17 @@ def test_files_go_to_the_last_message_of_the_user_and_change_nothing_of_the_call
     assert len(files) == 1
 
 
+def test_a_given_message_may_have_files_of_its_own(model, north):
+    make_agent(model)
+    first = LLMMessage("user", "one", files=(csv(name="one.csv"),))
+    given = [first, LLMMessage("assistant", "two"), LLMMessage("user", "three")]
+    get_agent("helper").run(messages=given, files=[csv(name="three.csv")])
+    sent = model.requests[-1].body["messages"]
+    assert "one.csv" in sent[0]["content"][0]["text"]
+    assert "three.csv" in sent[2]["content"][0]["text"]
+    assert list(InvocationFile.objects.values_list("filename", flat=True)) == ["one.csv", "three.csv"]
+
+
 def test_files_need_a_message_of_the_user(model, north):
     make_agent(model)
     with pytest.raises(InputRequired, match="no message of the user"):
@@ -614,7 +625,7 @@ def test_no_model_leads_past_our_connections(model, north, name):
     from zango_ai.types import ModelRequest
 
     provider = make_provider(model).spec()
-    request = ModelRequest(name, (LLMMessage("user", "hi"),), 1.0, 100, 20.0, files=(csv("a,b"),))
+    request = ModelRequest(name, (LLMMessage("user", "hi", files=(csv("a,b"),)),), 1.0, 100, 20.0)
     chat.ask(provider, request)
     assert model.requests[-1].path == "/v1/chat/completions"
     assert "a,b" in model.requests[-1].raw.decode()

@@ -115,7 +115,7 @@ def test_text_that_stands_together_after_that_is_sent_as_one_message():
     ],
 )
 def test_a_file_is_remembered_by_its_name(text, file, kept):
-    assert history.kept([user(text), assistant("ok")], files=[file])[0].content == kept
+    assert history.kept([LLMMessage("user", text, files=(file,)), assistant("ok")])[0].content == kept
 
 
 # Any history

@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..models import AgentConfig, Fallback, Spend
@@ -47,7 +48,13 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
         (None, {"fields": ["name", "description", "is_enabled"]}),
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),
         (_("Prompts"), {"fields": ["system_prompt", "user_prompt"]}),
-        (_("Output"), {"fields": ["output_schema", "output_json_schema"]}),
+        (_("Output"), {"fields": ["output_schema", "output_json_schema", "output_retries"]}),
         (_("Memory"), {"fields": ["short_term_memory", "short_term_memory_max_messages"]}),
         (_("Limits"), {"fields": ["this_month", *AgentConfig.BUDGET_FIELDS]}),
     ]
+
+    def save_model(self, request: HttpRequest, obj: AgentConfig, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        note = obj.strictness_note()
+        if note:
+            messages.warning(request, note)

@@ -6,16 +6,24 @@ into the generator, so that retries and fallbacks are decided here, once, for ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from ..exceptions import BudgetExceeded, LLMAPIError, LLMTimeoutError, RateLimitExceeded
-from ..types import ModelAnswer, ModelRequest, Target
+from ..exceptions import (
+    BudgetExceeded,
+    LLMAPIError,
+    LLMTimeoutError,
+    OutputParseError,
+    OutputValidationError,
+    RateLimitExceeded,
+)
+from ..types import LLMMessage, ModelAnswer, ModelRequest, Target
 
 _SHORTEST_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
+_MOST_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,37 @@ class Chance:
     """Seconds on a clock that only goes forward."""
     random: Callable[[], float]
     """From 0 up to 1."""
+
+
+def answer(
+    request: ModelRequest,
+    targets: Sequence[Target],
+    chance: Chance,
+    read: Callable[[ModelAnswer], None],
+    retries: int,
+) -> Turns:
+    """Ask until ``read`` takes the answer; one that it does not goes back to the model with what is wrong."""
+    for left in range(retries, -1, -1):
+        said = yield from converse(request, targets, chance)
+        try:
+            read(said)
+        except (OutputParseError, OutputValidationError) as exc:
+            if not left or said.stop_reason == "max_tokens":  # which the same question would reach again
+                raise
+            request = replace(request, messages=(*request.messages, *_correction(said, exc)))
+        else:
+            return said
+    raise AssertionError("unreachable")
+
+
+def _correction(said: ModelAnswer, exc: OutputParseError | OutputValidationError) -> Iterator[LLMMessage]:
+    wrong = [str(exc)]
+    if isinstance(exc, OutputValidationError):
+        wrong = [f"{error['path']}: {error['message'][:300]}" for error in exc.errors[:_MOST_ERRORS]]
+    if said.content:
+        yield LLMMessage("assistant", said.content)
+    listed = "\n".join(f"- {each}" for each in wrong)
+    yield LLMMessage("user", f"That JSON is not what was asked for:\n{listed}\nReply again, with the JSON alone.")
 
 
 def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -> Turns:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -7,11 +8,18 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .. import output
+from .. import output, strict_schemas
+from ..fields import OrderedJSONField
 from .limited import Budgeted
 from .prompt import Prompt
 from .provider import Provider
 from .stamped import Stamped
+
+logger = logging.getLogger("zango_ai.agent")
+
+_STRICTNESS = _(
+    "The JSON schema cannot be sent in strict form, since %(reason)s: answers are checked against it all the same."
+)
 
 
 class AgentConfig(Budgeted):
@@ -75,8 +83,16 @@ class AgentConfig(Budgeted):
         _("timeout (seconds)"), default=30, validators=[MinValueValidator(1)]
     )
     output_schema = models.CharField(_("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT)
-    output_json_schema = models.JSONField(
+    output_json_schema = OrderedJSONField(
         _("JSON schema"), null=True, blank=True, help_text=_("JSON Schema, draft 2020-12.")
+    )
+    output_retries = models.PositiveSmallIntegerField(
+        _("corrections"),
+        default=0,
+        validators=[MaxValueValidator(5)],
+        help_text=_(
+            "How often JSON that is not what it should be goes back to the model. Each is a call of its own."
+        ),
     )
     short_term_memory = models.BooleanField(
         _("short-term memory"), default=False, help_text=_("Remember what was said before in a session.")
@@ -109,6 +125,16 @@ class AgentConfig(Budgeted):
                 problems["output_json_schema"] = error
         if problems:
             raise ValidationError(problems)
+        note = self.strictness_note()
+        if note:
+            logger.warning("Agent %s: %s", self.name, note)
+
+    def strictness_note(self) -> str:
+        """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
+        if self.output_schema != self.OutputSchema.JSON or not self.output_json_schema:
+            return ""
+        reason = strict_schemas.reason_against(self.output_json_schema)
+        return "" if reason is None else str(_STRICTNESS) % {"reason": reason}
 
 
 class Fallback(Stamped):

@@ -11,7 +11,7 @@ from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
 from ..fields import Undecryptable
 from ..recordable import sendable
 from ..types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
-from . import addresses, attachments, clients, errors, gate, prices, wire
+from . import addresses, attachments, clients, errors, formats, gate, prices, wire
 from .kinds import KINDS, Kind
 
 PING_TIMEOUT_S = 20.0
@@ -87,6 +87,11 @@ def require_chat_model(provider: ProviderSpec, model: str) -> None:
     )
 
 
+def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
+    """The request as this provider's model has to be asked."""
+    return formats.shaped(provider, request)
+
+
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
     tokens = limits.prompt_tokens(text for message in request.messages for text in message.texts)
@@ -102,7 +107,9 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
     caught_before = sys.exception()
     with wire.calling(request.timeout_s) as call, clients.kept_for(provider) as kept:
         try:
-            reply = _send(provider, kind, request, kept, _messages(request, call.attachments))
+            reply = _send(
+                provider, kind, request, kept, [_message(message, call.attachments) for message in request.messages]
+            )
             if call.status is None:
                 raise RuntimeError("litellm has answered without a call on our connections")
             return _read(provider, request, reply, call, secrets)
@@ -113,18 +120,12 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
             )
 
 
-def _messages(request: ModelRequest, placeholders: attachments.Placeholders) -> list[dict[str, Any]]:
-    """The messages in litellm's form; the files before the text of the last that the user said."""
-    sent = [_message(message) for message in request.messages]
-    if request.files:
-        last = next(message for message in reversed(sent) if message["role"] == "user")
-        text = [{"type": "text", "text": last["content"]}] if last["content"] else []
-        last["content"] = [*map(placeholders.part, request.files), *text]
-    return sent
-
-
-def _message(message: LLMMessage) -> dict[str, Any]:
+def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dict[str, Any]:
+    """The message in litellm's form; its files before its text."""
     sent: dict[str, Any] = {"role": message.role, "content": sendable(message.content)}
+    if message.files:
+        text = [{"type": "text", "text": sent["content"]}] if message.content else []
+        sent["content"] = [*map(placeholders.part, message.files), *text]
     if message.tool_calls:
         sent["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -137,6 +138,7 @@ def _send(
     provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept, messages: list[dict[str, Any]]
 ) -> Any:
     litellm = gate.load()
+    wanted = formats.response_format(provider, request)
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
         "messages": messages,
@@ -144,7 +146,7 @@ def _send(
         "max_retries": 0,
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
-        **({"response_format": {"type": "json_object"}} if _json_mode(request, kind) else {}),
+        **({} if wanted is None else {"response_format": wanted}),
         **clients.address_of(provider.credentials, kind),
         "client": kept.built or clients.build(provider.credentials, kind, kept),
     }
@@ -153,13 +155,6 @@ def _send(
     except litellm.UnsupportedParamsError:
         # Nothing was sent yet. A reasoning model takes no temperature: it is left out, for this call alone.
         return litellm.completion(**arguments, drop_params=True)
-
-
-def _json_mode(request: ModelRequest, kind: Kind) -> bool:
-    """OpenAI, and who is like it, refuses its JSON mode where no message says the word."""
-    if not request.wants_json or not kind.json_mode_wants_the_word:
-        return request.wants_json
-    return any("json" in message.content.lower() for message in request.messages)
 
 
 def _read(

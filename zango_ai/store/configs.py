@@ -19,7 +19,13 @@ from . import reading
 
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
-    *("output_schema", "output_json_schema", "short_term_memory", "short_term_memory_max_messages"),
+    *(
+        "output_schema",
+        "output_json_schema",
+        "output_retries",
+        "short_term_memory",
+        "short_term_memory_max_messages",
+    ),
     *Budgeted.BUDGET_FIELDS,
 )
 _PROMPT_FIELDS = ("name", "active_version__version_number", "active_version__content")
@@ -79,6 +85,7 @@ def _agent(row: dict[str, Any]) -> AgentSpec:
         timeout_seconds=row["timeout_seconds"],
         output_schema=cast(OutputSchema, row["output_schema"]),
         output_json_schema=row["output_json_schema"],
+        output_retries=row["output_retries"],
         budget=budget_of(row),
         has_memory=row["short_term_memory"],
         memory_pairs=row["short_term_memory_max_messages"],

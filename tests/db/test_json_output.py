@@ -1,0 +1,292 @@
+"""Agents that answer in JSON: how the vendor is asked, what comes back, how it is corrected."""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from pydantic import BaseModel
+
+from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
+from zango_ai import LLMFile, get_agent
+from zango_ai.exceptions import OutputParseError, OutputValidationError
+from zango_ai.models import AgentConfig, Fallback, Invocation, InvocationRound, MemoryMessage, Spend
+from zango_ai.testing import Reply
+
+pytestmark = pytest.mark.usefixtures("north")
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"total": {"type": "number"}, "note": {"type": ["string", "null"]}},
+    "required": ["total"],
+}
+STRICT = {**SCHEMA, "required": ["total", "note"], "additionalProperties": False}
+LOOSE = {"type": "object", "properties": {"total": {"type": "number"}}}
+
+
+def make_json_agent(model, schema=SCHEMA, **fields):
+    return make_agent(model, output_schema="json", output_json_schema=schema, **fields)
+
+
+def ask(model, **options):
+    return get_agent("helper").run("What is the total?", **options)
+
+
+# How the vendor is asked
+
+
+@pytest.mark.parametrize("kind", ["openai", "azure", "mistral", "groq"])
+def test_a_schema_goes_to_openai_and_the_like_in_strict_form(model, kind):
+    make_json_agent(model, provider=make_provider(model, kind=kind))
+    model.script('{"total": 3, "note": null}')
+    assert ask(model).parsed_content == {"total": 3, "note": None}
+    sent = model.requests[-1].body["response_format"]
+    assert sent == {"type": "json_schema", "json_schema": {"name": "answer", "schema": STRICT, "strict": True}}
+    assert InvocationRound.objects.get().request_params["response_format"] == sent
+    assert [message["content"] for message in model.requests[-1].body["messages"]] == ["What is the total?"]
+
+
+def test_a_schema_that_cannot_be_strict_goes_as_it_is(model):
+    make_json_agent(model, LOOSE)
+    model.script("{}")
+    ask(model)
+    assert model.requests[-1].body["response_format"]["json_schema"] == {
+        "name": "answer",
+        "schema": LOOSE,
+        "strict": False,
+    }
+
+
+def test_anthropic_and_gemini_are_asked_in_their_own_form(model):
+    make_json_agent(model, provider=make_provider(model, kind="anthropic"))
+    model.script('{"total": 3, "note": null}')
+    ask(model)
+    assert model.requests[-1].body["output_format"]["schema"]["required"] == ["total", "note"]
+    AgentConfig.objects.update(provider=make_provider(model, kind="gemini", name="g"))
+    model.script('{"total": 3, "note": null}')
+    ask(model)
+    form = model.requests[-1].body["generationConfig"]
+    assert form["response_mime_type"] == "application/json"
+    assert form["response_json_schema"]["required"] == ["total", "note"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("openai", "gpt-3.5-turbo"),
+        ("anthropic", "claude-3-haiku-20240307"),
+        ("bedrock", "anthropic.claude-3-5-sonnet-20240620-v1:0"),
+        ("openai_compatible", "llama"),
+        ("ollama", "llama3.2"),
+    ],
+)
+def test_a_model_that_takes_no_schema_is_told_it_in_words(model, kind, name):
+    make_json_agent(
+        model,
+        provider=make_provider(model, kind=kind, default_model=name),
+        system_prompt=make_prompt("Be exact.", "system"),
+    )
+    model.script('{"total": 3}')
+    assert ask(model).parsed_content == {"total": 3}
+    sent = json.dumps(model.requests[-1].body)
+    assert "Be exact." in sent
+    assert "match this JSON Schema" in sent
+    assert "json_tool_call" not in sent  # which would keep any other tool from being called
+    logged = InvocationRound.objects.get().request_messages
+    assert [message["role"] for message in logged] == ["system", "user"]
+    assert json.dumps(SCHEMA) in logged[0]["content"]
+    if kind in {"openai", "openai_compatible", "ollama"}:
+        assert model.requests[-1].body["response_format"] == {"type": "json_object"}
+
+
+def test_a_fallback_is_asked_in_its_own_form(model):
+    agent = make_json_agent(model)
+    Fallback.objects.create(
+        agent=agent,
+        provider=make_provider(model, name="old", kind="anthropic", default_model="claude-3-haiku-20240307"),
+    )
+    model.script(Reply("down", status=503), '{"total": 1}')
+    ask(model)
+    first, second = InvocationRound.objects.order_by("number")
+    assert [len(each.request_messages) for each in (first, second)] == [1, 2]
+
+
+def test_properties_keep_their_order(model):
+    """A model answers in the order of the schema: what it is to think of first has to stand first."""
+    make_json_agent(model, {"type": "object", "properties": {"why": {"type": "string"}, "a": {"type": "string"}}})
+    AgentConfig.objects.get().save()
+    model.script("{}")
+    ask(model)
+    assert list(model.requests[-1].body["response_format"]["json_schema"]["schema"]["properties"]) == ["why", "a"]
+
+
+# Corrections
+
+
+def test_an_answer_that_does_not_match_goes_back_with_its_errors(model):
+    make_json_agent(model, output_retries=2)
+    model.script('{"total": "three"}', "Sorry!", '{"total": 3}')
+    response = ask(model)
+    assert response.parsed_content == {"total": 3}
+    assert len(model.requests) == 3
+    second, third = (request.body["messages"] for request in model.requests[1:])
+    assert second[1] == {"role": "assistant", "content": '{"total": "three"}'}
+    assert "$.total: 'three' is not of type 'number'" in second[2]["content"]
+    assert [message["role"] for message in third] == ["user", "assistant", "user", "assistant", "user"]
+    assert "is not JSON" in third[-1]["content"]
+    row = Invocation.objects.get()
+    assert (row.status, row.rounds_count, row.response_content) == ("success", 3, '{"total": 3}')
+    assert row.input_tokens == sum(InvocationRound.objects.values_list("input_tokens", flat=True))
+
+
+def test_the_last_failure_is_raised_and_each_attempt_is_billed(model):
+    make_priced_agent(model, output_schema="json", output_json_schema=SCHEMA, output_retries=1)
+    model.script(Reply("{}", output_tokens=1000), Reply('{"total": null}', output_tokens=1000))
+    with pytest.raises(OutputValidationError) as caught:
+        ask(model)
+    assert caught.value.field == "$.total"
+    row = Invocation.objects.get(pk=caught.value.invocation_id)
+    assert (row.status, row.rounds_count, row.cost_usd) == ("failed", 2, Decimal("0.5"))
+    assert Spend.objects.get(owner="provider").spent_usd == Decimal("0.5")
+
+
+def test_without_corrections_the_first_failure_is_raised(model):
+    make_json_agent(model)
+    model.script("{}")
+    with pytest.raises(OutputValidationError):
+        ask(model)
+    assert len(model.requests) == 1
+
+
+def test_an_answer_that_was_cut_off_is_not_asked_for_again(model):
+    make_json_agent(model, output_retries=3)
+    model.script(Reply('{"total": ', finish_reason="length"))
+    with pytest.raises(OutputParseError, match="token limit"):
+        ask(model)
+    assert len(model.requests) == 1
+
+
+def test_an_empty_answer_is_asked_for_again(model):
+    make_json_agent(model, output_retries=1)
+    model.script("", '{"total": 1}')
+    assert ask(model).parsed_content == {"total": 1}
+    assert [message["role"] for message in model.requests[-1].body["messages"]] == ["user", "user"]
+
+
+def test_memory_keeps_the_question_and_the_last_answer(model):
+    make_json_agent(model, output_retries=1, short_term_memory=True)
+    model.script("{}", '{"total": 1}', "{}", "[]")
+    ask(model, session_id="s")
+    with pytest.raises(OutputValidationError):
+        ask(model, session_id="s")
+    assert list(MemoryMessage.objects.values_list("content", flat=True)) == [
+        "What is the total?",
+        '{"total": 1}',
+        "What is the total?",
+        "[]",
+    ]
+
+
+def test_files_go_along_with_a_correction(model):
+    make_json_agent(model, output_retries=1)
+    model.script("{}", '{"total": 1}')
+    ask(model, files=[LLMFile.from_bytes(b"a,b", "text/csv", "t.csv")])
+    first, *_, last = model.requests[-1].body["messages"]
+    assert 'File "t.csv"' in first["content"][0]["text"]
+    assert isinstance(last["content"], str)
+
+
+# A type of the caller's
+
+
+class Item(BaseModel):
+    name: str
+    price: Decimal
+
+
+class Invoice(BaseModel):
+    due: date
+    items: list[Item]
+    note: str | None = None
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+def test_a_pydantic_model_is_asked_for_and_comes_back(model):
+    make_agent(model)  # configured to answer in text
+    model.script('{"due": "2026-12-01", "items": [{"name": "tea", "price": "2.50"}], "note": null}')
+    invoice = ask(model, output_type=Invoice).parsed_content
+    assert invoice == Invoice(due=date(2026, 12, 1), items=[Item(name="tea", price=Decimal("2.50"))])
+    assert "response_format" in model.requests[-1].body
+    assert ask(model).parsed_content is None  # for that call only
+
+
+def test_a_dataclass_overrides_the_configured_schema(model):
+    make_json_agent(model)
+    model.script('{"x": 1, "y": 2}')
+    assert ask(model, output_type=Point).parsed_content == Point(1, 2)
+    model.script('{"total": 1}')
+    assert ask(model).parsed_content == {"total": 1}
+
+
+def test_what_does_not_fit_the_type_is_corrected_too(model):
+    make_agent(model, output_retries=1)
+    model.script('{"x": 1, "y": "far"}', '{"x": 1, "y": 2}')
+    assert ask(model, output_type=Point).parsed_content == Point(1, 2)
+    assert "$.y: " in model.requests[-1].body["messages"][-1]["content"]
+
+
+def test_what_the_schema_cannot_say_is_said_by_the_type(model):
+    from pydantic import field_validator
+
+    class Even(BaseModel):
+        number: int
+
+        @field_validator("number")
+        @classmethod
+        def must_be_even(cls, number: int) -> int:
+            if number % 2:
+                raise ValueError("is odd")
+            return number
+
+    make_agent(model)
+    model.script('{"number": 3}')
+    with pytest.raises(OutputValidationError) as caught:
+        ask(model, output_type=Even)
+    assert (caught.value.field, "is odd" in caught.value.errors[0]["message"]) == ("$.number", True)
+
+
+@pytest.mark.parametrize("wrong", [object(), 5, "Invoice"])
+def test_what_is_no_type_is_a_type_error_with_a_row(model, wrong):
+    make_agent(model)
+    with pytest.raises(TypeError, match="pydantic") as caught:
+        ask(model, output_type=wrong)
+    assert Invocation.objects.get(pk=caught.value.invocation_id).status == "failed"
+    assert model.requests == []
+
+
+# Configuration
+
+
+def test_the_form_warns_of_a_schema_that_cannot_be_strict(model, caplog):
+    agent = make_json_agent(model, LOOSE)
+    agent.clean()
+    assert "$.total is optional and cannot be null" in caplog.text
+    assert "strict" in agent.strictness_note()
+    agent.output_json_schema = SCHEMA
+    assert agent.strictness_note() == ""
+
+
+def test_large_answers_are_checked_by_the_compiled_validator_alone(model, monkeypatch):
+    """It takes a hundredth of the time; the other one is asked where something is wrong."""
+    from zango_ai import output
+
+    asked = []
+    monkeypatch.setattr(output, "_validator", lambda schema: asked.append(schema) or 1 / 0)
+    output.validate({"total": 1}, SCHEMA)
+    assert asked == []

@@ -1,0 +1,103 @@
+"""The form of a JSON schema that OpenAI's strict mode takes: the model then cannot answer anything else.
+
+Strict mode knows a part of JSON Schema, and wants every property of an object to be required and no other to be
+allowed. A schema is put into that form where its every answer still is one that the schema itself allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_KEPT = {
+    *("type", "enum", "const", "title", "description", "pattern", "format", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "required"),
+}
+_DROPPED = {"$schema", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"}
+_WALKED = {"properties", "additionalProperties", "items", "anyOf", "$ref", "$defs"}
+_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+_MOST_DEPTH = 10
+
+
+class NotStrict(Exception):
+    """Says which part of a schema cannot be strict, and why."""
+
+
+def strict_form(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema in strict form. Raises NotStrict."""
+    if schema.get("type") != "object":
+        raise NotStrict("$ is not an object")
+    return _form(schema, "$", schema, 0)
+
+
+def reason_against(schema: Mapping[str, Any]) -> str | None:
+    """Why the schema cannot be strict; None where it can."""
+    try:
+        strict_form(schema)
+    except NotStrict as exc:
+        return str(exc)
+    return None
+
+
+def _form(node: Any, path: str, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    if not isinstance(node, Mapping) or not node.keys() & {"type", "enum", "const", "anyOf", "$ref"}:
+        raise NotStrict(f"{path} allows any value")
+    if depth > _MOST_DEPTH:
+        raise NotStrict(f"{path} is nested more than {_MOST_DEPTH} levels deep")
+    unknown = sorted(node.keys() - _KEPT - _DROPPED - _WALKED)
+    if unknown:
+        raise NotStrict(f"{path} uses {unknown[0]!r}")
+    if node.get("format", "date") not in _FORMATS:
+        raise NotStrict(f"{path} has the format {node['format']!r}")
+    form = {key: value for key, value in node.items() if key in _KEPT}
+    if "$ref" in node:
+        form["$ref"] = node["$ref"]
+    if "anyOf" in node:
+        form["anyOf"] = [_form(each, path, root, depth + 1) for each in node["anyOf"]]
+    if "items" in node:
+        form["items"] = _form(node["items"], f"{path}[]", root, depth + 1)
+    elif "array" in _types(node):
+        raise NotStrict(f"{path} is an array of anything")
+    if "object" in _types(node):
+        form |= _object(node, path, root, depth)
+    if "$defs" in node:
+        form["$defs"] = {name: _form(each, f"$defs.{name}", root, 0) for name, each in node["$defs"].items()}
+    return form
+
+
+def _object(node: Mapping[str, Any], path: str, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    properties = node.get("properties")
+    if not properties or isinstance(node.get("additionalProperties"), Mapping):
+        raise NotStrict(f"{path} is an object with names of its own choice")
+    required = node.get("required", [])
+    for name, each in properties.items():
+        if name not in required and not _may_be_null(each, root, depth):
+            raise NotStrict(f"{path}.{name} is optional and cannot be null")
+    return {
+        "properties": {name: _form(each, f"{path}.{name}", root, depth + 1) for name, each in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _types(node: Mapping[str, Any]) -> list[str]:
+    named = node.get("type", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _may_be_null(node: Any, root: Mapping[str, Any], depth: int) -> bool:
+    if not isinstance(node, Mapping) or depth > _MOST_DEPTH:
+        return False
+    if "$ref" in node:
+        return _may_be_null(_at(root, node["$ref"]), root, depth + 1)
+    if any(_may_be_null(each, root, depth + 1) for each in node.get("anyOf", ())):
+        return True
+    return "null" in _types(node) or None in node.get("enum", ())
+
+
+def _at(root: Mapping[str, Any], reference: str) -> Any:
+    found: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        if part:
+            found = found.get(part) if isinstance(found, Mapping) else None
+    return found
