@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
@@ -122,29 +123,34 @@ def validate(value: Any, schema: Mapping[str, Any]) -> None:
 def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
     """Whether a compiled validator finds nothing wrong: it takes a hundredth of the time, and tells less.
 
-    Formats are left to ``jsonschema``, whose checks they are; and it is given no schema that it could fetch.
+    Formats are checked by ``jsonschema`` for both. It is given no schema that could have it fetch another.
     """
-    if any(key in {"format", "$id", "$schema"} or not ref.startswith("#") for key, ref in _texts(schema)):
+    told = list(_told(schema))
+    if any(key in {"$id", "$schema"} or (key != "format" and not text.startswith("#")) for key, text in told):
         return False
     import jsonschema_rs
+    from jsonschema import Draft202012Validator
 
+    conforms = Draft202012Validator.FORMAT_CHECKER.conforms
+    formats: dict[str, Any] = {text: partial(conforms, format=text) for key, text in told if key == "format"}
     try:
-        return bool(jsonschema_rs.Draft202012Validator(dict(schema)).is_valid(value))
+        compiled = jsonschema_rs.Draft202012Validator(dict(schema), formats=formats, validate_formats=True)
+        return bool(compiled.is_valid(value))
     except Exception:  # what it cannot compile or hold, the other one says
         return False
 
 
-def _texts(schema: Any) -> Iterator[tuple[str, str]]:
-    """Keys and values of all that may lead elsewhere, or be told differently."""
+def _told(schema: Any) -> Iterator[tuple[str, str]]:
+    """Formats, and what may lead out of the schema."""
     if isinstance(schema, Mapping):
         for key, value in schema.items():
             if key in {"format", "$id", "$schema", "$ref", "$dynamicRef"} and isinstance(value, str):
                 yield key, value
             else:
-                yield from _texts(value)
+                yield from _told(value)
     elif isinstance(schema, list):
         for item in schema:
-            yield from _texts(item)
+            yield from _told(item)
 
 
 def problem_of(schema: Any) -> str | None:

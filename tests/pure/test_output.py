@@ -1,5 +1,8 @@
 import pytest
+from hypothesis import given
 
+from tests.pure.test_strict_schemas import schemas as strict_schemas_of
+from tests.pure.test_strict_schemas import values as strict_values
 from zango_ai import output
 from zango_ai.exceptions import OutputParseError, OutputValidationError
 
@@ -70,3 +73,19 @@ def test_every_schema_error_is_listed_with_its_path():
 def test_formats_are_checked():
     with pytest.raises(OutputValidationError):
         output.validate("yesterday", {"type": "string", "format": "date"})
+
+
+FORMATS = ["date", "date-time", "time", "email", "hostname", "ipv4", "ipv6", "uri", "uuid", "duration", "regex"]
+STRINGS = ["2026-12-01", "2026-13-01", "10:00:00Z", "a@b.example", "a b", "::1", "1.2.3.4", "P1D", "(", "", "x"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_both_validators_say_the_same_of_formats(name):
+    schema = {"type": "array", "items": {"type": "string", "format": name}}
+    for text in STRINGS:
+        assert output._is_surely_valid([text], schema) == output._validator(schema).is_valid([text]), text
+
+
+@given(strict_schemas_of, strict_values)
+def test_both_validators_say_the_same(schema, value):
+    assert output._is_surely_valid(value, schema) == output._validator(schema).is_valid(value)
