@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from . import callers, composition, history, output
-from .composition import Composed, Question
-from .conf import get_conf
+from . import answers, callers, composition, fitness
+from .composition import Question
 from .engine import drivers, turns
-from .exceptions import (
-    AgentDisabled,
-    AgentNotFound,
-    LLMFileError,
-    ModelNotAvailable,
-    OutputSchemaInvalid,
-    ProviderDisabled,
-    ZangoAIError,
-)
+from .exceptions import AgentNotFound, ZangoAIError
 from .files import LLMFile
-from .providers import attachments, chat, errors
+from .providers import chat, errors
 from .store import configs, ledger, memory
-from .typed_output import OutputType
-from .types import (
-    TRIGGERS,
-    AgentSpec,
-    LLMMessage,
-    LLMResponse,
-    ModelAnswer,
-    Target,
-    Trigger,
-)
-
-logger = logging.getLogger("zango_ai.agent")
+from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, ModelAnswer, Trigger
 
 _CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 
@@ -106,19 +84,19 @@ class Agent:
             configs.require_same_tenant(self.name, self._schema)
             entry.note_caller(user_ref, variables, system_variables)
             memory.require_session_id(session_id)
-            agent, typed = _with_type(self._read(entry), output_type)
+            agent, typed = answers.with_type(self._read(entry), output_type)
             question = Question(input, variables, system_variables, messages, files)
             composed = composition.compose(agent, question)
             entry.note_texts(composed.system_text, composed.user_text)
-            _require_schema(agent)
-            _load(entry, composed.request.files)
+            fitness.require_schema(agent)
+            fitness.load(entry, composed.request.files)
             chat.warm_up()
-            targets = _targets(agent, composed.request.files)
+            targets = fitness.targets(agent, composed.request.files)
             session = memory.open_session(agent, session_id, user_ref) if agent.has_memory else None
             if session is not None:
                 entry.note(session_id=session.session_id)
                 composed = composed.after(session.history)
-            reading = _Reading(agent, typed, entry, session, composed)
+            reading = answers.Reading(agent, typed, entry, session, composed)
             conversation = turns.answer(composed.request, targets, _CHANCE, reading.read, agent.output_retries)
             answer = drivers.drive(conversation, lambda step: _ask(entry, step))
             parsed = reading.parsed
@@ -142,7 +120,7 @@ class Agent:
         if agent is None:
             raise AgentNotFound(self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}.")
         entry.describe(agent)
-        _require_enabled(agent)
+        fitness.require_enabled(agent)
         return agent
 
 
@@ -152,87 +130,6 @@ def _trigger(given: str | None, task_id: str | None) -> str:
     if given not in TRIGGERS:
         raise ValueError(f"triggered_by is {given!r}; use one of {', '.join(TRIGGERS)}.")
     return given
-
-
-def _require_enabled(agent: AgentSpec) -> None:
-    provider = agent.provider
-    if not agent.is_enabled:
-        raise AgentDisabled(
-            agent.name, f"Agent {agent.name!r} is disabled in schema {agent.schema!r}. Enable it in the admin."
-        )
-    if not provider.is_enabled:
-        raise ProviderDisabled(
-            provider.name,
-            f"Provider {provider.name!r} of agent {agent.name!r} is disabled. Enable it in the admin, or give "
-            "the agent another provider.",
-        )
-    if not agent.model:
-        raise ModelNotAvailable(
-            "",
-            provider.name,
-            f"Neither agent {agent.name!r} nor its provider {provider.name!r} names a model. Give the agent "
-            "one, or the provider a default model.",
-        )
-    if not provider.allows(agent.model):
-        raise ModelNotAvailable(
-            agent.model,
-            provider.name,
-            f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. "
-            "Enable it in the provider's list of models, or choose another model for the agent.",
-        )
-
-
-def _require_schema(agent: AgentSpec) -> None:
-    """Raises OutputSchemaInvalid before anything is paid for."""
-    if agent.output_schema != "json" or agent.output_json_schema is None:
-        return
-    problem = output.problem_of(agent.output_json_schema)
-    if problem is not None:
-        raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
-
-
-def _load(entry: ledger.Entry, files: Sequence[LLMFile]) -> None:
-    """Read and keep the files, one after the other. Raises LLMFileError."""
-    conf = get_conf()
-    if not files:
-        return
-    entry.open()  # a storage may take its time, and the process may end in it
-    for position, file in enumerate(files):
-        if position == conf.max_files:
-            raise LLMFileError(
-                file.filename,
-                f"{len(files)} files are too many, from {file.filename!r} on: send {conf.max_files} at most, or "
-                "raise ZANGO_AI['MAX_FILES'].",
-            )
-        file.load(conf.max_file_bytes)
-        entry.attach(file)
-
-
-def _targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
-    """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
-    own = Target(agent.provider, agent.model)
-    _require_fit(agent, own, files)
-    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target, files))]
-
-
-def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
-    chat.check(target.provider)
-    chat.require_chat_model(target.provider, target.model)
-    attachments.require_taken(target, files)
-    if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
-        chat.require_price(target.provider, target.model)
-
-
-def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:
-    """A fallback that is switched off or not fit is passed over: it is there to help."""
-    if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
-        return False
-    try:
-        _require_fit(agent, target, files)
-    except ZangoAIError as exc:
-        logger.warning("A fallback is passed over: %s", exc)
-        return False
-    return True
 
 
 def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
@@ -247,50 +144,6 @@ def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
         raise
     entry.settle_round(answer)
     return answer
-
-
-def _with_type(agent: AgentSpec, output_type: Any) -> tuple[AgentSpec, OutputType | None]:
-    """The agent as it answers this call."""
-    if output_type is None:
-        return agent, None
-    typed = OutputType(output_type)
-    return replace(agent, output_schema="json", output_json_schema=typed.schema), typed
-
-
-class _Reading:
-    """Takes an answer, or raises why not; what was said last is noted and remembered in any case."""
-
-    def __init__(
-        self,
-        agent: AgentSpec,
-        typed: OutputType | None,
-        entry: ledger.Entry,
-        session: memory.Session | None,
-        composed: Composed,
-    ) -> None:
-        self.parsed: Any = None
-        self._agent, self._typed, self._entry, self._composed = agent, typed, entry, composed
-        self._last: ModelAnswer | None = None
-        if session is not None:
-            # When the run ends, however that is: the model has said it.
-            entry.at_end(lambda: self._remember(session))
-
-    def read(self, answer: ModelAnswer) -> None:
-        self._last = answer
-        self._entry.note_answer(answer.content)
-        if self._agent.output_schema != "json":
-            return
-        value = output.parse(answer.content, stop_reason=answer.stop_reason)
-        if self._agent.output_json_schema is not None:
-            output.validate(value, self._agent.output_json_schema)
-        self.parsed = value if self._typed is None else self._typed.read(value)
-
-    def _remember(self, session: memory.Session) -> None:
-        if self._last is None:
-            return
-        said = (*self._composed.said, LLMMessage("assistant", self._last.content))
-        turn = history.kept(said)
-        memory.remember(self._entry.schema, session, turn, self._entry.invocation_id)
 
 
 def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any, session: memory.Session | None) -> LLMResponse:

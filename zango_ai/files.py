@@ -6,66 +6,19 @@ whatever is wrong with it is raised by ``run()``, which writes it down.
 
 from __future__ import annotations
 
-import binascii
-import codecs
 import hashlib
-import json
 import mimetypes
 import os
-import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+from . import media_types
 from .exceptions import LLMFileError, is_time_limit
+from .media_types import IMAGE_TYPES, PDF
 
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""Those that vendors take."""
-PDF = "application/pdf"
-_TEXT_TYPES = {
-    *("application/json", "application/x-ndjson", "application/jsonl", "application/xml", "application/yaml"),
-    *("application/x-yaml", "application/csv", "application/sql", "application/toml"),
-}
-_SAME = {
-    "image/jpg": "image/jpeg",
-    "image/pjpeg": "image/jpeg",
-    "image/x-png": "image/png",
-    "application/x-pdf": PDF,
-}
-_OFFICE = "application/vnd.openxmlformats-officedocument"
-_TYPES_BY_SUFFIX = {
-    ".csv": "text/csv",
-    ".doc": "application/msword",
-    ".docx": f"{_OFFICE}.wordprocessingml.document",
-    ".jsonl": "application/jsonl",
-    ".log": "text/plain",
-    ".md": "text/markdown",
-    ".ndjson": "application/x-ndjson",
-    ".toml": "application/toml",
-    ".webp": "image/webp",
-    ".xls": "application/vnd.ms-excel",
-    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}
-"""What ``mimetypes`` does not know everywhere."""
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
-    b"%PDF-": PDF,
-}
-_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16's does
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-}
-_PIECE = 256 * 1024
 _LONGEST_URL = 8_000
 
 
@@ -97,7 +50,7 @@ class LLMFile:
         """Whether ``filename`` is more than a stand-in."""
         self.url = url
         """Where the provider fetches it; None where the content is sent."""
-        self._type, self._charset = _plain_type(media_type), _charset_of(str(media_type or ""))
+        self._type, self._charset = media_types.plain(media_type), media_types.charset_of(str(media_type or ""))
         self._is_declared = is_declared
         self._read = read
         self._data: bytes | None = None
@@ -109,7 +62,7 @@ class LLMFile:
     def from_django_file(cls, file: Any) -> LLMFile:
         """A model's file field, on any storage, or an upload. It is read from the start, and left as it was."""
         name = _base_name(getattr(file, "name", None))
-        declared, guessed = str(getattr(file, "content_type", None) or ""), _guess(name)
+        declared, guessed = str(getattr(file, "content_type", None) or ""), media_types.guess(name)
         # Browsers on Windows call a CSV what its usual program calls its own files.
         is_vague = declared in {"", "application/octet-stream"} or guessed == "text/csv"
         media_type = guessed if is_vague else declared
@@ -121,14 +74,14 @@ class LLMFile:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"LLMFile.from_bytes() was given a {type(data).__name__}; pass bytes.")
         name, content = _base_name(filename), bytes(data)
-        stand_in = "file" + (mimetypes.guess_extension(_plain_type(media_type)) or "")
+        stand_in = "file" + (mimetypes.guess_extension(media_types.plain(media_type)) or "")
         return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
         """A file of this machine. Never pass a path that a user has typed."""
         name = _base_name(os.fspath(path))
-        return cls(name, _guess(name), read=lambda most: _read_path(Path(path), most))
+        return cls(name, media_types.guess(name), read=lambda most: _read_path(Path(path), most))
 
     @classmethod
     def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
@@ -136,7 +89,7 @@ class LLMFile:
         if not isinstance(url, str):
             raise TypeError(f"LLMFile.from_url() was given a {type(url).__name__}; pass the URL as a str.")
         name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
-        kind = media_type or _guess(name)
+        kind = media_type or media_types.guess(name)
         return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))
 
     def __repr__(self) -> str:
@@ -168,9 +121,7 @@ class LLMFile:
     @property
     def is_text(self) -> bool:
         """Whether it is sent as text, under its name."""
-        if self._type.startswith("image/"):
-            return False
-        return self._type.startswith("text/") or self._type in _TEXT_TYPES or self._type.endswith(("+json", "+xml"))
+        return media_types.is_text(self._type)
 
     def load(self, max_bytes: int | None = None) -> None:
         """Read and check it, once. Raises LLMFileError."""
@@ -182,7 +133,7 @@ class LLMFile:
                 data = self._content(max_bytes)
                 self._type = self._checked_type(data)
                 if self.is_text:
-                    _require_text(self.filename, data)
+                    media_types.require_text(self.filename, data)
                 self._sha256 = hashlib.sha256(data).hexdigest()
                 self._data = data
         if max_bytes is not None and len(self._data) > max_bytes:
@@ -208,7 +159,7 @@ class LLMFile:
 
     def _checked_type(self, data: bytes) -> str:
         """The media type, as an image's or a PDF's content says it where nobody has declared another."""
-        real = sniff(data)
+        real = media_types.sniff(data)
         # Readers look for a PDF's header in the first kilobyte (ISO 32000-2, annex I).
         if real == self._type or (self._type == PDF and real is None and b"%PDF-" in data[:1024]):
             return self._type
@@ -230,7 +181,11 @@ class LLMFile:
         with self._lock:
             if self._encoded is None:
                 assert self._data is not None
-                pieces = _escaped(self._data, self._charset) if self.is_text else _base64(self._data)
+                pieces = (
+                    media_types.json_pieces(self._data, self._charset)
+                    if self.is_text
+                    else media_types.base64_pieces(self._data)
+                )
                 self._encoded = list(pieces)
             return self._encoded
 
@@ -239,47 +194,6 @@ class LLMFile:
 
     def __deepcopy__(self, memo: object) -> LLMFile:
         return self
-
-
-def sniff(data: bytes) -> str | None:
-    """The media type of an image or a PDF, by its first bytes; None for anything else."""
-    for start, media_type in _SIGNATURES.items():
-        if data.startswith(start):
-            return media_type
-    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
-
-
-def _base64(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), 3 * _PIECE):  # whole groups of three: no padding inside
-        yield binascii.b2a_base64(data[start : start + 3 * _PIECE], newline=False)
-
-
-def _escaped(data: bytes, charset: str) -> Iterator[bytes]:
-    """Text as it stands between the quotes of a JSON string, in pieces: one str of it may be four times as long."""
-    decoder = codecs.getincrementaldecoder(_encoding_of(data, charset))("replace")
-    for start in range(0, len(data), _PIECE):
-        text = decoder.decode(data[start : start + _PIECE], start + _PIECE >= len(data))
-        yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
-
-
-def _require_text(filename: str, data: bytes) -> None:
-    if b"\x00" in data and not data.startswith(tuple(_MARKS)):
-        raise LLMFileError(filename, f"File {filename!r} is said to be text, and is not: it holds zero bytes.")
-
-
-def _encoding_of(data: bytes, charset: str) -> str:
-    for mark, encoding in _MARKS.items():
-        if data.startswith(mark):
-            return encoding
-    if charset:
-        return charset
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for start in range(0, len(data), _PIECE):
-            decoder.decode(data[start : start + _PIECE], start + _PIECE >= len(data))
-    except UnicodeDecodeError:
-        return "cp1252"  # what spreadsheets write in Western Europe; it takes nearly any byte
-    return "utf-8"
 
 
 def _read_django(file: Any, most: int | None) -> bytes:
@@ -354,29 +268,8 @@ def _can_be_split(url: str) -> bool:
     return True
 
 
-def _charset_of(media_type: str) -> str:
-    """The encoding that the media type names, if Python knows it."""
-    found = re.search(r"charset=\s*[\"']?([\w.:-]+)", media_type, re.IGNORECASE)
-    try:
-        return codecs.lookup(found[1]).name if found else ""
-    except LookupError:
-        return ""
-
-
 def _base_name(path: object) -> str:
     """The last part of a path of either system; "" for what is none, as the number of an open file."""
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     return "" if not isinstance(path, str) else path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def _plain_type(media_type: object) -> str:
-    """Without parameters, in lower case, by its usual name; "" for none."""
-    plain = str(media_type or "").partition(";")[0].strip().lower()
-    return _SAME.get(plain, plain)
-
-
-def _guess(filename: str) -> str:
-    suffix = os.path.splitext(filename)[1].lower()
-    guessed, packed = mimetypes.guess_type(filename)
-    return _TYPES_BY_SUFFIX.get(suffix) or ("" if packed else guessed or "")

@@ -770,7 +770,7 @@ def test_twenty_mebibytes_take_less_than_four_times_their_size(model, live_north
 def test_a_file_is_encoded_once_for_all_tries(model, north, monkeypatch):
     import binascii
 
-    from zango_ai import files
+    from zango_ai import media_types
 
     encoded = []
     really = binascii.b2a_base64
@@ -779,7 +779,7 @@ def test_a_file_is_encoded_once_for_all_tries(model, north, monkeypatch):
         encoded.append(data)
         return really(data, **options)
 
-    monkeypatch.setattr(files.binascii, "b2a_base64", count)
+    monkeypatch.setattr(media_types.binascii, "b2a_base64", count)
     make_agent(model, provider=make_provider(model, max_retries=2))
     model.script(*[Reply("down", status=503, headers={"retry-after": "0"})] * 2)
     get_agent("helper").run("hi", files=[png()])

@@ -20,7 +20,8 @@ import httpx
 
 from .. import limits
 from ..exceptions import LLMFileError
-from ..files import IMAGE_TYPES, PDF, LLMFile
+from ..files import LLMFile
+from ..media_types import IMAGE_TYPES, PDF
 from ..types import ProviderSpec, Target
 from . import prices
 from .kinds import KINDS

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..files import PDF
+from ..media_types import PDF
 
 ClientForm = Literal["openai", "azure", "httpx"]
 """What litellm takes as this vendor's client: an OpenAI or Azure SDK object, or its own wrapper of httpx."""
