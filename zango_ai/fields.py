@@ -20,7 +20,6 @@ from django.core.signals import setting_changed
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 from django.dispatch import receiver
-from psycopg.types.json import Json
 
 from .conf import get_conf
 from .keys import derive_key
@@ -234,16 +233,24 @@ else:
 class OrderedJSONField(_JSONField):
     """JSON whose objects keep the order of their keys: a model answers in the order of its schema.
 
-    PostgreSQL's ``jsonb``, which Django's own field is, sorts them.
+    PostgreSQL's ``jsonb``, which Django's own field is, sorts them; this is text, and cannot be searched.
     """
 
     def db_type(self, connection: Any) -> str:
-        return "json"
+        return "text"
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if value is None or hasattr(value, "resolve_expression"):
             return value
-        return Json(value)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return value  # psycopg has read it
+        return None if value is None else json.loads(value)
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name != "isnull":
+            raise FieldError(f"This JSON cannot be searched ({self.name}__{lookup_name}).")
+        return super().get_lookup(lookup_name)
+
+    def get_transform(self, lookup_name: str) -> Any:
+        raise FieldError(f"This JSON cannot be searched ({self.name}__{lookup_name}).")

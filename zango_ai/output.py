@@ -12,26 +12,29 @@ from typing import Any
 from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
 from .types import StopReason
 
-_FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*\r?\n?(.*?)```", re.DOTALL | re.MULTILINE)
-_START = re.compile(r"[{\[]")
+# What may begin a JSON object or array; a bracket in prose is seldom followed by such.
+_START = re.compile(r'\{\s*["}]|\[\s*(?:["{\[\]\-\d]|true|false|null)')
 _MOST_DIGITS = 1_000
-_MOST_STARTS = 500
-"""Where so many brackets begin nothing that is JSON, the answer is something else."""
+_MOST_MESSAGE = 500
+_DATA = {"const", "enum", "default", "examples"}
+"""Keywords of a schema that hold values, and no schemas."""
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def parse(content: str, *, stop_reason: StopReason) -> Any:
     """The JSON value of an answer. Raises OutputParseError.
 
-    A Markdown fence or words around it are passed over, as long as there is one value and no doubt which.
+    A Markdown fence or words around an object or array are passed over, as long as there is one and no doubt which.
     """
     if stop_reason == "max_tokens":
         raise OutputParseError(content, "The answer was cut off by the token limit. Raise the agent's max_tokens.")
     text = content.strip().removeprefix("\ufeff")
+    if not text and stop_reason == "refusal":
+        raise OutputParseError(content, "The model has refused to answer.")
     if not text:
         raise OutputParseError(content, "The answer is empty where JSON was expected.")
-    fenced = _FENCE.findall(text)
     try:
-        return _read(fenced[0] if len(fenced) == 1 and text[0] not in "{[" else text)
+        return _read(text)
     except json.JSONDecodeError as exc:
         reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}. Say in the prompt to reply with JSON only."
     except RecursionError:
@@ -41,11 +44,20 @@ def parse(content: str, *, stop_reason: StopReason) -> Any:
     raise OutputParseError(content, f"The answer is not JSON: {reason}")
 
 
+def _unfenced(text: str) -> str:
+    """What is in the fence, where the whole text is one."""
+    opening, line_end, rest = text.partition("\n")
+    if line_end and opening.startswith("```") and rest.endswith("```"):
+        return rest.removesuffix("```").strip()
+    return text
+
+
 def _read(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        return _DECODER.decode(_unfenced(text))
     except json.JSONDecodeError:
-        found = _inside(text)
+        # A document that breaks off has whole parts inside it, which are not the answer.
+        found = [] if text[0] in "{[" else _inside(text)
         if len(found) > 1:
             raise ValueError(f"it holds {len(found)} JSON values. Say in the prompt to reply with one.") from None
         if not found:
@@ -54,19 +66,12 @@ def _read(text: str) -> Any:
 
 
 def _inside(text: str) -> list[Any]:
-    """The objects and arrays that stand among other words, one after the other."""
-    found: list[Any] = []
-    position = 0
-    for _ in range(_MOST_STARTS):
-        start = _START.search(text, position)
-        if start is None:
-            return found
-        try:
-            value, position = _DECODER.raw_decode(text, start.start())
-            found.append(value)
-        except json.JSONDecodeError:
-            position = start.start() + 1
-    return []
+    """The objects and arrays that stand among other words. Raises JSONDecodeError where one of them is broken."""
+    found, position = [], 0
+    while start := _START.search(text, position):
+        value, position = _DECODER.raw_decode(text, start.start())
+        found.append(value)
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,14 +115,18 @@ def validate(value: Any, schema: Mapping[str, Any]) -> None:
         raise OutputSchemaInvalid(
             f"The agent's JSON schema cannot be held against an answer ({type(exc).__name__}). Correct it."
         ) from None
-    errors = [{"path": error.json_path, "message": error.message} for error in found]
+    errors = [{"path": error.json_path, "message": _cut(error.message)} for error in found]
     if errors:
-        more = f" and {len(errors) - 1} more places" if len(errors) > 1 else ""
         raise OutputValidationError(
             errors,
-            f"The answer does not match the agent's JSON schema at {errors[0]['path']}{more}. See errors; make "
-            "the prompt or the schema agree with what is asked.",
+            f"The answer does not match its JSON schema in {len(errors)} places, the first of them "
+            f"{errors[0]['path']}. See errors; make the prompt or the schema agree with what is asked.",
         )
+
+
+def _cut(message: str) -> str:
+    """Without most of the value that a message repeats."""
+    return message if len(message) <= _MOST_MESSAGE else f"{message[: _MOST_MESSAGE // 2]} … {message[-200:]}"
 
 
 def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
@@ -126,7 +135,7 @@ def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
     Formats are checked by ``jsonschema`` for both. It is given no schema that could have it fetch another.
     """
     told = list(_told(schema))
-    if any(key in {"$id", "$schema"} or (key != "format" and not text.startswith("#")) for key, text in told):
+    if any(key != "format" and text != _DRAFT and not text.startswith("#") for key, text in told):
         return False
     import jsonschema_rs
     from jsonschema import Draft202012Validator
@@ -146,7 +155,7 @@ def _told(schema: Any) -> Iterator[tuple[str, str]]:
         for key, value in schema.items():
             if key in {"format", "$id", "$schema", "$ref", "$dynamicRef"} and isinstance(value, str):
                 yield key, value
-            else:
+            elif key not in _DATA:
                 yield from _told(value)
     elif isinstance(schema, list):
         for item in schema:
@@ -160,17 +169,23 @@ def problem_of(schema: Any) -> str | None:
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
+    if not isinstance(schema, Mapping):
+        return "Make it an object."
     try:
+        json.dumps(schema, allow_nan=False)
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
         for reference in _references(schema):
-            resolver.lookup(reference)
+            if not isinstance(resolver.lookup(reference).contents, (Mapping, bool)):
+                return f"$ref {reference!r} leads to something that is no schema."
     except SchemaError as exc:
         return f"{exc.json_path}: {exc.message}"
     except Unresolvable as exc:
         return f"$ref {exc.ref!r} leads out of the schema, or nowhere. Put what it means under $defs."
     except RecursionError:
         return "It is nested too deeply."
+    except (ValueError, TypeError, LookupError) as exc:
+        return f"It cannot be used ({exc})."
     return None
 
 
@@ -187,7 +202,7 @@ def _references(schema: Any) -> Iterator[str]:
         for key, value in schema.items():
             if key in {"$ref", "$dynamicRef"} and isinstance(value, str):
                 yield value
-            else:
+            elif key not in _DATA:
                 yield from _references(value)
     elif isinstance(schema, list):
         for item in schema:

@@ -6,6 +6,7 @@ allowed. A schema is put into that form where its every answer still is one that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ _KEPT = {
 _DROPPED = {"$schema", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"}
 _WALKED = {"properties", "additionalProperties", "items", "anyOf", "$ref", "$defs"}
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+_NOTES = {"title", "description"}
+_LOOKAROUND = re.compile(r"\(\?<?[=!]")
 _MOST_DEPTH = 10
 
 
@@ -49,9 +52,17 @@ def _form(node: Any, path: str, root: Mapping[str, Any], depth: int) -> dict[str
         raise NotStrict(f"{path} uses {unknown[0]!r}")
     if node.get("format", "date") not in _FORMATS:
         raise NotStrict(f"{path} has the format {node['format']!r}")
-    form = {key: value for key, value in node.items() if key in _KEPT}
+    if _LOOKAROUND.search(node.get("pattern", "")):
+        raise NotStrict(f"{path} has a pattern that looks ahead or behind")
     if "$ref" in node:
-        form["$ref"] = node["$ref"]
+        others = sorted(node.keys() - _DROPPED - _NOTES - {"$ref", "$defs"})
+        if others and depth:
+            raise NotStrict(f"{path} has {others[0]!r} beside a $ref")
+        if depth:
+            return {"$ref": node["$ref"]}
+    if "object" not in _types(node) and node.keys() & {"properties", "additionalProperties", "required"}:
+        raise NotStrict(f"{path} has properties and is not said to be an object")
+    form = {key: value for key, value in node.items() if key in _KEPT}
     if "anyOf" in node:
         form["anyOf"] = [_form(each, path, root, depth + 1) for each in node["anyOf"]]
     if "items" in node:
@@ -70,8 +81,11 @@ def _object(node: Mapping[str, Any], path: str, root: Mapping[str, Any], depth: 
     if not properties or isinstance(node.get("additionalProperties"), Mapping):
         raise NotStrict(f"{path} is an object with names of its own choice")
     required = node.get("required", [])
+    missing = [name for name in required if name not in properties]
+    if missing:
+        raise NotStrict(f"{path}.{missing[0]} is required and not described")
     for name, each in properties.items():
-        if name not in required and not _may_be_null(each, root, depth):
+        if name not in required and not _may_be_null(each, root, set()):
             raise NotStrict(f"{path}.{name} is optional and cannot be null")
     return {
         "properties": {name: _form(each, f"{path}.{name}", root, depth + 1) for name, each in properties.items()},
@@ -85,14 +99,35 @@ def _types(node: Mapping[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
-def _may_be_null(node: Any, root: Mapping[str, Any], depth: int) -> bool:
-    if not isinstance(node, Mapping) or depth > _MOST_DEPTH:
+def _may_be_null(node: Any, root: Mapping[str, Any], seen: set[str]) -> bool:
+    if not isinstance(node, Mapping):
         return False
     if "$ref" in node:
-        return _may_be_null(_at(root, node["$ref"]), root, depth + 1)
-    if any(_may_be_null(each, root, depth + 1) for each in node.get("anyOf", ())):
-        return True
-    return "null" in _types(node) or None in node.get("enum", ())
+        if node["$ref"] in seen:
+            return False
+        seen.add(node["$ref"])
+        return _may_be_null(_at(root, node["$ref"]), root, seen)
+    if "type" in node:
+        return "null" in _types(node)
+    if "enum" in node or "const" in node:
+        return None in node.get("enum", ()) or node.get("const", 0) is None
+    return any(_may_be_null(each, root, seen) for each in node.get("anyOf", ()))
+
+
+def is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether a part of the schema leads back to itself."""
+    return _leads_back(schema, schema, ())
+
+
+def _leads_back(node: Any, root: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    if isinstance(node, list):
+        return any(_leads_back(each, root, path) for each in node)
+    if not isinstance(node, Mapping):
+        return False
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        return reference in path or reference == "#" or _leads_back(_at(root, reference), root, (*path, reference))
+    return any(_leads_back(each, root, path) for key, each in node.items() if key != "$defs")
 
 
 def _at(root: Mapping[str, Any], reference: str) -> Any:

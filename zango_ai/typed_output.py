@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .exceptions import OutputValidationError
@@ -21,7 +22,7 @@ class OutputType:
         except (PydanticUserError, TypeError, AttributeError) as exc:
             raise TypeError(
                 f"output_type is {given!r}; pass a pydantic model, a dataclass or another type that pydantic can "
-                "read from JSON."
+                f"read from JSON. It says: {exc}"
             ) from exc
 
     def read(self, value: Any) -> Any:
@@ -29,7 +30,7 @@ class OutputType:
         from pydantic import ValidationError
 
         try:
-            return self._adapter.validate_python(value)
+            return self._adapter.validate_json(json.dumps(value))
         except ValidationError as exc:
             errors = [{"path": _path(each["loc"]), "message": each["msg"]} for each in exc.errors()]
             raise OutputValidationError(

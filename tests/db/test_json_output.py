@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import FieldError
 from pydantic import BaseModel
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
@@ -290,3 +291,56 @@ def test_large_answers_are_checked_by_the_compiled_validator_alone(model, monkey
     monkeypatch.setattr(output, "_validator", lambda schema: asked.append(schema) or 1 / 0)
     output.validate({"total": 1}, SCHEMA)
     assert asked == []
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "bedrock"])
+def test_json_without_a_schema_is_asked_for_in_words(model, kind):
+    make_json_agent(model, None, provider=make_provider(model, kind=kind))
+    model.script("{}")
+    ask(model)
+    assert "Reply with one JSON value" in json.dumps(model.requests[-1].body)
+    if kind == "openai":
+        assert model.requests[-1].body["response_format"] == {"type": "json_object"}
+
+
+def test_a_list_of_things_is_asked_for_in_words(model):
+    """OpenAI refuses a schema that is no object, and its JSON mode answers with one."""
+    make_agent(model)
+    model.script("[1, 2]")
+    assert ask(model, output_type=list[int]).parsed_content == [1, 2]
+    assert "response_format" not in model.requests[-1].body
+    assert "JSON Schema" in model.requests[-1].body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("schema", [LOOSE, {"type": "object", "additionalProperties": {"type": "string"}}])
+def test_anthropic_is_told_in_words_what_litellm_would_make_another_schema_of(model, schema):
+    make_json_agent(model, schema, provider=make_provider(model, kind="anthropic"))
+    model.script("{}")
+    ask(model)
+    assert "output_format" not in model.requests[-1].body
+    assert "JSON Schema" in json.dumps(model.requests[-1].body["system"])
+
+
+def test_a_model_that_refuses_is_not_asked_again(model):
+    make_json_agent(model, output_retries=3)
+    model.script(Reply("", finish_reason="content_filter"))
+    with pytest.raises(OutputParseError, match="refused"):
+        ask(model)
+    assert len(model.requests) == 1
+
+
+def test_a_strict_pydantic_model_can_be_read(model):
+    class Day(BaseModel, strict=True):
+        on: date
+
+    make_agent(model)
+    model.script('{"on": "2026-12-01"}')
+    assert ask(model, output_type=Day).parsed_content == Day(on=date(2026, 12, 1))
+
+
+def test_agents_with_schemas_can_be_listed_as_any_rows(model):
+    make_json_agent(model)
+    assert AgentConfig.objects.distinct().count() == 1
+    assert AgentConfig.objects.filter(output_json_schema__isnull=False).count() == 1
+    with pytest.raises(FieldError):
+        AgentConfig.objects.filter(output_json_schema__type="object").count()

@@ -11,6 +11,16 @@ def parse(content, stop_reason="end_turn"):
     return output.parse(content, stop_reason=stop_reason)
 
 
+def test_a_fence_may_hold_what_looks_like_its_end():
+    assert parse('```json\n{"a": "```\\n```"}\n```') == {"a": "```\n```"}
+    assert parse("```\n42\n```") == 42
+
+
+def test_a_refusal_is_called_that():
+    with pytest.raises(OutputParseError, match="refused"):
+        parse("", "refusal")
+
+
 @pytest.mark.parametrize("content", ['{"a": 1}', '```json\n{"a": 1}\n```', '  ```\n{"a": 1}```\n'])
 def test_json_is_read_also_inside_a_fence(content):
     assert parse(content) == {"a": 1}
@@ -23,6 +33,7 @@ def test_json_is_read_also_inside_a_fence(content):
         'Sure!\n```json\n{"a": 1}\n```\nDone.',
         'In {curly} words: {"a": 1}',
         '\ufeff{"a": 1}',
+        'See [note] and {it}: {"a": 1}',
     ],
 )
 def test_words_around_one_value_are_passed_over(content):
@@ -44,6 +55,13 @@ def test_words_around_one_value_are_passed_over(content):
         ("```json\n[1]\n```\n```json\n[2]\n```", "2 JSON values"),
         ("x" + "{[" * 5000, "not JSON"),
         ("so: " + "[" * 100_000, "nested too deeply"),
+        ('{"items": [{"a": 1},]}', "not JSON"),
+        ('{"total": 3, "lines": []', "not JSON"),
+        ("{'total': {\"a\": 1}}", "not JSON"),
+        ('Here: {"total": 3, "lines": []', "not JSON"),
+        ('Input:\n```json\n{"a": 1}\n```\nAnswer: {"a": 2}', "2 JSON values"),
+        ("```" + "a" * 200_000, "not JSON"),
+        ("so: " + "[" * 400 + "1," * 200_000, "not JSON"),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_reason(content, reason):
@@ -89,3 +107,26 @@ def test_both_validators_say_the_same_of_formats(name):
 @given(strict_schemas_of, strict_values)
 def test_both_validators_say_the_same(schema, value):
     assert output._is_surely_valid(value, schema) == output._validator(schema).is_valid(value)
+
+
+def test_an_error_repeats_little_of_the_answer():
+    with pytest.raises(OutputValidationError) as caught:
+        output.validate({"a": ["x" * 1_000_000]}, {"type": "object", "properties": {"a": {"type": "string"}}})
+    assert len(caught.value.errors[0]["message"]) < 1000
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (True, "an object"),
+        ({"minimum": float("nan")}, "cannot be used"),
+        ({"title": "t", "$ref": "#/title"}, "no schema"),
+        ({"required": ["a"], "$ref": "#/required/x"}, ""),
+    ],
+)
+def test_an_odd_schema_is_refused(schema, words):
+    assert words in output.problem_of(schema)
+
+
+def test_a_value_in_a_schema_is_no_reference():
+    assert output.problem_of({"const": {"$ref": "http://x"}, "default": {"$ref": "y"}}) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zango_ai.strict_schemas import NotStrict, reason_against, strict_form
+from zango_ai.strict_schemas import NotStrict, is_recursive, reason_against, strict_form
 
 ITEM = {"type": "object", "properties": {"price": {"type": "number", "minimum": 0}}, "required": ["price"]}
 
@@ -73,12 +73,30 @@ def test_what_is_optional_and_may_be_null_is_asked_for(nullable):
         (obj({"a": {"oneOf": [{"type": "string"}], "type": "string"}}), "$.a uses 'oneOf'"),
         (obj({"a": {"type": "string", "format": "uri"}}), "$.a has the format 'uri'"),
         ({**obj({"a": ITEM}), "if": {}}, "$ uses 'if'"),
+        (obj({"a": {"type": "string"}}, ["a", "b"]), "$.b is required and not described"),
+        (obj({"a": {"type": "string", "pattern": "^(?!x)"}}), "$.a has a pattern"),
+        (obj({"a": {"$ref": "#/$defs/b", "additionalProperties": False}}), "$.a has 'additionalProperties' beside"),
+        (obj({"a": {"anyOf": [{"type": "string"}], "required": ["x"]}}), "$.a has properties and is not said"),
     ],
 )
 def test_what_cannot_be_strict_says_why(schema, reason):
     assert reason_against(schema).startswith(reason)
     with pytest.raises(NotStrict):
         strict_form(schema)
+
+
+def test_words_beside_a_reference_are_left_out():
+    """OpenAI refuses a schema with anything beside a $ref."""
+    schema = {**obj({"a": {"$ref": "#/$defs/b", "description": "what it is"}}), "$defs": {"b": {"type": "string"}}}
+    assert strict_form(schema)["properties"]["a"] == {"$ref": "#/$defs/b"}
+
+
+def test_references_that_lead_in_circles_end_somewhere():
+    loops = {"anyOf": [{"$ref": "#/$defs/a"}] * 14}
+    schema = {**obj({"x": {"$ref": "#/$defs/a"}}, []), "$defs": {"a": loops}}
+    assert reason_against(schema) == "$.x is optional and cannot be null"
+    assert is_recursive(schema)
+    assert not is_recursive({**obj({"x": {"$ref": "#/$defs/a"}}), "$defs": {"a": {"type": "string"}}})
 
 
 def test_a_schema_that_holds_itself_can_be_strict():

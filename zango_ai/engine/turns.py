@@ -68,7 +68,7 @@ def answer(
         try:
             read(said)
         except (OutputParseError, OutputValidationError) as exc:
-            if not left or said.stop_reason == "max_tokens":  # which the same question would reach again
+            if not left or said.stop_reason in {"max_tokens", "refusal"}:  # the same question would end so again
                 raise
             request = replace(request, messages=(*request.messages, *_correction(said, exc)))
         else:

@@ -131,7 +131,7 @@ class AgentConfig(Budgeted):
 
     def strictness_note(self) -> str:
         """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
-        if self.output_schema != self.OutputSchema.JSON or not self.output_json_schema:
+        if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):
             return ""
         reason = strict_schemas.reason_against(self.output_json_schema)
         return "" if reason is None else str(_STRICTNESS) % {"reason": reason}

@@ -13,12 +13,15 @@ from .kinds import KINDS
 
 
 def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
-    """The request with the schema in words, where the model takes it in no other way."""
-    if request.json_schema is None or _takes_schema(provider, request.model):
+    """The request with what is wanted in words, where the model is told of it in no other way."""
+    if not request.wants_json or _takes_schema(provider, request):
         return request
-    words = "Reply with one JSON value and nothing else. It has to match this JSON Schema:\n" + json.dumps(
-        request.json_schema, ensure_ascii=False
-    )
+    if request.json_schema is None and _says_json(request):
+        return request
+    words = "Reply with one JSON value and nothing else."
+    if request.json_schema is not None:
+        schema = json.dumps(request.json_schema, ensure_ascii=False)
+        words = f"{words} It has to match this JSON Schema:\n{schema}"
     first = request.messages[0] if request.messages and request.messages[0].role == "system" else None
     head = LLMMessage("system", f"{first.content}\n\n{words}" if first else words)
     return replace(request, messages=(head, *request.messages[1 if first else 0 :]))
@@ -28,22 +31,30 @@ def response_format(provider: ProviderSpec, request: ModelRequest) -> dict[str, 
     """litellm's ``response_format``, from which it makes what each vendor calls it."""
     if not request.wants_json:
         return None
-    if request.json_schema is not None and _takes_schema(provider, request.model):
+    if request.json_schema is not None and _takes_schema(provider, request):
         try:
             schema, is_strict = strict_schemas.strict_form(request.json_schema), True
         except strict_schemas.NotStrict:
             schema, is_strict = dict(request.json_schema), False
         return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": is_strict}}
+    if request.json_schema is not None and request.json_schema.get("type") != "object":
+        return None  # a vendor's JSON mode is for objects
     if KINDS[provider.kind].json_mode_wants_the_word and not _says_json(request):
         return None  # OpenAI, and who is like it, refuses its JSON mode where no message says the word
     return {"type": "json_object"}
 
 
-def _takes_schema(provider: ProviderSpec, model: str) -> bool:
-    """Whether the price list says so. On Bedrock litellm would force a tool, and no other could be called."""
-    if provider.kind == "bedrock":
+def _takes_schema(provider: ProviderSpec, request: ModelRequest) -> bool:
+    """Whether the price list says that the model takes schemas, and this one can be sent unharmed."""
+    schema = request.json_schema
+    # On Bedrock litellm would force a tool, and no other could be called. Vendors want an object.
+    if schema is None or provider.kind == "bedrock" or schema.get("type") != "object":
         return False
-    return bool((prices.abilities_of(provider, model) or {}).get("supports_response_schema"))
+    if provider.kind == "anthropic" and (
+        strict_schemas.reason_against(schema) or strict_schemas.is_recursive(schema)
+    ):
+        return False  # litellm would make another schema of it
+    return bool((prices.abilities_of(provider, request.model) or {}).get("supports_response_schema"))
 
 
 def _says_json(request: ModelRequest) -> bool:
