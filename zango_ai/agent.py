@@ -92,8 +92,10 @@ class Agent:
             fitness.load(entry, composed.request.files)
             chat.warm_up()
             targets = fitness.targets(agent, composed.request.files)
-            session = memory.open_session(agent, session_id, user_ref) if agent.has_memory else None
-            if session is not None:
+            session = None
+            if agent.has_memory:
+                entry.note(session_id=session_id)
+                session = memory.open_session(agent, session_id, user_ref)
                 entry.note(session_id=session.session_id)
                 composed = composed.after(session.history)
             reading = answers.Reading(agent, typed, entry, session, composed)
@@ -110,6 +112,8 @@ class Agent:
         all that is remembered, this is not undone by a rollback of the caller's. Raises WrongTenant.
         """
         configs.require_same_tenant(self.name, self._schema)
+        if session_id is None:
+            raise TypeError("session_id is None; pass the id of the conversation to end.")
         memory.require_session_id(session_id)
         agent_id = configs.find_agent_id(self.name)
         return agent_id is not None and memory.clear(self._schema, agent_id, session_id)

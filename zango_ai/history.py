@@ -6,13 +6,16 @@ a vendor refuses a tool call without its result and a result without its call.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from .files import LLMFile
-from .types import LLMMessage
+from .types import LLMMessage, ToolRequest
 
 Turn = Sequence[LLMMessage]
+
+_ASKING = {"user", "system"}
 
 
 def kept(turn: Turn, *, excluded_tools: Collection[str] = ()) -> tuple[LLMMessage, ...]:
@@ -36,11 +39,13 @@ def _placeholder(file: LLMFile) -> str:
 
 
 def _without(turn: Turn, tools: Collection[str]) -> list[LLMMessage]:
-    dropped = {call.id for message in turn for call in message.tool_calls if call.name in tools}
     messages = []
+    dropped: set[str] = set()  # of the last message with calls: the next may use the same ids
     for message in turn:
         if message.role == "tool" and message.tool_call_id in dropped:
             continue
+        if message.role == "assistant":
+            dropped = {call.id for call in message.tool_calls if call.name in tools}
         calls = tuple(call for call in message.tool_calls if call.id not in dropped)
         if message.tool_calls and not calls and not message.content:
             continue
@@ -48,18 +53,24 @@ def _without(turn: Turn, tools: Collection[str]) -> list[LLMMessage]:
     return messages
 
 
-def window(turns: Sequence[Turn], pairs: int) -> tuple[LLMMessage, ...]:
-    """The newest turns that hold no more than so many pairs of user and assistant, oldest first, fit to be sent.
+def window(messages: Iterable[LLMMessage], pairs: int) -> tuple[LLMMessage, ...]:
+    """The newest turns, no more than ``pairs`` of them, oldest first, fit to be sent.
 
-    A turn counts a pair for each message of the user in it. The first that does not fit ends the window.
+    A turn goes from what the user says to the answer; one without an answer is not sent, and not counted.
     """
-    chosen: list[tuple[LLMMessage, ...]] = []
-    for turn in reversed(turns):
-        pairs -= max(sum(message.role == "user" for message in turn), 1)
-        if pairs < 0:
-            break
-        chosen.append(_fit(turn))
-    return tuple(message for turn in reversed(chosen) for message in turn)
+    fit = [each for each in map(_fit, _turns(messages)) if each]
+    return tuple(message for each in (fit[-pairs:] if pairs > 0 else ()) for message in each)
+
+
+def _turns(messages: Iterable[LLMMessage]) -> list[list[LLMMessage]]:
+    """One begins where the user, or the system, speaks again."""
+    turns: list[list[LLMMessage]] = []
+    for message in messages:
+        speaks_again = message.role in _ASKING and turns and turns[-1][-1].role not in _ASKING
+        if not turns or speaks_again:
+            turns.append([])
+        turns[-1].append(message)
+    return turns
 
 
 def _fit(turn: Turn) -> tuple[LLMMessage, ...]:
@@ -78,11 +89,22 @@ def _paired(turn: Turn) -> list[LLMMessage]:
         if message.role == "tool":
             continue  # taken with its call
         results = _results_after(turn, position)
-        calls = tuple(call for call in message.tool_calls if call.id in results)
-        if calls or message.content.strip():
-            messages.append(replace(message, tool_calls=calls))
-            messages.extend(results[call.id] for call in calls)
+        calls = {call.id: _readable(call) for call in reversed(message.tool_calls) if call.id in results}
+        text = message.content if message.content.strip() else ""
+        if calls or text:
+            ordered = tuple(reversed(calls.values()))
+            messages.append(replace(message, content=text, tool_calls=ordered))
+            messages.extend(results[call.id] for call in ordered)
     return messages
+
+
+def _readable(call: ToolRequest) -> ToolRequest:
+    """Arguments that are no JSON object are refused by some vendors when they come back."""
+    try:
+        is_object = isinstance(json.loads(call.arguments), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    return call if is_object else replace(call, arguments="{}")
 
 
 def _results_after(turn: Turn, position: int) -> dict[str, LLMMessage]:

@@ -39,7 +39,8 @@ def chat(request: HttpRequest) -> HttpResponse:
 @require_POST
 def start_over(request: HttpRequest) -> HttpResponse:
     """Have the agent forget the conversation."""
-    talk = request.session.pop("chat", None)
+    talk = request.session.get("chat")
     if talk and talk["session_id"]:
         get_agent(AGENT).clear_session(talk["session_id"])
+    request.session.pop("chat", None)
     return redirect("patients:chat")

@@ -1,8 +1,10 @@
 """Conversations that agents remember. These tests commit, since what is remembered outlives transactions."""
 
 import json
+import threading
 import time
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from tests.children import child, said
-from tests.pure.test_history import turns
+from tests.pure.test_history import talks
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
 from zango_ai.exceptions import (
@@ -26,7 +28,7 @@ from zango_ai.exceptions import (
     WrongTenant,
 )
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, MemorySession, Provider
-from zango_ai.store import memory
+from zango_ai.store import memory, own_connection
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
@@ -283,14 +285,12 @@ def test_no_vendor_refuses_what_is_sent_after_any_history(model, kind):
     agent = make_chat(model, provider=make_provider(model, kind=kind), short_term_memory_max_messages=4)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(turns)
+    @given(talks())
     def check(kept):
         MemoryMessage.objects.all().delete()
         MemorySession.objects.all().delete()
-        session = memory.Session(agent.pk, "s", "", 1)
-        for number, turn in enumerate(kept):
-            if turn:
-                memory.remember("north", session, turn, -number)
+        if kept:
+            memory.remember("north", memory.Session(agent.pk, "s", "", 1, is_new=True), kept, -1)
         response = get_agent("helper").run("And now?", session_id="s")
         assert response.content
 
@@ -365,8 +365,8 @@ run_together([talk] * 4)
     rows = stored("s")
     assert [sequence for sequence, *_ in rows] == list(range(1, 2 * 49 + 1))
     assert [role for _, role, _ in rows] == ["user", "assistant"] * 49
-    turns_of = MemoryMessage.objects.order_by("sequence").values_list("turn", "invocation")
-    assert all(turns_of[i] == turns_of[i + 1] for i in range(0, 98, 2))  # no turn inside another
+    written_by = list(MemoryMessage.objects.order_by("sequence").values_list("invocation", flat=True))
+    assert written_by[::2] == written_by[1::2]  # no turn inside another
     assert MemorySession.objects.get().turns_count == 49
 
 
@@ -392,7 +392,7 @@ def test_turns_are_in_the_order_in_which_they_ended(model):
 def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch):
     from django.db import OperationalError
 
-    from zango_ai.store import own_connection, writer
+    from zango_ai.store import writer
 
     make_chat(model)
     get_agent("helper").run("one", session_id="s")
@@ -431,6 +431,7 @@ def test_a_turn_that_cannot_be_written_is_logged_and_the_answer_is_returned(mode
 def fill(agent, session_id, pairs):
     """A session with so many pairs."""
     session = memory.Session(agent.pk, session_id, "", 1)
+    MemorySession.objects.create(agent=agent, session_id=session_id, generation=1, last_active_at=timezone.now())
     turn = [LLMMessage("user", "q" * 200), LLMMessage("assistant", "a" * 200)]
     for number in range(pairs):
         memory.remember("north", session, turn, -number)
@@ -470,14 +471,12 @@ def test_messages_that_were_written_by_other_means_are_recalled_and_continued(mo
     assert [sequence for sequence, *_ in stored("s")] == list(range(1, 13))
 
 
-def test_a_turn_that_does_not_fit_is_left_out_whole(model):
+def test_given_messages_are_as_many_turns_as_they_hold(model):
     make_chat(model, short_term_memory_max_messages=2)
     talk = [LLMMessage("user", "1"), LLMMessage("assistant", "2"), LLMMessage("user", "3")]
     get_agent("helper").run(messages=[*talk, LLMMessage("assistant", "4"), LLMMessage("user", "5")], session_id="s")
     get_agent("helper").run("six", session_id="s")
-    assert [text for _, text in sent(model)] == ["six"]
-    get_agent("helper").run("seven", session_id="s")
-    assert [role for role, _ in sent(model)] == ["user", "assistant", "user"]
+    assert [text for _, text in sent(model)][:3] == ["3", "4", "5"]
 
 
 def rows_read(plan) -> int:
@@ -505,23 +504,117 @@ def test_sessions_that_are_idle_for_long_are_deleted(model, settings, monkeypatc
     assert sent(model) == [("user", "hi")]
 
 
-def test_a_run_that_is_under_way_when_its_session_is_deleted_begins_it_anew(model, settings):
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_run_that_is_under_way_when_its_session_is_deleted_writes_nothing(model, reopened):
+    """Least of all into what another user has begun under the same id meanwhile."""
     make_chat(model)
-    get_agent("helper").run("one", session_id="s")
+    get_agent("helper").run("one", session_id="s", user_ref="7")
     model.reset()
     model.script(Reply("late", delay_s=0.6))
 
     def ask():
         with schema_context("north"):
-            get_agent("helper").run("two", session_id="s")
+            get_agent("helper").run("my secret", session_id="s", user_ref="7")
 
     def delete():
         model.wait_for_requests(1)
         with schema_context("north"):
             memory.delete_idle("north", -1)
+            if reopened:
+                get_agent("helper").run("another's", session_id="s", user_ref="8")
 
     run_together([ask, delete])
-    assert stored("s") == [(1, "user", "two"), (2, "assistant", "late")]
+    assert [text for _, role, text in stored("s") if role == "user"] == (["another's"] if reopened else [])
+
+
+def test_clearing_while_others_talk_leaves_nothing_behind(model):
+    """A delete that sees the messages as they were before it waited leaves one turn to whoever comes next."""
+    make_chat(model)
+    get_agent("helper").run("warm")
+    failures = []
+
+    def talk(who):
+        with schema_context("north"):
+            for number in range(40):
+                try:
+                    get_agent("helper").run(f"{who} {number}", session_id="s")
+                except Exception as exc:
+                    failures.append(exc)
+
+    def clear():
+        with schema_context("north"):
+            for _ in range(150):
+                get_agent("helper").clear_session("s")
+
+    run_together([partial(talk, "a"), partial(talk, "b"), partial(talk, "c"), clear])
+    assert failures == []
+    sequences = [sequence for sequence, *_ in stored("s")]
+    assert sequences == list(range(1, len(sequences) + 1))
+    get_agent("helper").clear_session("s")
+    assert stored("s") == []
+
+
+def test_a_clear_that_waits_for_a_turn_deletes_it_too(model):
+    make_chat(model)
+    get_agent("helper").run("one", session_id="s")
+    session = MemorySession.objects.get()
+    held, cleared = threading.Event(), []
+
+    def write():
+        with schema_context("north"), transaction.atomic():
+            MemorySession.objects.select_for_update().get(pk=session.pk)
+            held.set()
+            time.sleep(0.5)
+            MemoryMessage.objects.create(session=session, sequence=3, role="user", content="secret")
+
+    def clear():
+        held.wait(10)
+        with schema_context("north"):
+            cleared.append(get_agent("helper").clear_session("s"))
+
+    run_together([write, clear])
+    assert cleared == [True]
+    assert stored("s") == []
+
+
+def test_a_lock_of_the_callers_own_delays_a_run_by_no_more_than_the_locks_timeout(model, caplog):
+    make_chat(model)
+    get_agent("helper").run("one", session_id="s")
+    started = time.monotonic()
+    with transaction.atomic():
+        MemorySession.objects.select_for_update().get()
+        assert get_agent("helper").run("two", session_id="s").content
+    assert time.monotonic() - started < 2 * own_connection.LOCK_TIMEOUT_MS / 1000
+    assert "Could not write the end of run" in caplog.text
+
+
+def test_an_agent_that_is_talked_to_can_be_deleted_and_nothing_stays(model):
+    make_chat(model)
+    get_agent("helper").run("one", session_id="s")
+    model.reset()
+    model.script(Reply("late", delay_s=0.5))
+
+    def ask():
+        with schema_context("north"):
+            get_agent("helper").run("two")
+
+    def delete():
+        model.wait_for_requests(1)
+        with schema_context("north"):
+            AgentConfig.objects.get().delete()
+
+    run_together([ask, delete])
+    MemorySession.objects.update(last_active_at=F("last_active_at") - timedelta(hours=2))
+    call_command("zango_ai_maintain", verbosity=0)
+    assert (MemorySession.objects.count(), MemoryMessage.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize("wrong", ["a\x00", "\ud800"])
+def test_a_user_who_cannot_be_stored_owns_no_session(model, wrong):
+    """Stored as something else, he would be somebody else."""
+    make_chat(model)
+    with pytest.raises(ValueError, match="user_ref"):
+        get_agent("helper").run("hi", session_id="s", user_ref=wrong)
 
 
 def test_deleting_an_agent_deletes_its_conversations(model):

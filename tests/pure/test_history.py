@@ -1,9 +1,10 @@
 """What of a conversation is kept and sent: whole turns, as every vendor takes them."""
 
+import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import find, given
 from hypothesis import strategies as st
 
 from zango_ai import LLMFile, LLMMessage, history
@@ -39,25 +40,20 @@ TOOL_TURN = [
 
 
 def test_the_newest_pairs_are_sent_oldest_first():
-    turns = [turn(number) for number in range(5)]
-    assert history.window(turns, 2) == (*turn(3), *turn(4))
-    assert history.window(turns, 9) == tuple(message for each in turns for message in each)
-    assert history.window(turns, 0) == ()
-
-
-def test_a_turn_of_several_pairs_is_sent_whole_or_not_at_all():
-    long = [user("a"), assistant("b"), user("c"), assistant("d")]
-    assert history.window([turn(1), long, turn(2)], 2) == tuple(turn(2))
-    assert history.window([turn(1), long, turn(2)], 3) == (*long, *turn(2))
+    messages = [message for number in range(5) for message in turn(number)]
+    assert history.window(messages, 2) == (*turn(3), *turn(4))
+    assert history.window(messages, 9) == tuple(messages)
+    assert history.window(messages, 0) == ()
 
 
 def test_calls_and_results_stay_together_inside_the_window():
-    assert history.window([turn(1), TOOL_TURN], 1) == tuple(TOOL_TURN)
+    assert history.window([*turn(1), *TOOL_TURN], 1) == tuple(TOOL_TURN)
 
 
-def test_a_turn_without_an_answer_is_not_sent():
-    assert history.window([turn(1), [user("?"), assistant("")], turn(2)], 9) == (*turn(1), *turn(2))
-    assert history.window([[user("?")]], 9) == ()
+def test_a_turn_without_an_answer_is_not_sent_and_costs_no_place():
+    messages = [*turn(1), user("?"), assistant(""), *turn(2), user("??")]
+    assert history.window(messages, 2) == (*turn(1), *turn(2))
+    assert history.window([user("?")], 9) == ()
 
 
 def test_what_has_lost_its_other_half_is_not_sent():
@@ -69,12 +65,15 @@ def test_what_has_lost_its_other_half_is_not_sent():
         result("3"),
         assistant("end"),
     ]
-    assert history.window([broken], 9) == (
-        user("q"),
-        assistant("x", ("3", "b")),
-        result("3"),
-        assistant("end"),
-    )
+    assert history.window(broken, 9) == (user("q"), assistant("x", ("3", "b")), result("3"), assistant("end"))
+
+
+def test_what_some_vendor_refuses_of_a_call_is_put_right():
+    call = ToolRequest("1", "look", '{"a": ')
+    said = [user("q"), LLMMessage("assistant", " ", (call, call)), result("1"), assistant("end")]
+    _, asked, *_ = sent = history.window(said, 1)
+    assert len(sent) == 4
+    assert asked == LLMMessage("assistant", "", (ToolRequest("1", "look", "{}"),))
 
 
 # What is kept
@@ -95,6 +94,18 @@ def test_a_tool_that_is_excluded_goes_with_its_call_and_result():
     )
 
 
+def test_an_id_that_is_used_again_is_another_calls():
+    said = [
+        user("q"),
+        assistant("", ("1", "look")),
+        result("1", "seen"),
+        assistant("", ("1", "secret")),
+        result("1", "hidden"),
+        assistant("a"),
+    ]
+    assert history.kept(said, excluded_tools={"secret"}) == (*said[:3], assistant("a"))
+
+
 def test_a_call_without_text_beside_it_leaves_nothing_where_it_is_excluded():
     said = [user("q"), assistant("", ("1", "secret")), result("1"), assistant("a")]
     assert history.kept(said, excluded_tools={"secret"}) == (user("q"), assistant("a"))
@@ -102,7 +113,7 @@ def test_a_call_without_text_beside_it_leaves_nothing_where_it_is_excluded():
 
 def test_text_that_stands_together_after_that_is_sent_as_one_message():
     kept = history.kept(TOOL_TURN, excluded_tools={"secret", "look"})
-    assert history.window([kept], 1) == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
+    assert history.window(kept, 1) == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
 
 
 @pytest.mark.parametrize(
@@ -123,19 +134,52 @@ def test_a_file_is_remembered_by_its_name(text, file, kept):
 ids = st.sampled_from("abcdef")
 names = st.sampled_from(["look", "write", "secret"])
 texts = st.sampled_from(["", " ", "text", "more\ntext"])
-calls = st.lists(st.tuples(ids, names), max_size=3, unique_by=lambda call: call[0])
-messages = st.one_of(
+arguments = st.sampled_from(["{}", '{"a": 1}', '{"a": ', "[]", ""])
+requests = st.builds(ToolRequest, ids, names, arguments)
+anything = st.one_of(
     texts.map(user),
     texts.map(lambda text: LLMMessage("system", text)),
-    st.builds(lambda text, made: assistant(text, *made), texts, calls),
+    st.builds(lambda text, made: LLMMessage("assistant", text, tuple(made)), texts, st.lists(requests, max_size=3)),
     st.builds(result, ids, texts),
 )
-turns = st.lists(st.lists(messages, max_size=8), max_size=5)
 
 
-@given(turns, st.integers(0, 6), st.sets(names))
+@st.composite
+def talks(draw):
+    """Turns with rounds of parallel calls, as they are; and then with something dropped, doubled or displaced."""
+    messages = []
+    for _ in range(draw(st.integers(0, 4))):
+        messages.append(user(draw(texts)))
+        for _ in range(draw(st.integers(0, 2))):
+            made = draw(st.lists(requests, min_size=1, max_size=3, unique_by=lambda call: call.id))
+            messages.append(LLMMessage("assistant", draw(texts), tuple(made)))
+            messages.extend(result(call.id) for call in draw(st.permutations(made)))
+        messages.append(assistant(draw(texts)))
+    for _ in range(draw(st.integers(0, 2))):
+        if not messages:
+            break
+        place = draw(st.integers(0, len(messages) - 1))
+        fault = draw(st.sampled_from(["drop", "double", "swap", "insert"]))
+        if fault == "drop":
+            del messages[place]
+        elif fault == "double":
+            messages.insert(place, messages[place])
+        elif fault == "swap":
+            messages[0], messages[place] = messages[place], messages[0]
+        else:
+            messages.insert(place, draw(anything))
+    return messages
+
+
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_the_talks_that_are_tried_have_calls_in_their_windows(wanted):
+    """Else the proof below would prove nothing."""
+    find(talks(), lambda talk: sum(len(message.tool_calls) for message in history.window(talk, 4)) >= wanted)
+
+
+@given(talks(), st.integers(0, 6), st.sets(names))
 def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pairs, excluded):
-    sent = history.window([history.kept(each, excluded_tools=excluded) for each in kept], pairs)
+    sent = history.window(history.kept(kept, excluded_tools=excluded), pairs)
     assert sum(message.role == "user" for message in sent) <= max(pairs, 0)
     spoken = [message.role for message in sent if message.role != "system"]  # which Anthropic takes apart
     assert not spoken or spoken[0] == "user"
@@ -151,14 +195,15 @@ def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pair
             waiting = {call.id for call in message.tool_calls}
             assert len(waiting) == len(message.tool_calls)
         assert not {call.name for call in message.tool_calls} & excluded
+        assert all(isinstance(json.loads(call.arguments), dict) for call in message.tool_calls)
     assert not waiting
     for before, after in pairwise(sent):
         plain = not (before.tool_calls or after.tool_calls)
         assert not (before.role == after.role and before.role in {"user", "assistant"} and plain)
 
 
-@given(turns)
+@given(talks())
 def test_nothing_that_is_kept_is_changed_by_being_sent(kept):
-    before = [list(each) for each in kept]
+    before = list(kept)
     history.window(kept, 3)
     assert kept == before

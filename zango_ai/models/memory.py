@@ -25,8 +25,10 @@ class MemorySession(Stamped):
     """Who opened it, and may continue it; empty: anybody."""
     is_active = models.BooleanField(_("active"), default=True, db_default=True)
     last_active_at = models.DateTimeField(_("last active"))
-    generation = models.PositiveIntegerField(default=1, db_default=1)
-    """How often it was begun anew: a run that was begun before it was cleared does not write into it after."""
+    generation = models.BigIntegerField(default=0, db_default=0)
+    """Another number each time that it is begun anew: a run that was begun before writes nothing into it after."""
+    last_invocation_id = models.BigIntegerField(null=True)
+    """The run whose turn is the last."""
     turns_count = models.PositiveIntegerField(_("turns"), default=0, db_default=0)
     last_sequence = models.PositiveIntegerField(_("messages"), default=0, db_default=0)
 
@@ -45,10 +47,13 @@ class MemoryMessage(Stamped):
     """One message of a conversation."""
 
     session = models.ForeignKey(
-        MemorySession, on_delete=models.CASCADE, related_name="messages", verbose_name=_("conversation")
+        MemorySession,
+        on_delete=models.CASCADE,
+        db_constraint=False,  # deleting an agent that is being talked to would fail by it
+        related_name="messages",
+        verbose_name=_("conversation"),
     )
     sequence = models.PositiveIntegerField(_("number"))
-    turn = models.PositiveIntegerField(_("turn"), default=0, db_default=0)
     role = models.CharField(_("role"), max_length=20)
     content = models.TextField(_("content"), blank=True)
     tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])

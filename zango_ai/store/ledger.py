@@ -39,6 +39,7 @@ logger = logging.getLogger("zango_ai.ledger")
 
 Status = Invocation.Status
 _MAX_ERROR_CHARS = 4_000
+_LOCK_NOT_AVAILABLE = "55P03"
 _WAITS_BEFORE_WRITING_AGAIN_S = (0.25, 0.5, 1.0, 2.0)
 """At the end of a run, where the database cannot be reached: a restart takes a few seconds."""
 
@@ -336,8 +337,10 @@ def record(schema: str, **columns: Any) -> Iterator[Entry]:
 
 
 def _may_pass(exc: Exception) -> bool:
-    """Whether writing again may help: the database is away, or somebody holds a lock."""
-    return isinstance(exc, (OperationalError, InterfaceError)) and not writer.is_in_test_transaction()
+    """Whether writing again may help: the database is away. A lock that lasts so long may be the caller's own."""
+    if writer.is_in_test_transaction() or getattr(exc.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        return False
+    return isinstance(exc, (OperationalError, InterfaceError))
 
 
 def _sums(rounds_count: int, cost_usd: Decimal | None, usage: LLMUsage) -> dict[str, Any]:

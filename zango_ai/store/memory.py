@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from .. import history, recordable
 from ..exceptions import LogUnavailable, SessionNotOwned
-from ..models import MemoryMessage, MemorySession
+from ..models import AgentConfig, MemoryMessage, MemorySession
 from ..types import AgentSpec, LLMMessage, ToolRequest
 from . import writer
 from .writer import table
@@ -36,8 +36,11 @@ class Session:
     session_id: str
     user_ref: str
     generation: int
+    """Of this opening: a run writes into the one that it began in, and into no later one."""
     history: tuple[LLMMessage, ...] = ()
     """What is sent before this turn."""
+    is_new: bool = False
+    """Under an id that was made: its row is written with its first turn."""
 
 
 def require_session_id(session_id: object) -> None:
@@ -55,13 +58,18 @@ def require_session_id(session_id: object) -> None:
 def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> Session:
     """The conversation of that id, or a new one. Raises SessionNotOwned, LogUnavailable."""
     who = "" if user_ref is None else recordable.shown(user_ref)
+    if user_ref is not None and who != str(user_ref):
+        # Stored as something else, it could be somebody else's.
+        raise ValueError("user_ref holds characters that cannot be stored, or is too long to own a session.")
+    generation = secrets.randbits(62)
     if session_id is None:
-        return Session(agent.id, secrets.token_urlsafe(24), who, generation=1)
+        return Session(agent.id, secrets.token_urlsafe(24), who, generation, is_new=True)
     arguments = {
         "agent": agent.id,
         "session": session_id,
         "user": who,
         "pairs": agent.memory_pairs,
+        "generation": generation,
         "now": timezone.now(),
     }
     try:
@@ -84,25 +92,13 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
             f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that "
             "it was opened with, or leave session_id out for a new session.",
         )
-    return Session(agent.id, session_id, owner, generation, history.window(_turns(rows), agent.memory_pairs))
-
-
-def _turns(rows: str) -> list[list[LLMMessage]]:
-    """Rows that were written by other means have no turn: one begins where the user speaks again."""
-    turns: list[list[LLMMessage]] = []
-    number = None
-    for row in json.loads(rows):
-        message = _message(row)
-        speaks_again = row["turn"] == 0 and message.role == "user" and turns and turns[-1][-1].role != "user"
-        if not turns or row["turn"] != number or speaks_again:
-            turns.append([])
-        turns[-1].append(message)
-        number = row["turn"]
-    return turns
+    recalled = history.window(map(_message, json.loads(rows)), agent.memory_pairs)
+    return Session(agent.id, session_id, owner, generation, recalled)
 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
-    calls = tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in row["tool_calls"])
+    made = row["tool_calls"] if isinstance(row["tool_calls"], list) else ()  # too long a list was cut to a note
+    calls = tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in made)
     return LLMMessage(row["role"], row["content"], calls, row["tool_call_id"])
 
 
@@ -115,7 +111,7 @@ def _recall(schema: str) -> str:
     return f"""
 SELECT s.is_active, s.user_ref, s.generation, (
     SELECT coalesce(json_agg(json_build_object(
-        'turn', m.turn, 'role', m.role, 'content', m.content,
+        'role', m.role, 'content', m.content,
         'tool_calls', m.tool_calls, 'tool_call_id', m.tool_call_id
     ) ORDER BY m.sequence), '[]')::text
     FROM {messages} m
@@ -137,10 +133,11 @@ def _claim(schema: str) -> str:
     """Open the session for whoever comes first, also one that was cleared."""
     return f"""
 INSERT INTO {table(schema, MemorySession)} AS s
-    (agent_id, session_id, user_ref, last_active_at, created_at, updated_at)
-VALUES (%(agent)s, %(session)s, %(user)s, %(now)s, %(now)s, %(now)s)
+    (agent_id, session_id, user_ref, generation, last_active_at, created_at, updated_at)
+VALUES (%(agent)s, %(session)s, %(user)s, %(generation)s, %(now)s, %(now)s, %(now)s)
 ON CONFLICT (agent_id, session_id) DO UPDATE
-SET is_active = true, user_ref = EXCLUDED.user_ref, last_active_at = %(now)s, updated_at = %(now)s
+SET is_active = true, user_ref = EXCLUDED.user_ref, generation = EXCLUDED.generation,
+    last_active_at = %(now)s, updated_at = %(now)s
 WHERE NOT s.is_active
 """
 
@@ -151,25 +148,10 @@ def remember(schema: str, session: Session, turn: Sequence[LLMMessage], invocati
         [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls] for message in turn
     ]
     sql = f"""
-WITH session AS (  -- the counter is read under the row's lock; the messages as they were when this began
-    INSERT INTO {table(schema, MemorySession)} AS s
-        (agent_id, session_id, user_ref, turns_count, last_sequence, last_active_at, created_at, updated_at)
-    VALUES (%(agent)s, %(session)s, %(user)s, 1, %(count)s, %(now)s, %(now)s, %(now)s)
-    ON CONFLICT (agent_id, session_id) DO UPDATE
-    SET turns_count = s.turns_count + 1,
-        last_sequence = %(count)s + greatest(s.last_sequence, (
-            SELECT max(m.sequence) FROM {table(schema, MemoryMessage)} m WHERE m.session_id = s.id
-        )),
-        last_active_at = %(now)s, updated_at = %(now)s
-    WHERE s.is_active AND s.generation = %(generation)s AND NOT EXISTS (
-        SELECT 1 FROM {table(schema, MemoryMessage)} m
-        WHERE m.session_id = s.id AND m.invocation_id = %(invocation)s
-    )
-    RETURNING id, turns_count, last_sequence
-)
+WITH session AS ({_begun(schema) if session.is_new else _continued(schema)})
 INSERT INTO {table(schema, MemoryMessage)}
-    (session_id, sequence, turn, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
-SELECT session.id, session.last_sequence - %(count)s + w.position, session.turns_count,
+    (session_id, sequence, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
+SELECT session.id, session.last_sequence - %(count)s + w.position,
     w.role, w.content, w.tool_calls::jsonb, w.tool_call_id, %(invocation)s, %(now)s, %(now)s
 FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[], %(answers)s::text[])
     WITH ORDINALITY AS w(role, content, tool_calls, tool_call_id, position)
@@ -191,21 +173,75 @@ FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[],
     writer.remember(sql, arguments)
 
 
-def clear(schema: str, agent_id: int, session_id: str) -> bool:
-    """Delete the conversation's messages; False where there was none."""
-    sql = f"""
-WITH cleared AS (
-    UPDATE {table(schema, MemorySession)}
-    SET is_active = false, generation = generation + 1, turns_count = 0, last_sequence = 0, updated_at = %(now)s
-    WHERE agent_id = %(agent)s AND session_id = %(session)s AND is_active RETURNING id
-),
-gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING cleared WHERE m.session_id = cleared.id)
-SELECT id FROM cleared
+def _begun(schema: str) -> str:
+    """Executed again, it finds the row there, and the turn with it."""
+    return f"""
+    INSERT INTO {table(schema, MemorySession)}
+        (agent_id, session_id, user_ref, generation, turns_count, last_sequence, last_invocation_id,
+            last_active_at, created_at, updated_at)
+    VALUES (%(agent)s, %(session)s, %(user)s, %(generation)s, 1, %(count)s, %(invocation)s,
+        %(now)s, %(now)s, %(now)s)
+    ON CONFLICT (agent_id, session_id) DO NOTHING
+    RETURNING id, last_sequence
 """
-    arguments = {"agent": agent_id, "session": session_id, "now": timezone.now()}
+
+
+def _continued(schema: str) -> str:
+    """The row's own columns are read under its lock; the messages as they were when the statement began."""
+    messages = table(schema, MemoryMessage)
+    return f"""
+    UPDATE {table(schema, MemorySession)} s
+    SET turns_count = s.turns_count + 1,
+        last_sequence = %(count)s + greatest(s.last_sequence, (
+            SELECT max(m.sequence) FROM {messages} m WHERE m.session_id = s.id AND s.turns_count = 0
+        )),
+        last_invocation_id = %(invocation)s, last_active_at = %(now)s, updated_at = %(now)s
+    WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s AND s.is_active AND s.generation = %(generation)s
+        AND s.last_invocation_id IS DISTINCT FROM %(invocation)s
+        AND NOT EXISTS (
+            SELECT 1 FROM {messages} m WHERE m.session_id = s.id AND m.invocation_id = %(invocation)s
+        )
+    RETURNING id, last_sequence
+"""
+
+
+def clear(schema: str, agent_id: int, session_id: str) -> bool:
+    """Delete the conversation's messages; False where there was none.
+
+    Two statements of one transaction: the second sees what was written while the first waited for the row.
+    """
+    sessions = table(schema, MemorySession)
+    sql = f"""
+UPDATE {sessions}
+SET is_active = false, generation = %(generation)s, turns_count = 0, last_sequence = 0, last_invocation_id = NULL,
+    updated_at = %(now)s
+WHERE agent_id = %(agent)s AND session_id = %(session)s AND is_active RETURNING id;
+DELETE FROM {table(schema, MemoryMessage)} m USING {sessions} s
+WHERE m.session_id = s.id AND s.agent_id = %(agent)s AND s.session_id = %(session)s AND NOT s.is_active
+"""
+    arguments = {
+        "agent": agent_id,
+        "session": session_id,
+        "generation": secrets.randbits(62),
+        "now": timezone.now(),
+    }
     cleared = writer.execute(sql, arguments)
     writer.remember(sql, arguments)
     return bool(cleared)
+
+
+def delete_orphans(schema: str) -> None:
+    """Delete what was written while its agent or its session was being deleted."""
+    sessions, messages = table(schema, MemorySession), table(schema, MemoryMessage)
+    writer.execute(
+        f"""
+DELETE FROM {sessions} s
+WHERE s.last_active_at < now() - interval '1 hour'
+    AND NOT EXISTS (SELECT 1 FROM {table(schema, AgentConfig)} a WHERE a.id = s.agent_id);
+DELETE FROM {messages} m WHERE NOT EXISTS (SELECT 1 FROM {sessions} s WHERE s.id = m.session_id)
+""",
+        {},
+    )
 
 
 def delete_idle(schema: str, days: int) -> int:

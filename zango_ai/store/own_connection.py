@@ -63,6 +63,7 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
+    settings["OPTIONS"].pop("server_side_binding", None)  # it takes one statement at a time
     own = tenancy.plain_backend()(settings, ALIAS)
     # With DEBUG Django keeps each statement until the end of a request; nothing would ever empty this list.
     own.queries_log = deque(maxlen=0)
