@@ -12,8 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-import django
-from django.test.utils import override_settings
+from tests.benchmarks.site import EXAMPLE
 
 MIB = 1024 * 1024
 PORT = 18765
@@ -21,7 +20,11 @@ BASE = f"http://127.0.0.1:{PORT}"
 
 
 def main() -> None:
+    sys.path.insert(0, str(EXAMPLE))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings")
+    import django
+    from django.test.utils import override_settings
+
     django.setup()
     server = [sys.executable, "-W", "ignore", "-m", "zango_ai.testing.model_server", "--port", str(PORT)]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:

@@ -50,6 +50,7 @@ class MemoryMessage(Stamped):
         MemorySession,
         on_delete=models.CASCADE,
         db_constraint=False,  # deleting an agent that is being talked to would fail by it
+        db_index=False,  # the unique index begins with it
         related_name="messages",
         verbose_name=_("conversation"),
     )

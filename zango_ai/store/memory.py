@@ -198,9 +198,7 @@ def _continued(schema: str) -> str:
         last_invocation_id = %(invocation)s, last_active_at = %(now)s, updated_at = %(now)s
     WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s AND s.is_active AND s.generation = %(generation)s
         AND s.last_invocation_id IS DISTINCT FROM %(invocation)s
-        AND NOT EXISTS (
-            SELECT 1 FROM {messages} m WHERE m.session_id = s.id AND m.invocation_id = %(invocation)s
-        )
+        AND NOT EXISTS (SELECT 1 FROM {messages} m WHERE m.invocation_id = %(invocation)s)
     RETURNING id, last_sequence
 """
 
