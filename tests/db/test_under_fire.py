@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django_tenants.utils import get_tenant_model, schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
+from tests.db.test_trouble import end_the_ledgers_connection
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import PromptRenderError
@@ -202,16 +203,6 @@ def test_an_error_before_the_call_leaves_its_row_in_a_broken_transaction(warm):
 
 
 # The ledger's connection
-
-
-def end_the_ledgers_connection():
-    """As a restart of the database or of a pooler does."""
-    own = own_connection.own_connection()
-    with own.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        pid = cursor.fetchone()[0]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
 @pytest.mark.parametrize("number", STATEMENTS)
