@@ -62,17 +62,18 @@ def require_schema(agent: AgentSpec) -> None:
 
 def load(entry: ledger.Entry, files: Sequence[LLMFile]) -> None:
     """Read and keep the files, one after the other. Raises LLMFileError."""
-    conf = get_conf()
     if not files:
         return
+    conf = get_conf()
+    if len(files) > conf.max_files:
+        extra = files[conf.max_files].filename
+        raise LLMFileError(
+            extra,
+            f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
+            "ZANGO_AI['MAX_FILES'].",
+        )
     entry.open()  # a storage may take its time, and the process may end in it
-    for position, file in enumerate(files):
-        if position == conf.max_files:
-            raise LLMFileError(
-                file.filename,
-                f"{len(files)} files are too many, from {file.filename!r} on: send {conf.max_files} at most, or "
-                "raise ZANGO_AI['MAX_FILES'].",
-            )
+    for file in files:
         file.load(conf.max_file_bytes)
         entry.attach(file)
 

@@ -16,6 +16,7 @@ from .types import StopReason
 _START = re.compile(r'\{\s*["}]|\[\s*(?:["{\[\]\-\d]|true|false|null)')
 _MOST_DIGITS = 1_000
 _MOST_MESSAGE = 500
+_REFERENCES = {"$ref", "$dynamicRef"}
 _DATA = {"const", "enum", "default", "examples"}
 """Keywords of a schema that hold values, and no schemas."""
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -153,7 +154,7 @@ def _told(schema: Any) -> Iterator[tuple[str, str]]:
     """Formats, and what may lead out of the schema."""
     if isinstance(schema, Mapping):
         for key, value in schema.items():
-            if key in {"format", "$id", "$schema", "$ref", "$dynamicRef"} and isinstance(value, str):
+            if key in {"format", "$id", "$schema", *_REFERENCES} and isinstance(value, str):
                 yield key, value
             elif key not in _DATA:
                 yield from _told(value)
@@ -175,7 +176,7 @@ def problem_of(schema: Any) -> str | None:
         json.dumps(schema, allow_nan=False)
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-        for reference in _references(schema):
+        for reference in (text for key, text in _told(schema) if key in _REFERENCES):
             if not isinstance(resolver.lookup(reference).contents, (Mapping, bool)):
                 return f"$ref {reference!r} leads to something that is no schema."
     except SchemaError as exc:
@@ -195,18 +196,6 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
     # With a registry of our own a $ref to the outside is an error; jsonschema's own would go and fetch it.
     return Draft202012Validator(schema, registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in {"$ref", "$dynamicRef"} and isinstance(value, str):
-                yield value
-            elif key not in _DATA:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
 
 
 def _place(error: Any) -> list[tuple[int, int, str]]:

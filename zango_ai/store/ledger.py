@@ -151,11 +151,7 @@ class Entry:
         self._steps.append(step)
 
     def _unavailable(self, exc: Error) -> LogUnavailable:
-        return LogUnavailable(
-            f"The log of schema {self.schema!r} cannot be written ({type(exc).__name__}), so nothing was sent. "
-            "Check that PostgreSQL takes another connection, that nobody has locked the ledger's tables, and that "
-            "the tenant is migrated and committed."
-        )
+        return outcomes.unavailable(f"The log of schema {self.schema!r} cannot be written", exc)
 
     def _begin_files(self) -> None:
         try:

@@ -18,10 +18,10 @@ from django.db import Error
 from django.utils import timezone
 
 from .. import history, recordable
-from ..exceptions import LogUnavailable, SessionNotOwned
+from ..exceptions import SessionNotOwned
 from ..models import AgentConfig, MemoryMessage, MemorySession
 from ..types import AgentSpec, LLMMessage, ToolRequest
-from . import writer
+from . import outcomes, writer
 from .writer import table
 
 _MAX_ID_CHARS = 255
@@ -81,10 +81,7 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
             writer.execute(sql, arguments)
             writer.remember(sql, arguments)
     except Error as exc:
-        raise LogUnavailable(
-            f"The conversations of schema {agent.schema!r} cannot be read ({type(exc).__name__}), so nothing was "
-            "sent. Check that PostgreSQL takes another connection, and that the tenant is migrated and committed."
-        ) from exc
+        raise outcomes.unavailable(f"The conversations of schema {agent.schema!r} cannot be read", exc) from exc
     ((_, owner, generation, rows),) = found
     if owner not in {"", who}:
         raise SessionNotOwned(
@@ -105,7 +102,7 @@ def _message(row: dict[str, Any]) -> LLMMessage:
 def _recall(schema: str) -> str:
     """Active or not, owner, generation, and the newest messages: to nobody but the owner.
 
-    From one message of the user more than there may be pairs, so that a turn that does not fit is seen to be one.
+    From one message of the user more than there may be pairs, since one of them may lack an answer.
     """
     messages = table(schema, MemoryMessage)
     return f"""

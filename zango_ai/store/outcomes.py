@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..exceptions import BudgetExceeded, LLMTimeoutError, RateLimitExceeded, ZangoAIError
+from ..exceptions import BudgetExceeded, LLMTimeoutError, LogUnavailable, RateLimitExceeded, ZangoAIError
 from ..models import Invocation
 from . import reservations, rounds
 
@@ -34,3 +34,11 @@ def refusal(reservation: reservations.Reservation, begun: rounds.Begun) -> Zango
         return reservations.over_budget(account, reservation, begun.spent_usd, begun.held_usd)
     assert begun.wait_s is not None
     return reservations.too_fast(reservation, begun.busiest, begun.wait_s)
+
+
+def unavailable(what: str, exc: Exception) -> LogUnavailable:
+    """The error for a database that does not do what has to be done before anything is sent."""
+    return LogUnavailable(
+        f"{what} ({type(exc).__name__}), so nothing was sent. Check that PostgreSQL takes another connection, that "
+        "nobody has locked the ledger's tables, and that the tenant is migrated and committed."
+    )
