@@ -182,9 +182,9 @@ def test_a_call_that_was_refused_by_the_vendor_costs_nothing(model):
 
 def test_a_call_that_may_have_been_billed_counts_at_its_estimate(model):
     """The vendor may have worked on it: counted as nothing, a budget would let a slow vendor be asked for ever."""
-    make_priced_agent(model, monthly_budget_usd="1.1", timeout_seconds=1)
+    make_priced_agent(model, monthly_budget_usd="1.1", timeout_seconds=3)
     model.script(
-        Reply(delay_s=3),
+        Reply(delay_s=8),
         Reply(raw=b"<html>"),
         Reply("half", headers={"Content-Length": "900"}, hang_up_after=True),
         Reply("the gateway gave up", status=504),

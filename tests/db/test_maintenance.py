@@ -73,7 +73,7 @@ def test_the_celery_task_does_the_same(model):
 
 def test_a_run_that_lives_is_no_orphan_however_long_it_takes(model):
     """Its last sign of life counts, and not when it began."""
-    make_priced_agent(model, timeout_seconds=1, max_retries=1)
+    make_priced_agent(model, timeout_seconds=20, max_retries=1)
     model.script(Reply("down", status=503, headers={"retry-after": "0"}), Reply("late", delay_s=0.6))
 
     def ask():

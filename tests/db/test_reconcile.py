@@ -41,7 +41,7 @@ FATES = [
     Reply("busy", status=429, headers={"retry-after": "0"}),
     Reply(raw=b"<html>"),
     Reply(hang_up=True),
-    Reply("late", delay_s=3),
+    Reply("late", delay_s=8),
     Reply("counted nothing", input_tokens=0, output_tokens=0),
 ]
 
@@ -50,11 +50,11 @@ FATES = [
 def test_the_ledger_adds_up_for_any_interleaving(model, seed):
     """Successes, retries, fallbacks, timeouts, refusals and abandoned runs, in threads of two agents."""
     chance = random.Random(seed)
-    agent = make_priced_agent(model, monthly_budget_usd="9", max_retries=1, timeout_seconds=1)
-    other = make_provider(model, name="other", max_retries=1, monthly_budget_usd="3")
+    agent = make_priced_agent(model, monthly_budget_usd="4", max_retries=1, timeout_seconds=3)
+    other = make_provider(model, name="other", max_retries=1, monthly_budget_usd="2")
     price_models(other)
     Fallback.objects.create(agent=agent, provider=other)
-    make_agent(model, "second", provider=other, max_tokens=1000, monthly_budget_usd="2", timeout_seconds=1)
+    make_agent(model, "second", provider=other, max_tokens=1000, monthly_budget_usd="1", timeout_seconds=3)
     weights = [8, 8, 4, 3, 2, 2, 1, 1, 1, 1]
     model.script(*chance.choices(FATES, weights, k=160))
 

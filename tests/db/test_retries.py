@@ -59,7 +59,7 @@ def test_retries_stop_with_the_providers_number(model):
 @pytest.fixture
 def with_fallback(model):
     """An agent whose first provider is on ``model``; its second speaks another protocol on a server of its own."""
-    config = make_agent(model, timeout_seconds=1)
+    config = make_agent(model, timeout_seconds=3)
     with ModelServer() as second:
         from django.conf import settings
 
@@ -78,7 +78,7 @@ def with_fallback(model):
         yield second
 
 
-@pytest.mark.parametrize("fault", [Reply(status=500), Reply(status=429), Reply(delay_s=3), Reply(hang_up=True)])
+@pytest.mark.parametrize("fault", [Reply(status=500), Reply(status=429), Reply(delay_s=8), Reply(hang_up=True)])
 def test_the_fallback_answers_where_the_provider_cannot(model, with_fallback, fault):
     model.script(fault)
     with_fallback.script("From the backup.")
@@ -111,7 +111,7 @@ def test_a_fallback_that_cannot_be_used_is_passed_over_for_the_next(model, with_
 
 def test_a_disabled_fallback_is_passed_over(model, with_fallback):
     Provider.objects.filter(name="backup").update(is_enabled=False)
-    model.script(Reply(delay_s=3))
+    model.script(Reply(delay_s=8))
     with pytest.raises(LLMTimeoutError):
         get_agent("helper").run("hi")
     assert with_fallback.requests == []
