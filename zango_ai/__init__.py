@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .agent import Agent, get_agent
     from .files import LLMFile
     from .lookups import get_prompt, get_provider
-    from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage
+    from .tools import ToolParam, ToolSafety, tool
+    from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage, PendingApproval
 
 __version__ = "0.1.0"
 
@@ -29,9 +30,13 @@ __all__ = [
     "LLMResponse",
     "LLMToolCall",
     "LLMUsage",
+    "PendingApproval",
+    "ToolParam",
+    "ToolSafety",
     "get_agent",
     "get_prompt",
     "get_provider",
+    "tool",
 ]
 
 _HOMES = {
@@ -44,6 +49,10 @@ _HOMES = {
     "LLMResponse": "types",
     "LLMToolCall": "types",
     "LLMUsage": "types",
+    "PendingApproval": "types",
+    "ToolParam": "tools",
+    "ToolSafety": "tools",
+    "tool": "tools",
 }
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from . import answers, callers, composition, fitness
+from . import answers, approval, callers, composition, fitness
 from .composition import Question
-from .engine import drivers, turns
-from .exceptions import AgentNotFound, ZangoAIError
+from .exceptions import AgentNotFound
 from .files import LLMFile
-from .providers import chat, errors
-from .store import configs, ledger, memory
-from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, ModelAnswer, Trigger
-
-_CHANCE = turns.Chance(now=time.monotonic, random=random.random)
+from .providers import chat
+from .runs import Run
+from .store import configs, ledger, memory, waiting
+from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 
 def get_agent(name: str) -> Agent:
@@ -55,9 +51,10 @@ class Agent:
         session_id: str | None = None,
         user_ref: str = "",
         triggered_by: Trigger | None = None,
+        max_tool_rounds: int | None = None,
         output_type: Any = None,
     ) -> LLMResponse:
-        """Ask the model once and return its answer.
+        """Ask the model, have it use its tools, and return its answer.
 
         The user's text is the first of these that is not None: ``input``, sent as it is; ``variables``, which
         fill the placeholders of the agent's user prompt; ``messages``, sent after the system prompt in place of
@@ -69,6 +66,9 @@ class Agent:
         begins a new one. The response tells the id.
         ``user_ref`` names the person on whose behalf the agent runs, for the log. A session that was opened with
         one is continued with that one only.
+        ``max_tool_rounds`` bounds the rounds of tool calls; None: as the agent is configured. Then the model has to
+        answer without tools. Where a tool needs a person's approval, the response has ``pending_approvals``, and
+        ``resume()`` goes on.
         ``output_type`` is a pydantic model or a dataclass: for this call the answer is JSON of its schema, and
         ``parsed_content`` an instance of it.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
@@ -78,6 +78,8 @@ class Agent:
         """
         task_id = callers.current_celery_task_id()
         trigger = _trigger(triggered_by, task_id)
+        if max_tool_rounds is not None and (isinstance(max_tool_rounds, bool) or max_tool_rounds < 0):
+            raise ValueError(f"max_tool_rounds is {max_tool_rounds!r}; make it a whole number from 0.")
         with ledger.record(
             self._schema, agent_name=self.name, triggered_by=trigger, celery_task_id=task_id or ""
         ) as entry:
@@ -85,8 +87,9 @@ class Agent:
             entry.note_caller(user_ref, variables, system_variables)
             memory.require_session_id(session_id)
             agent, typed = answers.with_type(self._read(entry), output_type)
+            run = Run(entry, agent, typed, trigger=trigger)
             question = Question(input, variables, system_variables, messages, files)
-            composed = composition.compose(agent, question)
+            composed = composition.compose(agent, question, run.toolbox.schemas)
             entry.note_texts(composed.system_text, composed.user_text)
             fitness.require_schema(agent)
             fitness.load(entry, composed.request.files)
@@ -98,12 +101,40 @@ class Agent:
                 session = memory.open_session(agent, session_id, user_ref)
                 entry.note(session_id=session.session_id)
                 composed = composed.after(session.history)
-            reading = answers.Reading(agent, typed, entry, session, composed)
-            conversation = turns.answer(composed.request, targets, _CHANCE, reading.read, agent.output_retries)
-            answer = drivers.drive(conversation, lambda step: _ask(entry, step))
-            parsed = reading.parsed
-            entry.succeed()
-        return _response(entry, answer, parsed, session)
+            run.ask(
+                composed, targets, session, agent.max_tool_rounds if max_tool_rounds is None else max_tool_rounds
+            )
+        return run.response()
+
+    def resume(
+        self,
+        run_id: UUID | str,
+        approvals: Mapping[Any, bool | str],
+        *,
+        decided_by: str = "",
+        output_type: Any = None,
+    ) -> LLMResponse:
+        """Go on with a run that has stopped for approvals, in any process, once.
+
+        ``approvals`` decides every tool call of ``response.pending_approvals`` by its id: True, False, or a text:
+        the reason against it, which the model is told. One that has expired counts as denied. ``decided_by`` is
+        kept with the calls, for the log. Give ``output_type`` again where ``run()`` had it.
+
+        Raises NotAwaitingApproval where the run does not wait (any more); ValueError where a call is not decided,
+        or one that does not wait is; and what ``run()`` raises.
+        """
+        configs.require_same_tenant(self.name, self._schema)
+        key = _uuid(run_id)
+        waits = waiting.find(self._schema, self.name, key)
+        decisions = approval.read(waits, approvals, decided_by)
+        waiting.claim(self._schema, waits)
+        with ledger.go_on(self._schema, waits) as entry:
+            agent, typed = answers.with_type(self._read(entry), output_type)
+            agent = answers.with_schema(agent, waits.goes_on_with["output_json_schema"])
+            chat.warm_up()
+            run = Run(entry, agent, typed, trigger=waits.triggered_by)
+            run.go_on(waits, decisions)
+        return run.response()
 
     def clear_session(self, session_id: str) -> bool:
         """End a conversation and delete what was said in it. False where there is none of that id.
@@ -136,32 +167,8 @@ def _trigger(given: str | None, task_id: str | None) -> str:
     return given
 
 
-def _ask(entry: ledger.Entry, step: turns.Ask) -> ModelAnswer:
-    """One call to a provider, written down before and after."""
-    provider = step.target.provider
-    request = chat.shaped(provider, step.request)
-    entry.begin_round(step.target, request, chat.estimate(provider, request))
+def _uuid(run_id: UUID | str) -> UUID:
     try:
-        answer = chat.ask(provider, request)
-    except ZangoAIError as exc:
-        entry.fail_round(exc, errors.words_of(exc))
-        raise
-    entry.settle_round(answer)
-    return answer
-
-
-def _response(entry: ledger.Entry, answer: ModelAnswer, parsed: Any, session: memory.Session | None) -> LLMResponse:
-    assert entry.invocation_id is not None
-    return LLMResponse(
-        content=answer.content,
-        parsed_content=parsed,
-        session_id=None if session is None else session.session_id,
-        cost_usd=float(entry.cost_usd or Decimal(0)),
-        is_cost_known=entry.cost_usd is not None,
-        usage=entry.usage,
-        model=answer.model,
-        latency_ms=entry.latency_ms,
-        stop_reason=answer.stop_reason,
-        invocation_id=entry.invocation_id,
-        run_id=entry.run_id,
-    )
+        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    except ValueError:
+        raise waiting.not_awaiting(run_id, "that is no id of a run") from None

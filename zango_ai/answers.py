@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from . import history, output
 from .composition import Composed
 from .store import ledger, memory
+from .tool_use import Toolbox
 from .typed_output import OutputType
 from .types import AgentSpec, LLMMessage, ModelAnswer
 
@@ -20,6 +22,11 @@ def with_type(agent: AgentSpec, output_type: Any) -> tuple[AgentSpec, OutputType
     return replace(agent, output_schema="json", output_json_schema=typed.schema), typed
 
 
+def with_schema(agent: AgentSpec, schema: Mapping[str, Any] | None) -> AgentSpec:
+    """The agent as it began to answer a call that had an ``output_type``."""
+    return agent if schema is None else replace(agent, output_schema="json", output_json_schema=schema)
+
+
 class Reading:
     """Takes an answer, or raises why not; what was said last is noted and remembered in any case."""
 
@@ -30,9 +37,11 @@ class Reading:
         entry: ledger.Entry,
         session: memory.Session | None,
         composed: Composed,
+        toolbox: Toolbox,
     ) -> None:
         self.parsed: Any = None
         self._agent, self._typed, self._entry, self._composed = agent, typed, entry, composed
+        self._toolbox = toolbox
         self._last: ModelAnswer | None = None
         if session is not None:
             # When the run ends, however that is: the model has said it.
@@ -51,6 +60,6 @@ class Reading:
     def _remember(self, session: memory.Session) -> None:
         if self._last is None:
             return
-        said = (*self._composed.said, LLMMessage("assistant", self._last.content))
-        turn = history.kept(said)
+        said = (*self._composed.said, *self._toolbox.exchanged, LLMMessage("assistant", self._last.content))
+        turn = history.kept(said, excluded_tools=self._toolbox.forgotten)
         memory.remember(self._entry.schema, session, turn, self._entry.invocation_id)

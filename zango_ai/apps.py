@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,3 +16,23 @@ class ZangoAIConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers the system checks
+
+        post_migrate.connect(_sync_tools, sender=self, dispatch_uid="zango_ai.sync_tools")
+        autodiscover_modules("tools")
+
+
+def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
+    """A tenant that has just been migrated gets the rows of its tools."""
+    from . import tenancy
+    from .models import Tool
+    from .store import tool_rows
+
+    connection = tenancy.connection()
+    schema = tenancy.current_schema()
+    if using != connection.alias or tenancy.is_public(schema):
+        return
+    if Tool._meta.db_table not in connection.introspection.table_names():
+        return  # migrated to where there was no such table yet
+    report = tool_rows.sync()
+    if verbosity > 1:
+        print(f"Tools of {schema}: {report}")  # noqa: T201  as Django's own handlers do

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from .conf import read
+from .exceptions import ToolDeclarationInvalid
+from .tools import registry
 
 
 @register("zango_ai")
@@ -36,6 +38,19 @@ def check_tenant_apps(**kwargs: Any) -> list[CheckMessage]:
                 id="zango_ai.W002",
             )
         )
+    return found
+
+
+@register("zango_ai")
+def check_tools(**kwargs: Any) -> list[CheckMessage]:
+    """Types are looked at here, and not when a tool is declared: that would make every start slower."""
+    found: list[CheckMessage] = []
+    for made in registry.every():
+        try:
+            _ = made.arguments
+        except ToolDeclarationInvalid as exc:
+            hint = "Use types that pydantic can read from JSON, such as int, list[str], date or a dataclass."
+            found.append(Error(str(exc), hint=hint, id="zango_ai.E003"))
     return found
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import prompts
 from .exceptions import InputRequired, PromptNotFound
 from .files import LLMFile
-from .types import AgentSpec, LLMMessage, ModelRequest, PromptSpec
+from .types import AgentSpec, LLMMessage, ModelRequest, PromptSpec, ToolRequest, ToolSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Composed:
         return replace(self, request=replace(self.request, messages=(*head, *history, *self.said)))
 
 
-def compose(agent: AgentSpec, question: Question) -> Composed:
+def compose(agent: AgentSpec, question: Question, tools: tuple[ToolSchema, ...] = ()) -> Composed:
     """Raises InputRequired, PromptNotFound, PromptRenderError; TypeError for a value of the wrong type."""
     renderer = prompts.Renderer()
     system = ""
@@ -48,20 +48,32 @@ def compose(agent: AgentSpec, question: Question) -> Composed:
     said = _said(renderer, agent, question)
     renderer.finish()
     said = _with_files(agent, question.files, said)
+    head = (LLMMessage("system", system),) if system else ()
     return Composed(
-        ModelRequest(
-            model=agent.model,
-            messages=(*((LLMMessage("system", system),) if system else ()), *said),
-            temperature=agent.temperature,
-            max_tokens=agent.max_tokens,
-            timeout_s=float(agent.timeout_seconds),
-            wants_json=agent.output_schema == "json",
-            json_schema=agent.output_json_schema if agent.output_schema == "json" else None,
-        ),
+        request_of(agent, (*head, *said), tools),
         said=said,
         system_text=system,
         user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
     )
+
+
+def request_of(agent: AgentSpec, messages: tuple[LLMMessage, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
+    """What the agent asks its model for, with these messages."""
+    wants_json = agent.output_schema == "json"
+    return ModelRequest(
+        model=agent.model,
+        messages=messages,
+        temperature=agent.temperature,
+        max_tokens=agent.max_tokens,
+        timeout_s=float(agent.timeout_seconds),
+        wants_json=wants_json,
+        json_schema=agent.output_json_schema if wants_json else None,
+        tools=tools,
+    )
+
+
+def without_tools(request: ModelRequest) -> ModelRequest:
+    return replace(request, tools=())
 
 
 def _said(renderer: prompts.Renderer, agent: AgentSpec, question: Question) -> tuple[LLMMessage, ...]:
@@ -127,18 +139,42 @@ def _with_files(
     return (*said[:last], whole, *said[last + 1 :])
 
 
-def logged(request: ModelRequest) -> list[dict[str, Any]]:
+def logged(messages: Iterable[LLMMessage]) -> list[dict[str, Any]]:
     """The messages for the log: each file is told by its name and SHA-256, in place of its content."""
-    return [_logged(message) for message in request.messages]
+    return [_logged(message) for message in messages]
+
+
+def read_back(
+    rows: Iterable[Mapping[str, Any]], file: Callable[[Mapping[str, Any]], LLMFile]
+) -> tuple[LLMMessage, ...]:
+    """The messages that were ``logged()``; ``file`` finds what one of them tells of."""
+    return tuple(
+        LLMMessage(
+            row["role"],
+            row["content"],
+            tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in row.get("tool_calls", ())),
+            row.get("tool_call_id", ""),
+            tuple(map(file, row.get("files", ()))),
+        )
+        for row in rows
+    )
 
 
 def _logged(message: LLMMessage) -> dict[str, Any]:
     logged: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        logged["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls]
+        logged["tool_calls"] = logged_calls(message.tool_calls)
     if message.files:
         logged["files"] = [_told(file) for file in message.files]
     return logged | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
+
+
+def logged_calls(calls: Iterable[ToolRequest]) -> list[dict[str, Any]]:
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
+
+
+def logged_tools(tools: Iterable[ToolSchema]) -> list[dict[str, Any]]:
+    return [{"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools]
 
 
 def _told(file: LLMFile) -> dict[str, Any]:

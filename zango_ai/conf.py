@@ -30,6 +30,10 @@ class Conf:
     """Of one file that goes along with a question."""
     max_files: int = 20
     """In one run."""
+    max_tool_result_chars: int = 60_000
+    """Of what a tool returns; more is left out with a note of how much."""
+    approval_ttl_hours: int = 72
+    """How long a tool call waits for a person's approval; then it counts as denied."""
     session_ttl_days: int | None = None
     """Conversations that were idle for longer are deleted by maintenance. None: never."""
     tenant_time_zone: str = "timezone"
@@ -101,6 +105,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _result_chars(value: Any) -> int:
+    if _count(value) < 1_000:
+        raise ValueError("make it 1000 at least.")
+    return int(value)
+
+
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("make it the name of a field of your tenant model.")
@@ -112,6 +122,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "ALLOWED_API_BASES": _url_prefixes,
     "MAX_FILE_BYTES": _count,
     "MAX_FILES": _count,
+    "MAX_TOOL_RESULT_CHARS": _result_chars,
+    "APPROVAL_TTL_HOURS": _count,
     "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),
     "TENANT_TIME_ZONE": _attribute,
 }

@@ -18,6 +18,8 @@
     ├── LLMFileError
     ├── SessionNotOwned
     ├── LogUnavailable
+    ├── NotAwaitingApproval
+    ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
 ``str(error)`` says what happened, where, and what to do next. It holds no prompt and no credential;
@@ -234,6 +236,41 @@ class LLMFileError(ZangoAIError):
 
 class LogUnavailable(ZangoAIError):
     """The run's row cannot be written, so nothing was sent."""
+
+
+class NotAwaitingApproval(ZangoAIError):
+    """The run waits for nobody's approval: it does not exist, has been decided already, or never did wait."""
+
+    def __init__(self, run_id: Any, message: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class ToolError(ZangoAIError):
+    """A tool cannot be called, or has not done its work.
+
+    A run goes on after those that happen within it: they are on the row of the call, and the model is told.
+    """
+
+    def __init__(self, tool_name: str, message: str) -> None:
+        super().__init__(message)
+        self.tool_name = tool_name
+
+
+class ToolNotFound(ToolError):
+    """No function is declared under that name."""
+
+
+class ToolTimeout(ToolError):
+    """The function did not return within its ``timeout_seconds``."""
+
+
+class ToolExecutionError(ToolError):
+    """The function raised, broke its transaction, or returned what has no form in JSON."""
+
+
+class ToolDeclarationInvalid(ToolError, TypeError):
+    """What ``@tool`` decorates cannot be a tool. The message names file and line."""
 
 
 class OutputError(ZangoAIError):

@@ -7,6 +7,7 @@ a vendor refuses a tool call without its result and a result without its call.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,9 @@ from .types import LLMMessage, ToolRequest
 Turn = Sequence[LLMMessage]
 
 _ASKING = {"user", "system"}
+_MOST_NAME_CHARS = 64
+_SENDABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NOT_SENDABLE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def kept(turn: Turn, *, excluded_tools: Collection[str] = ()) -> tuple[LLMMessage, ...]:
@@ -89,7 +93,7 @@ def _paired(turn: Turn) -> list[LLMMessage]:
         if message.role == "tool":
             continue  # taken with its call
         results = _results_after(turn, position)
-        calls = {call.id: _readable(call) for call in reversed(message.tool_calls) if call.id in results}
+        calls = {call.id: readable(call) for call in reversed(message.tool_calls) if call.id in results}
         text = message.content if message.content.strip() else ""
         if calls or text:
             ordered = tuple(reversed(calls.values()))
@@ -98,8 +102,10 @@ def _paired(turn: Turn) -> list[LLMMessage]:
     return messages
 
 
-def _readable(call: ToolRequest) -> ToolRequest:
-    """Arguments that are no JSON object are refused by some vendors when they come back."""
+def readable(call: ToolRequest) -> ToolRequest:
+    """The call as it can be sent again: vendors refuse names of other signs, and arguments that are no object."""
+    if not _SENDABLE_NAME.fullmatch(call.name):
+        call = replace(call, name=_NOT_SENDABLE.sub("_", call.name)[:_MOST_NAME_CHARS] or "unknown")
     try:
         is_object = isinstance(json.loads(call.arguments), dict)
     except (ValueError, RecursionError):

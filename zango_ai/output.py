@@ -106,6 +106,11 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def load(text: str) -> Any:
+    """A text that is one JSON value and nothing else. Raises ValueError, RecursionError."""
+    return _DECODER.decode(text)
+
+
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
     """Raises OutputValidationError listing every mismatch. ``schema`` is JSON Schema, draft 2020-12."""
     if _is_surely_valid(value, schema):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -85,8 +86,23 @@ class LLMToolCall:
     id: str
     name: str
     input: Mapping[str, Any]
+    """The arguments; empty where what the model gave is no JSON object."""
     result: Any = None
+    """What the model was told."""
     status: str = "success"
+    """Or ``error``, ``timeout``, ``invalid_arguments``, ``rate_limited``, ``denied``, ``awaiting_approval``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingApproval:
+    """A tool call that a person has to decide: see ``Agent.resume()``."""
+
+    id: str
+    tool_name: str
+    arguments: Mapping[str, Any]
+    """As the model gave them."""
+    expires_at: datetime
+    """Afterwards it counts as denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +126,9 @@ class LLMResponse:
     """Wall clock of the whole run."""
     stop_reason: StopReason
     tool_calls: list[LLMToolCall] = field(default_factory=list)
-    pending_approvals: list[Any] = field(default_factory=list)
+    """All rounds, in order."""
+    pending_approvals: list[PendingApproval] = field(default_factory=list)
+    """Not empty where ``stop_reason`` is ``approval_required``."""
     invocation_id: int
     run_id: UUID
 
@@ -228,8 +246,22 @@ class AgentSpec:
     has_memory: bool = False
     memory_pairs: int = 20
     """How many pairs of user and assistant are sent of a conversation."""
+    tools: tuple[str, ...] = ()
+    """Names of those that it may call."""
+    max_tool_rounds: int = 10
+    approves_system_runs: bool = False
+    """Whether a run that the system triggers waits for no approval."""
     fallbacks: tuple[Target, ...] = ()
     """Asked in this order where the ones before them cannot answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSchema:
+    """A tool as a model is told of it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +276,8 @@ class ModelRequest:
     wants_json: bool = False
     json_schema: Mapping[str, Any] | None = None
     """What the JSON has to match, where that is known."""
+    tools: tuple[ToolSchema, ...] = ()
+    """What the model may call."""
 
     @property
     def files(self) -> tuple[LLMFile, ...]:
@@ -272,3 +306,5 @@ class ModelAnswer:
     """None when the price of the model is not known. Never 0 for unknown."""
     request_params: Mapping[str, Any]
     """What was sent beside the messages, without credentials."""
+    tool_calls: tuple[ToolRequest, ...] = ()
+    """What it asks for before it answers."""

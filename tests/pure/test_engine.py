@@ -144,7 +144,7 @@ def test_what_asking_raises_ends_the_conversation(error):
         raise error
 
     with pytest.raises(error):
-        drivers.drive(conversation, ask)
+        drivers.drive(conversation, ask, lambda step: None)
     assert conversation.gi_frame is None
 
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..types import ModelAnswer
-from .turns import Ask, Turns, Wait
+from ..types import LLMMessage, ModelAnswer
+from .turns import Ask, Step, Turns, UseTools, Wait
 
 
-def drive(turns: Turns, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer:
+def drive(
+    turns: Turns,
+    ask: Callable[[Ask], ModelAnswer],
+    use_tools: Callable[[UseTools], Sequence[LLMMessage] | None],
+) -> ModelAnswer:
     """Do what the turns ask for, one step after the other, in the calling thread."""
+
+    def do(step: Step) -> ModelAnswer | Sequence[LLMMessage] | None:
+        if isinstance(step, Ask):
+            return ask(step)
+        if isinstance(step, UseTools):
+            return use_tools(step)
+        assert isinstance(step, Wait)
+        time.sleep(step.seconds)
+        return None
+
     try:
         step = next(turns)
         while True:
             try:
-                result = _do(step, ask)
+                result = do(step)
             except Exception as exc:
                 step = turns.throw(exc)
             else:
@@ -25,10 +39,3 @@ def drive(turns: Turns, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer:
         return answer
     finally:
         turns.close()
-
-
-def _do(step: Ask | Wait, ask: Callable[[Ask], ModelAnswer]) -> ModelAnswer | None:
-    if isinstance(step, Wait):
-        time.sleep(step.seconds)
-        return None
-    return ask(step)

@@ -1,14 +1,18 @@
 """The one loop of the package, as a generator: it yields what it needs done and is sent the results.
 
+Ask the model; call the tools that it asks for, and ask again with their results; read its answer, and have it
+corrected where it is not what it should be.
+
 Whoever drives it decides how to wait: ``drivers.drive`` blocks. A failure of what was asked for is thrown
 into the generator, so that retries and fallbacks are decided here, once, for every way of driving.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 from ..exceptions import (
     BudgetExceeded,
@@ -41,7 +45,35 @@ class Wait:
     seconds: float
 
 
-Turns = Generator[Ask | Wait, ModelAnswer | None, ModelAnswer]
+@dataclass(frozen=True, slots=True)
+class UseTools:
+    """Call the tools that an answer asks for; send back what is said of that, for the model to go on with.
+
+    Send None where a person has to decide first: then the run ends here, and goes on by ``going_on`` later.
+    """
+
+    answer: ModelAnswer
+    going_on: GoingOn
+    may_call: bool
+    """False: it had been asked to answer without tools. None is called, and what is sent back is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """Where the loop stands."""
+
+    request: ModelRequest
+    """What is asked next."""
+    tool_rounds: int
+    """So many rounds of tool calls are left."""
+    corrections: int
+    """So often may an answer that is not what it should be still go back."""
+    waiting: ModelAnswer | None = None
+    """An answer whose tool calls are to be made first."""
+
+
+Step = Ask | Wait | UseTools
+Turns = Generator[Step, Any, ModelAnswer]
 """Yields steps, is sent their results, returns the answer that ends the run."""
 
 
@@ -56,24 +88,47 @@ class Chance:
 
 
 def answer(
-    request: ModelRequest,
+    start: GoingOn,
     targets: Sequence[Target],
     chance: Chance,
     read: Callable[[ModelAnswer], None],
-    retries: int,
 ) -> Turns:
-    """Ask until ``read`` takes the answer; one that it does not goes back to the model with what is wrong."""
-    for left in range(retries, -1, -1):
-        said = yield from converse(request, targets, chance)
+    """Go on until ``read`` takes the answer; one that it does not goes back to the model with what is wrong."""
+    at, has_used_tools = start, start.waiting is not None
+    while True:
+        said: ModelAnswer = at.waiting or (yield from converse(at.request, targets, chance))
+        at = replace(at, waiting=None)
+        if said.tool_calls:
+            told = yield UseTools(said, at, may_call=at.tool_rounds > 0)
+            if told is None:
+                return replace(said, stop_reason="approval_required")
+            if at.tool_rounds > 0:
+                at, has_used_tools = _after_tools(at, told), True
+                continue
+        if has_used_tools and not at.tool_rounds:
+            said = replace(said, stop_reason="max_tool_rounds")
         try:
             read(said)
         except (OutputParseError, OutputValidationError) as exc:
-            if not left or said.stop_reason in {"max_tokens", "refusal"}:  # the same question would end so again
+            # Cut off or refused, the same question would end so again.
+            if not at.corrections or said.stop_reason in {"max_tokens", "refusal"}:
                 raise
-            request = replace(request, messages=(*request.messages, *_correction(said, exc)))
+            at = _after_correction(at, _correction(said, exc))
         else:
             return said
-    raise AssertionError("unreachable")
+
+
+def _after_tools(at: GoingOn, told: Sequence[LLMMessage]) -> GoingOn:
+    """After the last round of tool calls the model is asked once more, and given no tools."""
+    left = at.tool_rounds - 1
+    messages = (*at.request.messages, *told)
+    request = replace(at.request, messages=messages, tools=at.request.tools if left else ())
+    return replace(at, request=request, tool_rounds=left)
+
+
+def _after_correction(at: GoingOn, words: Iterable[LLMMessage]) -> GoingOn:
+    request = replace(at.request, messages=(*at.request.messages, *words))
+    return replace(at, request=request, corrections=at.corrections - 1)
 
 
 def _correction(said: ModelAnswer, exc: OutputParseError | OutputValidationError) -> Iterator[LLMMessage]:
@@ -106,8 +161,7 @@ def _ask(target: Target, request: ModelRequest, chance: Chance) -> Turns:
         left = deadline - chance.now()
         this = replace(request, model=target.model, timeout_s=left)
         try:
-            answer = yield Ask(target, this)
-            assert answer is not None
+            answer: ModelAnswer = yield Ask(target, this)
             return answer
         except (RateLimitExceeded, LLMAPIError) as exc:
             seconds = _wait_before_retry(exc, failures, chance)

@@ -1,10 +1,11 @@
 """The rows of every tenant."""
 
 from .agent import AgentConfig, Fallback
-from .invocation import Invocation, InvocationFile, InvocationRound
+from .invocation import Invocation, InvocationFile, InvocationRound, ToolCall
 from .memory import MemoryMessage, MemorySession
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
+from .tool import Tool
 from .usage import Pace, Spend
 
 __all__ = [
@@ -21,4 +22,6 @@ __all__ = [
     "Provider",
     "ProviderModel",
     "Spend",
+    "Tool",
+    "ToolCall",
 ]

@@ -14,6 +14,7 @@ from .limited import Budgeted
 from .prompt import Prompt
 from .provider import Provider
 from .stamped import Stamped
+from .tool import Tool
 
 logger = logging.getLogger("zango_ai.agent")
 
@@ -93,6 +94,23 @@ class AgentConfig(Budgeted):
         help_text=_(
             "How often JSON that is not what it should be goes back to the model. Each is a call of its own."
         ),
+    )
+    tools = models.ManyToManyField(
+        Tool,
+        blank=True,
+        related_name="agents",
+        verbose_name=_("tools"),
+        help_text=_("The functions that it may call, and no others."),
+    )
+    max_tool_rounds = models.PositiveSmallIntegerField(
+        _("rounds of tool calls"),
+        default=10,
+        help_text=_("After so many it has to answer without tools."),
+    )
+    approves_system_runs = models.BooleanField(
+        _("approve by itself what the system runs"),
+        default=False,
+        help_text=_('Runs with triggered_by="system" wait for nobody\'s approval of a tool call.'),
     )
     short_term_memory = models.BooleanField(
         _("short-term memory"), default=False, help_text=_("Remember what was said before in a session.")

@@ -88,6 +88,8 @@ class Invocation(Counted):
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
+    waits_with = models.JSONField(null=True, editable=False)
+    """What a run that awaits approval goes on with."""
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -150,6 +152,58 @@ class InvocationRound(Counted):
 
     def __str__(self) -> str:
         return f"{self.number}"
+
+
+class ToolCall(Stamped):
+    """A call of a tool that a model has asked for, whatever became of it."""
+
+    class Status(models.TextChoices):
+        AWAITING_APPROVAL = "awaiting_approval", _("Awaiting approval")
+        RUNNING = "running", _("Running")
+        SUCCESS = "success", _("Success")
+        ERROR = "error", _("Error")
+        TIMEOUT = "timeout", _("Timeout")
+        INVALID_ARGUMENTS = "invalid_arguments", _("Invalid arguments")
+        RATE_LIMITED = "rate_limited", _("Rate limited")
+        DENIED = "denied", _("Denied")
+
+    UNFINISHED = (Status.AWAITING_APPROVAL, Status.RUNNING)
+    FAULTS = (Status.ERROR, Status.INVALID_ARGUMENTS)
+
+    round = models.ForeignKey(
+        InvocationRound, on_delete=models.CASCADE, related_name="tool_calls", verbose_name=_("round")
+    )
+    position = models.PositiveIntegerField(_("position"))
+    uid = models.UUIDField(unique=True, default=uuid.uuid4)
+    """What an approval names it by."""
+    call_id = models.TextField(_("id of the model's"), blank=True, default="", db_default="")
+    tool_name = models.TextField(_("tool"), blank=True, default="", db_default="")
+    arguments = models.JSONField(_("arguments"), null=True)
+    """As the model gave them; a text where that is no JSON."""
+    result = models.JSONField(_("result"), null=True)
+    """What the model was told."""
+    status = models.CharField(_("status"), max_length=20, choices=Status)
+    error_message = models.TextField(_("error message"), blank=True, default="", db_default="")
+    traceback = models.TextField(_("traceback"), blank=True, default="", db_default="")
+    """For staff; the model is never told."""
+    duration_ms = models.PositiveBigIntegerField(_("duration (ms)"), null=True)
+    expires_at = models.DateTimeField(_("approval until"), null=True)
+    decided_at = models.DateTimeField(_("decided"), null=True)
+    decided_by = models.TextField(_("decided by"), blank=True, default="", db_default="")
+    decision = models.TextField(_("decision"), blank=True, default="", db_default="")
+    """``approved``, ``expired``, or ``denied`` with the reason."""
+
+    class Meta:
+        verbose_name = _("tool call")
+        verbose_name_plural = _("tool calls")
+        ordering = ["round", "position"]
+        constraints = [models.UniqueConstraint(fields=["round", "position"], name="zango_ai_call_once")]
+        indexes = [
+            models.Index(fields=["tool_name", "status"], name="zango_ai_call_tool"),
+        ]
+
+    def __str__(self) -> str:
+        return self.tool_name
 
 
 class _Files(LazyObject):  # type: ignore[type-arg]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import secrets as secrets_module
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from .. import limits
@@ -10,7 +13,17 @@ from ..conf import get_conf
 from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
 from ..fields import Undecryptable
 from ..recordable import sendable
-from ..types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, StopReason
+from ..types import (
+    Estimate,
+    LLMMessage,
+    LLMUsage,
+    ModelAnswer,
+    ModelRequest,
+    ProviderSpec,
+    StopReason,
+    ToolRequest,
+    ToolSchema,
+)
 from . import addresses, attachments, clients, errors, formats, gate, prices, wire
 from .kinds import KINDS, Kind
 
@@ -96,6 +109,7 @@ def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
     tokens = limits.prompt_tokens(text for message in request.messages for text in message.texts)
     tokens += sum(attachments.tokens_of(file, request.model) for file in request.files)
+    tokens += limits.prompt_tokens(json.dumps(tool, ensure_ascii=False) for tool in map(_tool, request.tools))
     price = prices.find_price(provider, request.model)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
     return Estimate(tokens + request.max_tokens, cost)
@@ -134,6 +148,13 @@ def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dic
     return sent | ({"tool_call_id": message.tool_call_id} if message.tool_call_id else {})
 
 
+def _tool(tool: ToolSchema) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+    }
+
+
 def _send(
     provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept, messages: list[dict[str, Any]]
 ) -> Any:
@@ -147,6 +168,7 @@ def _send(
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         **({} if wanted is None else {"response_format": wanted}),
+        **({"tools": list(map(_tool, request.tools))} if request.tools else {}),
         **clients.address_of(provider.credentials, kind),
         "client": kept.built or clients.build(provider.credentials, kind, kept),
     }
@@ -164,16 +186,30 @@ def _read(
     usage, reasoning_tokens = _usage(reply)
     # An answer that counts nothing at all has not been counted.
     price = prices.find_price(provider, request.model) if usage != LLMUsage() else None
+    # A gateway that echoes its request would put the key into the log. A key of a few letters is no secret, and
+    # taking it out would spoil the answer.
+    hidden = [secret for secret in secrets if len(secret) >= 8]
     return ModelAnswer(
-        # A gateway that echoes its request would put the key into the log. A key of a few letters is no secret,
-        # and taking it out would spoil the answer.
-        content=errors.mask(choice.message.content or "", [s for s in secrets if len(s) >= 8]),
+        content=errors.mask(choice.message.content or "", hidden),
         model=errors.mask(str(reply.model or request.model), secrets),
         stop_reason=_STOP_REASONS.get(choice.finish_reason, "end_turn"),
         usage=usage,
         cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),
         request_params=call.request_params,
+        tool_calls=tuple(_tool_calls(choice.message, hidden)),
     )
+
+
+def _tool_calls(message: Any, hidden: list[str]) -> Iterator[ToolRequest]:
+    """Each with an id that no other has: some servers give none, or one twice."""
+    seen: set[str] = set()
+    for call in getattr(message, "tool_calls", None) or ():
+        key = str(call.id or "")
+        if not key or key in seen:
+            key = f"call_{secrets_module.token_hex(12)}"
+        seen.add(key)
+        name, arguments = (str(getattr(call.function, field, None) or "") for field in ("name", "arguments"))
+        yield ToolRequest(key, errors.mask(name, hidden), errors.mask(arguments, hidden))
 
 
 def _usage(reply: Any) -> tuple[LLMUsage, int]:

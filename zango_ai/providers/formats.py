@@ -11,6 +11,10 @@ from ..types import LLMMessage, ModelRequest, ProviderSpec
 from . import prices
 from .kinds import KINDS
 
+_JSON_BESIDE_TOOLS = {"openai", "azure", "anthropic"}
+"""Kinds that take a form for the answer together with tools. Gemini, Groq and others refuse the two at once, and
+servers that force the form (vLLM, Ollama) would let the model call nothing."""
+
 
 def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
     """The request with what is wanted in words, where the model is told of it in no other way."""
@@ -39,6 +43,8 @@ def response_format(provider: ProviderSpec, request: ModelRequest) -> dict[str, 
         return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": is_strict}}
     if request.json_schema is not None and request.json_schema.get("type") != "object":
         return None  # a vendor's JSON mode is for objects
+    if request.tools and provider.kind not in _JSON_BESIDE_TOOLS:
+        return None
     if KINDS[provider.kind].json_mode_wants_the_word and not _says_json(request):
         return None  # OpenAI, and who is like it, refuses its JSON mode where no message says the word
     return {"type": "json_object"}
@@ -47,6 +53,8 @@ def response_format(provider: ProviderSpec, request: ModelRequest) -> dict[str, 
 def _takes_schema(provider: ProviderSpec, request: ModelRequest) -> bool:
     """Whether the price list says that the model takes schemas, and this one can be sent unharmed."""
     schema = request.json_schema
+    if request.tools and provider.kind not in _JSON_BESIDE_TOOLS:
+        return False
     # On Bedrock litellm would force a tool, and no other could be called. Vendors want an object.
     if schema is None or provider.kind == "bedrock" or schema.get("type") != "object":
         return False

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, JSONObject
 
 from .. import recordable, tenancy
 from ..exceptions import AgentNotFound, WrongTenant
-from ..models import AgentConfig, Fallback, Provider, ProviderModel
+from ..models import AgentConfig, Fallback, Provider, ProviderModel, Tool
 from ..models.limited import Budgeted, budget_of
 from ..models.provider import provider_spec
 from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, ProviderSpec, RateLimits, Target
@@ -26,6 +26,7 @@ _AGENT_FIELDS = (
         "short_term_memory",
         "short_term_memory_max_messages",
     ),
+    *("max_tool_rounds", "approves_system_runs"),
     *Budgeted.BUDGET_FIELDS,
 )
 _PROMPT_FIELDS = ("name", "active_version__version_number", "active_version__content")
@@ -63,6 +64,9 @@ def read_agent(name: str) -> AgentSpec | None:
         *(f"provider__{field}" for field in Provider.SPEC_FIELDS),
         *(f"{role}_prompt__{field}" for role in ("system", "user") for field in _PROMPT_FIELDS),
         model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
+        tool_names=ArraySubquery(
+            Tool.objects.filter(agents=OuterRef("pk"), is_active=True).order_by("name").values("name")
+        ),
         has_fallbacks=Exists(Fallback.objects.filter(agent=OuterRef("pk"))),
     )
     rows = reading.rows(agents)
@@ -89,6 +93,9 @@ def _agent(row: dict[str, Any]) -> AgentSpec:
         budget=budget_of(row),
         has_memory=row["short_term_memory"],
         memory_pairs=row["short_term_memory_max_messages"],
+        tools=tuple(row["tool_names"]),
+        max_tool_rounds=row["max_tool_rounds"],
+        approves_system_runs=row["approves_system_runs"],
         fallbacks=_fallbacks(row["id"]) if row["has_fallbacks"] else (),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -67,6 +68,19 @@ def _known(schema: str, file: LLMFile) -> str | None:
     """Where the same content was stored before."""
     sql = f"SELECT file FROM {table(schema, InvocationFile)} WHERE sha256 = %(sha256)s AND file <> '' LIMIT 1"
     return next((name for (name,) in writer.execute(sql, {"sha256": file.sha256})), None)
+
+
+def content_of(schema: str, invocation_id: int, sha256: str) -> bytes | None:
+    """The content of a file that went along with that run; None where it is not kept."""
+    sql = f"""
+SELECT file FROM {table(schema, InvocationFile)}
+WHERE invocation_id = %(id)s AND sha256 = %(sha256)s AND file <> '' LIMIT 1
+"""
+    storage = InvocationFile._meta.get_field("file").storage
+    for (name,) in writer.execute(sql, {"id": invocation_id, "sha256": sha256}):
+        with suppress(OSError), storage.open(name) as stored:
+            return bytes(stored.read())
+    return None
 
 
 def _is_whole(storage: Storage, name: str, file: LLMFile) -> bool:

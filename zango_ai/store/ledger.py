@@ -19,7 +19,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -32,7 +32,7 @@ from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, kept_files, outcomes, reservations, rounds, writer
+from . import alerts, kept_files, outcomes, reservations, rounds, waiting, writer
 from .reservations import Reservation
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -58,6 +58,9 @@ class Entry:
         self.latency_ms = 0
         """Wall clock of the whole run, once it is settled."""
         self._columns = columns
+        self._has_waited = False
+        self._worked_ms = 0
+        """How long it had worked before it waited for a person."""
         self._started = time.monotonic()
         self._started_at = timezone.now()
         self._agent: AgentSpec | None = None
@@ -176,7 +179,8 @@ class Entry:
             "provider_name": target.provider.name,
             "model": target.model,
             "status": Status.RUNNING.value,
-            "request_messages": _json(composition.logged(request)),
+            "request_tools": _json(composition.logged_tools(request.tools)),
+            "request_messages": _json(composition.logged(request.messages)),
             "created_at": now,
             "updated_at": now,
         }
@@ -191,6 +195,7 @@ class Entry:
             stop_reason=answer.stop_reason,
             request_params=_json(answer.request_params),
             response_content=recordable.text(answer.content),
+            response_tool_calls=_json(composition.logged_calls(answer.tool_calls)),
         )
         self._settle()
 
@@ -262,6 +267,14 @@ class Entry:
         self.note(error_type="", error_message="")
         self._end(Status.SUCCESS)
 
+    def note_waiting(self, goes_on_with: Mapping[str, Any]) -> None:
+        """What the run goes on with when a person has decided."""
+        self.note(waits_with=_json(goes_on_with))
+
+    def pause(self) -> None:
+        """The run waits for a person. Nothing of it is under way meanwhile."""
+        self._write_end(Status.AWAITING_APPROVAL)
+
     def fail(self, exc: BaseException) -> None:
         """Put ``exc`` on the row, and the row's id on ``exc``."""
         if self._calls and self._calls[-1].settlement is None:
@@ -272,8 +285,14 @@ class Entry:
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
     def _end(self, status: str) -> None:
-        self.latency_ms = round((time.monotonic() - self._started) * 1000)
-        self.note(status=str(status), latency_ms=self.latency_ms, finished_at=timezone.now())
+        if self._has_waited:
+            self.note(waits_with=None)
+        self.note(finished_at=timezone.now())
+        self._write_end(status)
+
+    def _write_end(self, status: str) -> None:
+        self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
+        self.note(status=str(status), latency_ms=self.latency_ms)
         steps = self._steps
         for wait_s in _WAITS_BEFORE_WRITING_AGAIN_S:
             steps = [step for step in steps if not self._is_over(step)]
@@ -318,13 +337,25 @@ class _Call:
         """What to write now that the call is over; kept until it is written."""
 
 
-@contextmanager
-def record(schema: str, **columns: Any) -> Iterator[Entry]:
+def record(schema: str, **columns: Any) -> AbstractContextManager[Entry]:
     """Record a run of ``schema``; ``columns`` are those of the invocation that are known at the start."""
-    entry = Entry(
-        schema,
-        {name: recordable.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()},
-    )
+    texts = {
+        name: recordable.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()
+    }
+    return _recorded(Entry(schema, texts))
+
+
+def go_on(schema: str, run: waiting.Waiting) -> AbstractContextManager[Entry]:
+    """Record what a run does that has waited for a person, and is claimed."""
+    entry = Entry(schema, {})
+    entry.run_id, entry.invocation_id = run.run_id, run.invocation_id
+    entry.usage, entry.cost_usd, entry.rounds_count = run.usage, run.cost_usd, run.rounds_count
+    entry._has_waited, entry._worked_ms = True, run.latency_ms
+    return _recorded(entry)
+
+
+@contextmanager
+def _recorded(entry: Entry) -> Iterator[Entry]:
     try:
         yield entry
     except BaseException as exc:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import Error
 from django.utils import timezone
 
-from ..models import AgentConfig, Invocation, InvocationRound, Spend
+from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
 from . import writer
 from .reconciliation import TOKENS
 from .writer import table
@@ -82,6 +82,11 @@ lost AS (
 ended AS (
     UPDATE {rounds} r SET status = 'abandoned', reserved_usd = 0, updated_at = %(now)s
     FROM lost WHERE r.id = lost.id
+),
+interrupted AS (
+    UPDATE {table(schema, ToolCall)} c
+    SET status = 'error', error_message = %(message)s, updated_at = %(now)s
+    FROM {rounds} r, orphan WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status = 'running'
 ),
 due AS (
     SELECT owner, owner_id, month_start, sum(reserved_usd) AS given_back, count(*) AS calls

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from django.db import Error
@@ -41,6 +41,10 @@ class Session:
     """What is sent before this turn."""
     is_new: bool = False
     """Under an id that was made: its row is written with its first turn."""
+
+    def lasting(self) -> dict[str, Any]:
+        """What makes the same again in another process, but for the history."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "history"}
 
 
 def require_session_id(session_id: object) -> None:

@@ -1,0 +1,30 @@
+"""What people have decided of the tool calls of a run that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .store import waiting
+from .tool_use import Decision
+
+
+def read(run: waiting.Waiting, approvals: Mapping[Any, bool | str], decided_by: str) -> dict[str, Decision]:
+    """A decision for each call that waits, by its id. Raises ValueError, TypeError."""
+    if not isinstance(approvals, Mapping):
+        raise TypeError(f"approvals is a {type(approvals).__name__}; pass a dict of decisions by id.")
+    given = {str(key): decision for key, decision in approvals.items()}
+    due = {call["uid"]: call["tool_name"] for call in run.undecided}
+    missing = [f"{key} ({name})" for key, name in due.items() if key not in given]
+    if missing:
+        raise ValueError(f"approvals decides not all of run {run.run_id}: add {', '.join(missing)}.")
+    unknown = sorted(set(given) - set(due))
+    if unknown:
+        raise ValueError(f"approvals decides what does not wait in run {run.run_id}: {', '.join(unknown)}.")
+    return {key: _decision(key, decision, decided_by) for key, decision in given.items()}
+
+
+def _decision(key: str, given: bool | str, by: str) -> Decision:
+    if not isinstance(given, (bool, str)):
+        raise TypeError(f"approvals[{key!r}] is a {type(given).__name__}; use True, False or a reason against it.")
+    return Decision(is_approved=given is True, reason=given if isinstance(given, str) else "", by=str(by))

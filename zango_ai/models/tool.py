@@ -1,0 +1,73 @@
+"""The functions that agents may call. The code says what they are; the rows are for choosing and for figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Avg, Count, OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy as _
+
+from ..tools import ToolSafety
+from .invocation import ToolCall
+from .stamped import Stamped
+
+_SAFETIES = [
+    (ToolSafety.READ_ONLY.value, _("Reads")),
+    (ToolSafety.WRITE.value, _("Writes")),
+    (ToolSafety.EXTERNAL.value, _("Acts outside")),
+]
+_POLICIES = [("include", _("Remembered")), ("exclude", _("Not remembered"))]
+
+
+class ToolQuerySet(models.QuerySet["Tool"]):
+    def with_statistics(self) -> ToolQuerySet:
+        """Each with ``calls``, ``errors``, ``timeouts`` and ``average_ms`` of its finished calls."""
+        counted = (
+            ToolCall.objects.filter(tool_name=OuterRef("name"))
+            .exclude(status__in=ToolCall.UNFINISHED)
+            .order_by()
+            .values("tool_name")
+        )
+        figures: dict[str, Any] = {
+            "calls": Count("*"),
+            "errors": Count("*", filter=Q(status__in=ToolCall.FAULTS)),
+            "timeouts": Count("*", filter=Q(status=ToolCall.Status.TIMEOUT)),
+            "average_ms": Avg("duration_ms"),
+        }
+        return self.annotate(
+            **{
+                name: Subquery(counted.annotate(_figure=figure).values("_figure"))
+                for name, figure in figures.items()
+            }
+        )
+
+
+class Tool(Stamped):
+    """A function declared with ``@tool``, as ``zango_ai_sync_tools`` found it."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    description = models.TextField(_("description"))
+    section = models.CharField(_("section"), max_length=100, blank=True, default="")
+    parameters_schema = models.JSONField(_("parameters"), default=dict)
+    python_path = models.CharField(_("function"), max_length=500)
+    safety = models.CharField(_("safety"), max_length=10, choices=_SAFETIES)
+    timeout_seconds = models.FloatField(_("timeout (seconds)"))
+    rate_limit_rpm = models.PositiveIntegerField(_("calls a minute"), null=True)
+    return_type = models.CharField(_("returns"), max_length=500, blank=True, default="")
+    schema_hash = models.CharField(max_length=64)
+    """SHA-256 of everything above: another one means that the function was declared anew."""
+    memory_policy = models.CharField(_("memory"), max_length=10, choices=_POLICIES, default="include")
+    requires_approval = models.BooleanField(_("needs approval"), default=False)
+    is_active = models.BooleanField(_("active"), default=True)
+    """False: the code has no such function any more."""
+
+    objects = ToolQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("tool")
+        verbose_name_plural = _("tools")
+        ordering = ["section", "name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,149 @@
+"""The rows of tool calls: written before a tool is called, and when the call is over.
+
+A call has its ``uid`` beforehand, so a statement that is executed twice does nothing the second time. Each is a
+sign of life of its run, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from .. import limits
+from ..models import Invocation, InvocationRound, Pace, ToolCall
+from . import writer
+from .writer import marks, names, params, remember, table
+
+Status = ToolCall.Status
+_TOLERANCE_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    is_allowed: bool
+    wait_s: float = 0.0
+    """After how many seconds the tool's limit a minute allows it."""
+
+
+def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> None:
+    """Write the row of a call of that round, or what has become of one."""
+    values = {**columns, "updated_at": timezone.now()}
+    sql = f"WITH {_parts(schema, values)} SELECT count(*) FROM written"
+    arguments = _arguments(run_id, round_number, values)
+    writer.execute(sql, arguments)
+    remember(sql, arguments)
+
+
+def begin(
+    schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any], per_minute: int | None
+) -> Begun:
+    """Write the row as ``running``, if the tool's limit a minute in this tenant allows another call."""
+    columns = {**columns, "status": Status.RUNNING.value}
+    if per_minute is None:
+        write(schema, run_id, round_number, columns)
+        return Begun(is_allowed=True)
+    values = {**columns, "updated_at": timezone.now()}
+    sql = f"""
+WITH {_allowance(schema)}, {_parts(schema, values, where="WHERE (SELECT wait_s FROM verdict) <= 0")}
+SELECT verdict.wait_s FROM verdict
+"""
+    arguments = {
+        **_arguments(run_id, round_number, values),
+        "key": f"tool:{columns['tool_name']}",
+        "rate": per_minute,
+        "toll": limits.taken_s(1, per_minute) if per_minute else 0.0,
+        "tolerance": _TOLERANCE_S,
+    }
+    if not per_minute:
+        return Begun(is_allowed=False, wait_s=float("inf"))
+    while not (found := writer.execute(sql, arguments)):
+        _open_pace(schema, arguments)
+    ((wait_s,),) = found
+    if wait_s <= 0:
+        remember(sql, arguments)
+    return Begun(is_allowed=wait_s <= 0, wait_s=wait_s)
+
+
+def touch(schema: str, run_id: UUID) -> None:
+    """A sign of life, while a tool takes its time."""
+    sql = f"UPDATE {table(schema, Invocation)} SET updated_at = %(now)s WHERE run_id = %(run_id)s"
+    writer.execute(sql, {"run_id": run_id, "now": timezone.now()})
+
+
+def _arguments(run_id: UUID, round_number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "round_number": round_number,
+        "now": values["updated_at"],
+        "uid": values["uid"],
+        **params(values, "call"),
+    }
+
+
+def _parts(schema: str, values: Mapping[str, Any], where: str = "") -> str:
+    """A call that is over is not changed any more."""
+    changed = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in values if name != "uid")
+    return f"""
+mine AS (
+    SELECT r.id, r.invocation_id FROM {table(schema, Invocation)} i
+    JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id AND r.number = %(round_number)s
+    WHERE i.run_id = %(run_id)s
+),
+alive AS (
+    UPDATE {table(schema, Invocation)} i SET updated_at = %(now)s FROM mine WHERE i.id = mine.invocation_id
+),
+written AS (
+    INSERT INTO {table(schema, ToolCall)} AS c (round_id, created_at, {names(values)})
+    SELECT mine.id, %(now)s, {marks(values, "call")} FROM mine {where}
+    ON CONFLICT (uid) DO UPDATE SET {changed} WHERE c.status IN ('awaiting_approval', 'running')
+    RETURNING c.id
+)
+"""
+
+
+def _allowance(schema: str) -> str:
+    """As ``rounds`` does it for providers. A call that has begun already has taken its share."""
+    return f"""
+pace AS (
+    SELECT * FROM {table(schema, Pace)} WHERE key = %(key)s FOR UPDATE
+),
+clock AS (
+    SELECT clock_timestamp() AS at WHERE (SELECT count(*) FROM pace) >= 0
+),
+already AS (
+    SELECT 1 FROM {table(schema, ToolCall)} WHERE uid = %(uid)s AND status = 'running'
+),
+due AS (
+    SELECT pace.id, clock.at,
+        CASE WHEN pace.arrival_at > clock.at THEN pace.busy_since ELSE clock.at END AS busy_since,
+        clock.at + greatest(pace.arrival_at - clock.at, interval '0') * pace.per_minute / %(rate)s
+            + make_interval(secs => %(toll)s) AS arrival_at
+    FROM pace, clock
+),
+verdict AS (
+    SELECT CASE
+        WHEN EXISTS (SELECT 1 FROM already) THEN 0
+        ELSE greatest(extract(epoch FROM arrival_at - at)::float8 - 60 - %(tolerance)s, 0)
+    END AS wait_s
+    FROM due
+),
+taken AS (
+    UPDATE {table(schema, Pace)} p
+    SET arrival_at = due.arrival_at, busy_since = due.busy_since, per_minute = %(rate)s, updated_at = %(now)s
+    FROM due, verdict WHERE p.id = due.id AND verdict.wait_s <= 0 AND NOT EXISTS (SELECT 1 FROM already)
+)
+"""
+
+
+def _open_pace(schema: str, arguments: Mapping[str, Any]) -> None:
+    """The row of a limit that is used for the first time."""
+    sql = f"""
+INSERT INTO {table(schema, Pace)} (key, per_minute, created_at, updated_at)
+VALUES (%(key)s, %(rate)s, %(now)s, %(now)s) ON CONFLICT DO NOTHING
+"""
+    writer.execute(sql, arguments)
+    remember(sql, arguments)

@@ -1,0 +1,280 @@
+"""The tools of an agent in one run: which calls are made, which wait for a person, what the model is told of each.
+
+Whatever becomes of a call is written down and told to the model; none ends the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import Error
+from django.utils import timezone
+
+from . import calling, history, output, recordable
+from .conf import get_conf
+from .engine.turns import UseTools
+from .exceptions import ToolTimeout
+from .models import ToolCall
+from .store import ledger, outcomes, tool_calls, waiting, writer
+from .tools import DeclaredTool, registry, results
+from .tools.signature import ArgumentsInvalid
+from .types import AgentSpec, LLMMessage, LLMToolCall, PendingApproval, ToolRequest, ToolSchema
+
+logger = logging.getLogger("zango_ai.tools")
+
+Status = ToolCall.Status
+_MAX_ERROR_CHARS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person has said of a call that awaited approval."""
+
+    is_approved: bool
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What has become of a call."""
+
+    status: str
+    told: Any
+    """What the model is told, as JSON."""
+    error_message: str = ""
+    traceback: str = ""
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call that the model asks for."""
+
+    request: ToolRequest
+    columns: Mapping[str, Any]
+    """What its row begins with."""
+    given: Any
+    """The arguments as JSON; a text where they are none."""
+    tool: DeclaredTool | None = None
+    arguments: Mapping[str, Any] | None = None
+    ending: _Ending | None = None
+    """Where it is not to be made."""
+    is_written: bool = False
+    """It was over before the run waited."""
+    must_wait: bool = False
+
+
+class Toolbox:
+    """What an agent may call in one run, and every call so far."""
+
+    def __init__(self, agent: AgentSpec, entry: ledger.Entry, *, trigger: str) -> None:
+        """Raises ToolDeclarationInvalid for a tool of which no schema can be made."""
+        self.calls: list[LLMToolCall] = []
+        self.exchanged: list[LLMMessage] = []
+        """The model's messages that ask for calls, and the results that it was sent."""
+        self.pending: list[PendingApproval] = []
+        self._entry = entry
+        self._tools = {name: registry.find(name) for name in agent.tools if registry.has(name)}
+        self._needs_nobody = agent.approves_system_runs and trigger == "system"
+        self._rows: dict[int, Mapping[str, Any]] = {}
+        self._decisions: Mapping[str, Decision] = {}
+        for name in agent.tools:
+            if name not in self._tools:
+                logger.warning(
+                    "Agent %r of %r has the tool %r, which no code declares", agent.name, agent.schema, name
+                )
+        self.schemas = tuple(
+            ToolSchema(name, made.description, made.parameters_schema) for name, made in self._tools.items()
+        )
+
+    @property
+    def forgotten(self) -> set[str]:
+        """Names of the tools whose calls are not remembered."""
+        return {name for name, made in self._tools.items() if made.memory_policy == "exclude"}
+
+    def take_over(self, run: waiting.Waiting, decisions: Mapping[str, Decision]) -> None:
+        """The calls of a run that has waited, with what was decided of them by their ``uid``."""
+        self._decisions = decisions
+        for row in run.calls:
+            if row["number"] == run.rounds_count:
+                self._rows[row["position"]] = row
+            else:
+                self._note(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
+
+    def use(self, step: UseTools, pause: Callable[[UseTools], None]) -> Sequence[LLMMessage] | None:
+        """Make the calls, in order, up to the first that a person has to approve: then ``pause``, and None."""
+        asked = [
+            self._look_at(request, position, may_call=step.may_call)
+            for position, request in enumerate(step.answer.tool_calls, start=1)
+        ]
+        self._rows = {}
+        ready = next((index for index, call in enumerate(asked) if call.must_wait), len(asked))
+        told = [self._answer(call) for call in asked[:ready]]
+        if ready < len(asked):
+            self._wait_for([call for call in asked[ready:] if call.must_wait])
+            pause(step)
+            return None
+        calls = tuple(map(history.readable, step.answer.tool_calls))
+        messages = [LLMMessage("assistant", step.answer.content, calls), *told]
+        self.exchanged += messages
+        return messages
+
+    def _look_at(self, request: ToolRequest, position: int, *, may_call: bool) -> _Asked:
+        """Whether the call can be made."""
+        row = self._rows.get(position)
+        given = _as_json(request.arguments)
+        columns = {
+            "uid": uuid.UUID(row["uid"]) if row else uuid.uuid4(),
+            "position": position,
+            "call_id": recordable.text(request.id),
+            "tool_name": recordable.text(request.name, 200),
+            "arguments": writer.Json(recordable.document(given)),
+        }
+        made = self._tools.get(request.name)
+        asked = _Asked(request, columns, given, made)
+        if row is not None and row["status"] not in ToolCall.UNFINISHED:
+            return replace(asked, ending=_Ending(row["status"], row["result"]), is_written=True)
+        if made is None or not may_call:
+            reason = f"There is no tool {request.name[:100]!r}." if may_call else "No tool can be called any more."
+            return replace(asked, ending=_ending(Status.DENIED, reason))
+        try:
+            asked = replace(asked, arguments=made.arguments.read(request.arguments))
+        except ArgumentsInvalid as exc:
+            ending = _ending(Status.INVALID_ARGUMENTS, str(exc))
+            return replace(asked, ending=replace(ending, told={**ending.told, "reasons": exc.reasons}))
+        if row is not None:
+            return _decided(asked, row, self._decisions[row["uid"]])
+        return replace(asked, must_wait=made.requires_approval and not self._needs_nobody)
+
+    def _answer(self, call: _Asked) -> LLMMessage:
+        ending = call.ending or self._make(call)
+        if call.ending is not None and not call.is_written:
+            self._write(call, ending)
+        self._note(call.request.id, call.request.name, call.given, ending.status, ending.told)
+        return LLMMessage("tool", results.encoded(ending.told), tool_call_id=call.request.id)
+
+    def _make(self, call: _Asked) -> _Ending:
+        """Call the tool, as far as its limit a minute allows. Raises LogUnavailable; then it was not called."""
+        made = call.tool
+        assert made is not None
+        entry, schema = self._entry, self._entry.schema
+        try:
+            begun = tool_calls.begin(schema, entry.run_id, entry.rounds_count, call.columns, made.rate_limit)
+        except Error as exc:
+            raise outcomes.unavailable(f"The call of tool {made.name!r} cannot be written down", exc) from exc
+        if not begun.is_allowed:
+            ending = _ending(Status.RATE_LIMITED, _too_often(made, begun.wait_s))
+            self._write(call, ending)
+            return ending
+        ending = _ending(Status.ERROR, "The run was interrupted while the tool worked.")
+        try:
+            ending = _ending_of(calling.call(made, call.arguments or {}, beat=self._beat()))
+        finally:
+            self._write(call, ending)
+        return ending
+
+    def _beat(self) -> Callable[[], None] | None:
+        """What says that the run is alive, while a tool works on the connection that a test has one of."""
+        schema, run_id = self._entry.schema, self._entry.run_id
+
+        def beat() -> None:
+            try:
+                tool_calls.touch(schema, run_id)
+            except Error:
+                logger.exception("Could not touch run %s in %s", run_id, schema)
+
+        return None if writer.is_in_test_transaction() else beat
+
+    def _write(self, call: _Asked, ending: _Ending) -> None:
+        columns = {
+            **call.columns,
+            "status": str(ending.status),
+            "result": writer.Json(recordable.document(ending.told)),
+            "error_message": recordable.text(ending.error_message, _MAX_ERROR_CHARS),
+            "traceback": ending.traceback,
+            "duration_ms": ending.duration_ms,
+        }
+        entry, number = self._entry, self._entry.rounds_count
+
+        def write() -> None:
+            tool_calls.write(entry.schema, entry.run_id, number, columns)
+
+        try:
+            write()
+        except Error:  # the tool has done its work: its result goes on, and this is written at the end of the run
+            logger.exception("Could not write a tool call of run %s in %s", entry.run_id, entry.schema)
+            entry.at_end(write)
+
+    def _wait_for(self, calls: Sequence[_Asked]) -> None:
+        expires_at = timezone.now() + timedelta(hours=get_conf().approval_ttl_hours)
+        for call in calls:
+            columns = {**call.columns, "status": Status.AWAITING_APPROVAL.value, "expires_at": expires_at}
+            try:
+                tool_calls.write(self._entry.schema, self._entry.run_id, self._entry.rounds_count, columns)
+            except Error as exc:
+                raise outcomes.unavailable("What awaits approval cannot be written down", exc) from exc
+            arguments = call.given if isinstance(call.given, dict) else {}
+            self.pending.append(PendingApproval(str(columns["uid"]), call.request.name, arguments, expires_at))
+            self._note(call.request.id, call.request.name, arguments, Status.AWAITING_APPROVAL, None)
+
+    def _note(self, key: str, name: str, given: Any, status: str, told: Any) -> None:
+        arguments = given if isinstance(given, dict) else {}
+        self.calls.append(LLMToolCall(key, name, arguments, told, str(status)))
+
+
+def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
+    """The call as a person has decided of it. One that was approved too late counts as denied."""
+    words, reason = "approved", decision.reason
+    if waiting.has_expired(row):
+        words = reason = "The approval came too late."
+    elif not decision.is_approved:
+        words = f"denied {reason}".rstrip()
+    columns = {
+        **asked.columns,
+        "decision": recordable.text(words),
+        "decided_by": recordable.text(decision.by),
+        "decided_at": timezone.now(),
+    }
+    asked = replace(asked, columns=columns)
+    if words == "approved":
+        return asked
+    return replace(asked, ending=_ending(Status.DENIED, f"A person has not approved this call. {reason}".rstrip()))
+
+
+def _ending(status: Status, words: str) -> _Ending:
+    return _Ending(status.value, {"error": status.value, "message": words}, words)
+
+
+def _ending_of(result: calling.Result) -> _Ending:
+    if result.error is None:
+        told = results.cut(result.value, get_conf().max_tool_result_chars)
+        return _Ending(Status.SUCCESS.value, told, duration_ms=result.duration_ms)
+    is_late = isinstance(result.error, ToolTimeout)
+    ending = _ending(
+        *(
+            (Status.TIMEOUT, "The tool did not finish in time.")
+            if is_late
+            else (Status.ERROR, "The tool has failed. Go on without its result.")
+        )
+    )
+    return replace(
+        ending, error_message=str(result.error), traceback=result.traceback, duration_ms=result.duration_ms
+    )
+
+
+def _too_often(made: DeclaredTool, wait_s: float) -> str:
+    again = f" Try again in {wait_s:.3g} s." if wait_s < 3_600 else ""
+    return f"The tool has a limit of {made.rate_limit} calls a minute, and it is used up.{again}"
+
+
+def _as_json(arguments: str) -> Any:
+    try:
+        return output.load(arguments.strip() or "{}")
+    except (ValueError, RecursionError):
+        return arguments
