@@ -6,12 +6,17 @@ error. Shapes are those of the vendors' published API references, as far as a cl
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from . import refusals
+from .calls import Call
+from .refusals import mappings, part
 
 STAND_IN = "[stand-in, not a language model]"
 """Begins every answer that was not scripted."""
@@ -26,6 +31,7 @@ class Said:
     """What is to be answered, in nobody's protocol."""
 
     text: str
+    calls: tuple[Call, ...]
     finish_reason: str
     """OpenAI's word for it."""
     input_tokens: int
@@ -47,22 +53,15 @@ class Dialect:
                 continue
             yield message.get("role", ""), text_of(message.get("content"))
 
+    def tool_talk(self, body: Mapping[str, Any]) -> Iterator[Any]:
+        """The tools, calls and results that were sent, beside the texts."""
+        yield from mappings(body.get("tools"))
+        for message in mappings(body.get("messages")):
+            yield from mappings(message.get("tool_calls"))
+
     def refusal(self, body: Mapping[str, Any]) -> str | None:
-        """What the vendor says of messages in an order that it does not take; None where it does."""
-        messages = [message for message in body.get("messages") or () if isinstance(message, Mapping)]
-        waiting: list[str] = []
-        for message in messages:
-            if message.get("role") == "tool":
-                if message.get("tool_call_id") not in waiting:
-                    return "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
-                waiting.remove(message["tool_call_id"])
-                continue
-            if waiting:
-                break
-            waiting = [call.get("id", "") for call in message.get("tool_calls") or ()]
-        if waiting:
-            return f"tool_call_ids did not have response messages: {', '.join(waiting)}"
-        return None if messages else "messages must not be empty"
+        """What the vendor says of a request that it does not take; None where it does."""
+        return refusals.of_openai(body)
 
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         return {
@@ -74,7 +73,7 @@ class Dialect:
             "choices": [
                 {
                     "index": 0,
-                    "message": {"role": "assistant", "content": said.text, "refusal": None},
+                    "message": self._message(said),
                     "logprobs": None,
                     "finish_reason": said.finish_reason,
                 }
@@ -87,6 +86,20 @@ class Dialect:
                 "completion_tokens_details": {"reasoning_tokens": said.reasoning_tokens},
             },
         }
+
+    def _message(self, said: Said) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": None}
+        if not said.calls:
+            return message
+        calls = [
+            {
+                "id": call.id or f"call_{uuid.uuid4().hex[:24]}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments_text},
+            }
+            for call in said.calls
+        ]
+        return message | {"content": said.text or None, "tool_calls": calls}
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         kind = "server_error" if status >= 500 else "invalid_request_error"
@@ -105,7 +118,12 @@ class _SystemApart(Dialect):
 
 
 class Anthropic(_SystemApart):
-    _STOPS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
+    _STOPS: Mapping[str, str] = {
+        "stop": "end_turn",
+        "length": "max_tokens",
+        "content_filter": "refusal",
+        "tool_calls": "tool_use",
+    }
     _ERRORS: Mapping[int, str] = {
         400: "invalid_request_error",
         401: "authentication_error",
@@ -117,30 +135,30 @@ class Anthropic(_SystemApart):
     }
 
     def refusal(self, body: Mapping[str, Any]) -> str | None:
-        messages = body.get("messages") or []
-        if not messages:
-            return "messages: at least one message is required"
-        if messages[0].get("role") != "user":
-            return "messages: first message must use the user role"
-        waiting: set[str] = set()
-        for position, message in enumerate(messages):
-            blocks = [block for block in message.get("content") or () if isinstance(block, Mapping)]
-            if message.get("content") == "" or any(b.get("type") == "text" and not b.get("text") for b in blocks):
-                return f"messages.{position}: text content blocks must be non-empty"
-            results = {b.get("tool_use_id") for b in blocks if b.get("type") == "tool_result"}
-            if results != waiting:
-                return f"messages.{position}: each tool_use block must have its tool_result in the next message"
-            waiting = {b.get("id", "") for b in blocks if b.get("type") == "tool_use"}
-        return "messages: tool_use ids were found without tool_result blocks" if waiting else None
+        return refusals.of_anthropic(body)
+
+    def tool_talk(self, body: Mapping[str, Any]) -> Iterator[Any]:
+        yield from mappings(body.get("tools"))
+        for message in mappings(body.get("messages")):
+            yield from (b for b in mappings(message.get("content")) if b.get("type") in {"tool_use", "tool_result"})
 
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         cached = said.cache_read_tokens + said.cache_creation_tokens
+        calls = [
+            {
+                "type": "tool_use",
+                "id": call.id or f"toolu_{uuid.uuid4().hex[:24]}",
+                "name": call.name,
+                "input": call.arguments_object,
+            }
+            for call in said.calls
+        ]
         return {
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",
             "role": "assistant",
             "model": body.get("model", ""),
-            "content": [{"type": "text", "text": said.text}],
+            "content": [*_text_first(said, {"type": "text", "text": said.text}), *calls],
             "stop_reason": self._STOPS.get(said.finish_reason, said.finish_reason),
             "stop_sequence": None,
             "usage": {
@@ -162,7 +180,7 @@ class Anthropic(_SystemApart):
 
 class Gemini(Dialect):
     def refusal(self, body: Mapping[str, Any]) -> str | None:
-        return None if body.get("contents") else "contents is not specified"
+        return refusals.of_gemini(body)
 
     _STOPS: Mapping[str, str] = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
@@ -172,11 +190,22 @@ class Gemini(Dialect):
         for turn in body.get("contents", []):
             yield turn.get("role", "user"), text_of(turn.get("parts"))
 
+    def tool_talk(self, body: Mapping[str, Any]) -> Iterator[Any]:
+        yield from mappings(body.get("tools"))
+        for block in (block for turn in mappings(body.get("contents")) for block in mappings(turn.get("parts"))):
+            talk = part(block, "functionCall") or part(block, "functionResponse")
+            if talk:
+                yield talk
+
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
+        calls = [
+            {"functionCall": {"name": call.name, "args": call.arguments_object} | _id_of(call)}
+            for call in said.calls
+        ]
         return {
             "candidates": [
                 {
-                    "content": {"role": "model", "parts": [{"text": said.text}]},
+                    "content": {"role": "model", "parts": [*_text_first(said, {"text": said.text}), *calls]},
                     "finishReason": self._STOPS.get(said.finish_reason, "STOP"),
                     "index": 0,
                 }
@@ -205,14 +234,35 @@ class Bedrock(_SystemApart):
     """Bedrock's Converse."""
 
     def refusal(self, body: Mapping[str, Any]) -> str | None:
-        return None  # its rules differ from model to model
+        return refusals.of_bedrock(body)
 
-    _STOPS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "content_filter": "content_filtered"}
+    _STOPS: Mapping[str, str] = {
+        "stop": "end_turn",
+        "length": "max_tokens",
+        "content_filter": "content_filtered",
+        "tool_calls": "tool_use",
+    }
+
+    def tool_talk(self, body: Mapping[str, Any]) -> Iterator[Any]:
+        yield from mappings((body.get("toolConfig") or {}).get("tools"))
+        for message in mappings(body.get("messages")):
+            yield from (b for b in mappings(message.get("content")) if "toolUse" in b or "toolResult" in b)
 
     def answer(self, body: Mapping[str, Any], said: Said) -> dict[str, Any]:
         cached = said.cache_read_tokens + said.cache_creation_tokens
+        calls = [
+            {
+                "toolUse": {
+                    "toolUseId": call.id or f"tooluse_{uuid.uuid4().hex[:22]}",
+                    "name": call.name,
+                    "input": call.arguments_object,
+                }
+            }
+            for call in said.calls
+        ]
+        content = [*_text_first(said, {"text": said.text}), *calls]
         return {
-            "output": {"message": {"role": "assistant", "content": [{"text": said.text}]}},
+            "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": self._STOPS.get(said.finish_reason, said.finish_reason),
             "usage": {
                 "inputTokens": said.input_tokens - cached,
@@ -251,7 +301,7 @@ def of_models(path: str, headers: Mapping[str, str]) -> Dialect | None:
 
 def extract(dialect: Dialect, body: Mapping[str, Any]) -> str:
     """The answer without a script: a short piece of what was asked, said to be no more than that."""
-    said = [text for role, text in dialect.texts(body) if role == "user"]
+    said = [text for role, text in dialect.texts(body) if role == "user" and text.strip()]
     answer = f"{STAND_IN} You asked: {_piece(said[-1]) if said else ''}"
     return answer if len(said) < 2 else f"{answer} This began with: {_piece(said[0])}"
 
@@ -262,12 +312,27 @@ def _piece(text: str) -> str:
 
 
 def count_tokens(dialect: Dialect, body: Mapping[str, Any]) -> int:
-    """A steady estimate: a token for every four characters of everything that was sent as text."""
-    return count_text(" ".join(text for _role, text in dialect.texts(body)))
+    """A steady estimate: a token for every four characters of the texts, tools, calls and results sent."""
+    talk = [json.dumps(item) for item in dialect.tool_talk(body)]
+    return count_text(" ".join([*(text for _role, text in dialect.texts(body)), *talk]))
+
+
+def count_said(text: str, calls: tuple[Call, ...]) -> int:
+    talk = [json.dumps({"name": call.name, "arguments": call.arguments_text}) for call in calls]
+    return count_text(" ".join([*([text] if text else []), *talk]))
 
 
 def count_text(text: str) -> int:
     return max(1, -(-len(text) // _CHARS_PER_TOKEN))
+
+
+def _id_of(call: Call) -> dict[str, str]:
+    return {"id": call.id} if call.id else {}
+
+
+def _text_first(said: Said, block: dict[str, Any]) -> list[dict[str, Any]]:
+    """The text's block, which is left out where there are only calls."""
+    return [block] if said.text or not said.calls else []
 
 
 def text_of(content: Any) -> str:

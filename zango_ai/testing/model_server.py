@@ -9,7 +9,7 @@
         assert model.requests[0].body["messages"][-1]["content"] == "How many?"
 
 It is no language model. It answers from the script; when that is used up, with a short extract of what it was
-asked that says so. It refuses messages in an order that the vendor refuses.
+asked that says so. It refuses what the vendor refuses: messages in a wrong order, tools and calls in a wrong shape.
 
 ``python -m zango_ai.testing.model_server`` runs it in a process of its own.
 """
@@ -21,7 +21,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,28 +31,33 @@ from urllib.parse import unquote
 from weakref import WeakSet
 
 from . import dialects
+from .calls import Call
 from .dialects import STAND_IN, Dialect, Said
 
-__all__ = ["STAND_IN", "ModelServer", "Reply", "SeenRequest"]
+__all__ = ["STAND_IN", "Call", "ModelServer", "Reply", "SeenRequest"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One scripted answer."""
 
-    text: str = "ok"
+    text: str | None = None
+    """None: "ok", or nothing beside calls."""
     _: KW_ONLY
+    calls: Sequence[Call] = ()
+    """The tools that the model wants to have called, in this order; ``text`` goes before them."""
     delay_s: float = 0.0
     """How long the server thinks before it says anything."""
     status: int = 200
     """Any other than 200 answers with the vendor's error of that status; ``text`` is its message."""
     headers: Mapping[str, str] = field(default_factory=dict)
     finish_reason: str = "stop"
-    """OpenAI's word: ``stop``, ``length`` or ``content_filter``; put into Anthropic's where that is spoken."""
+    """OpenAI's word: ``stop``, ``length`` or ``content_filter``; put into Anthropic's where that is spoken. With
+    ``calls``, ``stop`` is ``tool_calls``."""
     input_tokens: int | None = None
     """None: counted from the request, a token for four characters. Cached tokens are part of it."""
     output_tokens: int | None = None
-    """None: counted from the text."""
+    """None: counted from the text and the calls."""
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
     reasoning_tokens: int = 0
@@ -65,6 +70,11 @@ class Reply:
     """Close the connection after the answer, also where it promised more."""
     trickle_s: float = 0.0
     """Pause after each byte of the body."""
+
+    @property
+    def words(self) -> str:
+        """The text that is sent."""
+        return ("" if self.calls else "ok") if self.text is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply.raw is not None:
             self._send_bytes(reply.status, reply.raw, reply)
         elif reply.status != 200:
-            self._send(reply.status, dialect.error(reply.status, reply.text), reply)
+            self._send(reply.status, dialect.error(reply.status, reply.words), reply)
         else:
             self._send(200, answer(dialect, reply), reply)
 
@@ -284,11 +294,14 @@ class _Handler(BaseHTTPRequestHandler):
 def _said(dialect: Dialect, body: Mapping[str, Any], reply: Reply | None) -> Said:
     reply = reply or Reply(dialects.extract(dialect, body))
     counted = dialects.count_tokens(dialect, body)
+    calls = tuple(reply.calls)
+    counted_answer = dialects.count_said(reply.words, calls)
     return Said(
-        text=reply.text,
-        finish_reason=reply.finish_reason,
+        text=reply.words,
+        calls=calls,
+        finish_reason="tool_calls" if calls and reply.finish_reason == "stop" else reply.finish_reason,
         input_tokens=counted if reply.input_tokens is None else reply.input_tokens,
-        output_tokens=dialects.count_text(reply.text) if reply.output_tokens is None else reply.output_tokens,
+        output_tokens=counted_answer if reply.output_tokens is None else reply.output_tokens,
         cache_read_tokens=reply.cache_read_tokens,
         cache_creation_tokens=reply.cache_creation_tokens,
         reasoning_tokens=reply.reasoning_tokens,
