@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from zango_ai.models import AgentConfig, Prompt, Provider
+from zango_ai.models import AgentConfig, Prompt, Provider, Tool
+from zango_ai.store import tool_rows
 from zango_ai.testing import ModelServer, Reply
 
 API_KEY = "sk-secret-of-this-tenant"
@@ -78,3 +79,11 @@ def price_models(provider: Provider, output_usd: Any = 250, **fields: Any) -> No
 
 QUARTER = Reply("a quarter", input_tokens=100, output_tokens=1000)
 """What an agent of ``make_priced_agent`` is answered for $0.25."""
+
+
+def make_agent_with(server: ModelServer, /, *functions: Any, **fields: Any) -> AgentConfig:
+    """An agent that may call these functions, each of which is decorated with ``@tool``."""
+    agent = make_agent(server, **fields)
+    tool_rows.sync()
+    agent.tools.set(Tool.objects.filter(name__in=[function.tool.name for function in functions]))
+    return agent

@@ -66,8 +66,9 @@ class Lent:
             with transaction.atomic(using=self._caller.alias):
                 if is_read_only:
                     with self._caller.cursor() as cursor:
-                        # For as long as the savepoint lasts: PostgreSQL lets nothing inside it take this back.
-                        cursor.execute("SET TRANSACTION READ ONLY")
+                        # Until the savepoint ends. By a query, since PostgreSQL lets a transaction be made
+                        # writable again as long as it has had none.
+                        cursor.execute("SELECT set_config('transaction_read_only', 'on', true)")
                 with self._used():
                     yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets as secrets_module
 import sys
@@ -141,6 +142,8 @@ def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dic
         text = [{"type": "text", "text": sent["content"]}] if message.content else []
         sent["content"] = [*map(placeholders.part, message.files), *text]
     if message.tool_calls:
+        # An empty text would go to Anthropic as a note of litellm's own.
+        sent["content"] = sent["content"] or None
         sent["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
@@ -149,9 +152,14 @@ def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dic
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:
+    # A copy each time: for Gemini litellm takes parts out of it.
     return {
         "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": copy.deepcopy(dict(tool.parameters)),
+        },
     }
 
 

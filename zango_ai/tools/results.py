@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from .. import recordable
@@ -20,10 +21,7 @@ def plain(value: Any) -> Any:
     """
     from pydantic_core import to_jsonable_python
 
-    made = to_jsonable_python(value, by_alias=True, inf_nan_mode="strings", fallback=_text_of)
-    if _depth(made) > _MOST_DEPTH:
-        raise ValueError("it is nested too deeply")
-    return made
+    return _tidy(to_jsonable_python(value, by_alias=True, fallback=_text_of))
 
 
 def _text_of(value: Any) -> Any:
@@ -34,24 +32,22 @@ def _text_of(value: Any) -> Any:
     raise TypeError(f"it holds a {type(value).__name__}, which has no form in JSON")
 
 
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level and depth <= _MOST_DEPTH:
-        depth += 1
-        level = [inner for each in level for inner in _inside(each)]
-    return depth
-
-
-def _inside(value: Any) -> Iterator[Any]:
+def _tidy(value: Any, depth: int = 0) -> Any:
+    """JSON knows no infinity; and what is nested too deeply, no model reads."""
+    if depth > _MOST_DEPTH:
+        raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
+        return {key: _tidy(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_tidy(inner, depth + 1) for inner in value]
+    return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def encoded(value: Any) -> str:
     """The text that is sent to the model: of a str itself, of anything else its JSON."""
-    return recordable.sendable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    # Some vendors refuse a result without text.
+    is_text = isinstance(value, str) and value.strip()
+    return recordable.sendable(value if is_text else json.dumps(value, ensure_ascii=False))
 
 
 def cut(value: Any, limit: int) -> Any:

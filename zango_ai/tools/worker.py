@@ -18,6 +18,7 @@ from typing import Any
 
 GRACE_S = 0.5
 """How long a function that was told to stop has for its own cleaning up."""
+BEAT_S = 15.0
 _POLL_S = 0.02
 
 
@@ -43,19 +44,18 @@ def call(
     timeout_s: float,
     unblock: Callable[[], None],
     beat: Callable[[], None] | None = None,
-    beat_s: float = 15.0,
 ) -> Outcome:
     """Call it in a copy of the caller's context; return when it is over, or its time is.
 
     ``unblock`` is called, some times, while a function that has to stop does not: to end what it may wait for.
-    ``beat`` is called every ``beat_s`` seconds while it works. What cuts into the caller's waiting (Ctrl-C, a
+    ``beat`` is called every ``BEAT_S`` seconds while it works. What cuts into the caller's waiting (Ctrl-C, a
     task's time limit) stops the function too, and is raised.
     """
     work = _Work(function)
     deadline = time.monotonic() + timeout_s
     try:
         work.start()
-        while not work.wait(min(beat_s, deadline - time.monotonic())):
+        while not work.wait(min(BEAT_S, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
                 break
             if beat is not None:
