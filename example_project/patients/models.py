@@ -31,3 +31,15 @@ class Visit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.on}: {self.reason}"
+
+
+class Note(models.Model):
+    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="notes")
+    text = models.TextField()
+    written_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-written_at"]
+
+    def __str__(self) -> str:
+        return self.text

@@ -8,8 +8,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from tests.build import API_KEY, QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
-from zango_ai import get_agent
+from tests.build import (
+    API_KEY,
+    QUARTER,
+    make_agent,
+    make_agent_with,
+    make_priced_agent,
+    make_prompt,
+    make_provider,
+)
+from zango_ai import get_agent, tool
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.models import (
     AgentConfig,
@@ -19,10 +27,11 @@ from zango_ai.models import (
     PromptVersion,
     Provider,
     Spend,
+    Tool,
 )
-from zango_ai.testing import Reply
+from zango_ai.testing import Call, Reply
 
-MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend", "memorysession"]
+MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend", "memorysession", "tool"]
 
 
 @pytest.fixture
@@ -52,7 +61,8 @@ def fields(page):
 
 
 def test_every_page_of_a_tenant_opens(model, staff):
-    make_agent(model, system_prompt=make_prompt("Be brief.", "system"), short_term_memory=True)
+    make_agent_with(model, greet, system_prompt=make_prompt("Be brief.", "system"), short_term_memory=True)
+    model.script(Reply(calls=[Call("greet", {"name": "<b>Ada</b>"})]), "done")
     get_agent("helper").run("hi")
     assert staff.get(reverse("admin:index")).status_code == 200
     for name in MODELS:
@@ -62,6 +72,30 @@ def test_every_page_of_a_tenant_opens(model, staff):
         assert staff.get(url(f"{name}_change", row.pk)).status_code == 200, name
 
 
+@tool(description="Greet.")
+def greet(name: str) -> str:
+    return f"Hello {name}"
+
+
+def test_tools_are_shown_with_their_figures_and_nobody_changes_them(model, staff):
+    agent = make_agent_with(model, greet)
+    model.script(
+        Reply(calls=[Call("greet", {"name": "<b>Ada</b>"}), Call("greet", {})]),
+        "done",
+    )
+    get_agent("helper").run("hi")
+    run = staff.get(url("invocation_change", Invocation.objects.get().pk)).content.decode()
+    assert "Hello &lt;b&gt;Ada&lt;/b&gt;" in run
+    assert "Field required" in run
+    page = staff.get(url("tool_changelist"))
+    row = next(row for row in page.context["cl"].result_list if row.name == "greet")
+    assert (row.calls, row.errors, row.timeouts) == (2, 1, 0)
+    assert row.average_ms is not None
+    assert staff.get(url("tool_add")).status_code == 403
+    form = staff.get(url("agentconfig_change", agent.pk))
+    assert 'name="tools"' in form.content.decode()
+
+
 def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     from django.contrib import admin
     from django_tenants.utils import schema_context
@@ -69,7 +103,7 @@ def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     request = rf.get("/")
     request.user = User.objects.get()
     with schema_context("public"):
-        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend, MemorySession):
+        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend, MemorySession, Tool):
             page = admin.site.get_model_admin(model)
             assert not page.has_module_permission(request)
             assert page.get_model_perms(request) == dict.fromkeys(["add", "change", "delete", "view"], False)

@@ -35,6 +35,7 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
     list_filter = ["is_enabled", "provider", "output_schema"]
     list_select_related = ["provider"]
     search_fields = ["name", "description"]
+    filter_horizontal = ["tools"]
     inlines = [FallbackInline]
 
     class Media:
@@ -49,6 +50,7 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),
         (_("Prompts"), {"fields": ["system_prompt", "user_prompt"]}),
         (_("Output"), {"fields": ["output_schema", "output_json_schema", "output_retries"]}),
+        (_("Tools"), {"fields": ["tools", "max_tool_rounds", "approves_system_runs"]}),
         (_("Memory"), {"fields": ["short_term_memory", "short_term_memory_max_messages"]}),
         (_("Limits"), {"fields": ["this_month", *AgentConfig.BUDGET_FIELDS]}),
     ]

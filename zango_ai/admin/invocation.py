@@ -4,9 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -14,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
-from ..models import Invocation, InvocationFile, InvocationRound
+from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
 from ..models.invocation import Counted
 from .access import ViewOnly, preformatted
 
@@ -60,6 +62,7 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         "messages_sent",
         "parameters_sent",
         "answer",
+        "calls_made",
     )
 
     @admin.display(description=_("cost"))
@@ -67,6 +70,16 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         if isinstance(row, InvocationRound) and row.cost_usd is None and row.charged_usd:
             return gettext("unknown, counted as %(charged)s") % {"charged": limits.dollars(row.charged_usd)}
         return super().cost(row)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InvocationRound]:
+        return super().get_queryset(request).prefetch_related("tool_calls")
+
+    @admin.display(description=_("tool calls"))
+    def calls_made(self, row: InvocationRound) -> SafeString | str:
+        """Each with what it was given, what the model was told, and for staff what went wrong."""
+        calls = [(call, _shown(call)) for call in row.tool_calls.all()]
+        template = "admin/zango_ai/invocation/tool_calls.html"
+        return render_to_string(template, {"calls": calls}) if calls else "-"
 
     @admin.display(description=_("messages sent"))
     def messages_sent(self, row: InvocationRound) -> SafeString | str:
@@ -195,6 +208,16 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     def given(self, run: Invocation) -> SafeString | str:
         values = {"user": run.variables, "system": run.system_variables}
         return preformatted({name: value for name, value in values.items() if value is not None})
+
+
+def _shown(call: ToolCall) -> list[tuple[str, SafeString | str]]:
+    parts = (
+        (gettext("arguments"), call.arguments),
+        (gettext("told to the model"), call.result),
+        (gettext("error"), call.error_message),
+        (gettext("traceback"), call.traceback),
+    )
+    return [(name, preformatted(value)) for name, value in parts if value not in (None, "")]
 
 
 def _version(name: str, number: int | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Avg, Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from ..tools import ToolSafety
@@ -29,18 +30,17 @@ class ToolQuerySet(models.QuerySet["Tool"]):
             .order_by()
             .values("tool_name")
         )
-        figures: dict[str, Any] = {
-            "calls": Count("*"),
-            "errors": Count("*", filter=Q(status__in=ToolCall.FAULTS)),
-            "timeouts": Count("*", filter=Q(status=ToolCall.Status.TIMEOUT)),
-            "average_ms": Avg("duration_ms"),
+        counts = {
+            "calls": Count("pk"),
+            "errors": Count("pk", filter=Q(status__in=ToolCall.FAULTS)),
+            "timeouts": Count("pk", filter=Q(status=ToolCall.Status.TIMEOUT)),
         }
-        return self.annotate(
-            **{
-                name: Subquery(counted.annotate(_figure=figure).values("_figure"))
-                for name, figure in figures.items()
-            }
-        )
+        figures: dict[str, Any] = {
+            name: Coalesce(Subquery(counted.annotate(_figure=count).values("_figure")), 0)
+            for name, count in counts.items()
+        }
+        average = counted.annotate(_figure=Avg("duration_ms")).values("_figure")
+        return self.annotate(**figures, average_ms=Subquery(average))
 
 
 class Tool(Stamped):

@@ -95,8 +95,8 @@ def _field(name: str, hint: Any, default: Any) -> tuple[str, Any, Any]:
     from pydantic import Field
 
     param = default if isinstance(default, Param) else Param("", default, {})
-    described = Field(description=param.description or None, **param.constraints)
-    annotated = typing.Annotated[hint, described]
+    said = {**param.constraints, **({"description": param.description} if param.description else {})}
+    annotated = typing.Annotated[hint, Field(**said)] if said else hint
     if param.default is REQUIRED:
         return name, annotated, dataclasses.field()
     # Each call gets a default of its own: a function must not keep what the last call did to it.
