@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -106,7 +107,8 @@ class Run:
         composed, session, at = self._composed, self._session, step.going_on
         assert composed is not None
         ends = len(composed.request.messages)
-        schema = self._agent.output_json_schema if self._typed is not None else None
+        # As text: the column sorts the keys of objects, and a model answers in the order of a schema's.
+        schema = None if self._typed is None else json.dumps(self._agent.output_json_schema)
         self._entry.note_waiting(
             {
                 "messages": composition.logged(at.request.messages),

@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from .models import Patient, Visit
+from .models import Note, Patient, Visit
 
 
 class VisitInline(admin.TabularInline):
@@ -8,7 +8,12 @@ class VisitInline(admin.TabularInline):
     extra = 0
 
 
+class NoteInline(admin.TabularInline):
+    model = Note
+    extra = 0
+
+
 @admin.register(Patient)
 class PatientAdmin(admin.ModelAdmin):
     list_display = ["name", "born", "allergies"]
-    inlines = [VisitInline]
+    inlines = [VisitInline, NoteInline]

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django_tenants.utils import tenant_context
 from tenants.models import Clinic, Domain
 
-from zango_ai.models import AgentConfig, Prompt, Provider
+from zango_ai.models import AgentConfig, Prompt, Provider, Tool
 
 from .models import Patient, Visit
 
@@ -87,10 +87,13 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
         "front-desk": {"provider": main},
         "report-analyser": {"provider": second},
         "chat-agent": {"provider": main, "short_term_memory": True},
+        "care-assistant": {"provider": main},
         "second-opinion": {"provider": second, "system_prompt": system},
     }
     for name, fields in agents.items():
         AgentConfig.objects.get_or_create(name=name, defaults=fields)
+    for name in ("care-assistant", "chat-agent"):
+        AgentConfig.objects.get(name=name).tools.set(Tool.objects.filter(section="patients"))
 
 
 def _prompt(name: str, kind: str, content: str) -> Prompt:

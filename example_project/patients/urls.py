@@ -8,5 +8,6 @@ urlpatterns = [
     path("patients/<int:pk>/", views.patient, name="detail"),
     path("patients/<int:pk>/ask/", views.ask, name="ask"),
     path("chat/", chat.chat, name="chat"),
+    path("chat/decide/", chat.decide, name="decide"),
     path("chat/start-over/", chat.start_over, name="start-over"),
 ]

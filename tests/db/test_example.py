@@ -11,8 +11,9 @@ from patients.models import Patient
 from tenants.models import Clinic, Domain
 
 from tests.build import make_agent, make_prompt
-from zango_ai.models import Invocation
-from zango_ai.testing import Reply
+from zango_ai.models import Invocation, Provider, Tool, ToolCall
+from zango_ai.store import tool_rows
+from zango_ai.testing import Call, Reply
 
 
 @pytest.fixture
@@ -75,4 +76,26 @@ def test_a_view_that_fails_after_the_run_takes_its_own_changes_back_and_leaves_t
     assert ask(nurse).status_code == 500
     with schema_context("north"):
         assert Patient.objects.get().ai_summary == ""
+        assert Invocation.objects.get().status == "success"
+
+
+def test_a_chat_asks_for_approval_and_goes_on(model, nurse):
+    with schema_context("north"):
+        agent = make_agent(model, "chat-agent", provider=Provider.objects.get(), short_term_memory=True)
+        tool_rows.sync()
+        agent.tools.set(Tool.objects.filter(section="patients"))
+        patient = Patient.objects.get()
+    wish = {"patient_id": patient.pk, "text": "Call <b>back</b>."}
+    model.script(Reply("I should write that down.", calls=[Call("record_note", wish)]), "Written down.")
+    page = nurse.post(reverse("patients:chat"), {"question": "Remember to call."}, follow=True).content.decode()
+    assert "record_note" in page
+    assert "Call &lt;b&gt;back&lt;/b&gt;." in page
+    with schema_context("north"):
+        waiting = ToolCall.objects.get()
+        assert not patient.notes.exists()
+    page = nurse.post(reverse("patients:decide"), {str(waiting.uid): "yes"}, follow=True).content.decode()
+    assert "Written down." in page
+    with schema_context("north"):
+        assert patient.notes.get().text == "Call <b>back</b>."
+        assert ToolCall.objects.get().decided_by == "nurse"
         assert Invocation.objects.get().status == "success"

@@ -14,7 +14,7 @@ from patients.models import Patient
 from zango_ai import LLMFile, LLMMessage, LLMResponse, get_agent
 from zango_ai.exceptions import BudgetExceeded, ZangoAIError
 from zango_ai.models import AgentConfig, Invocation, InvocationFile, Spend
-from zango_ai.testing import ModelServer
+from zango_ai.testing import Call, ModelServer, Reply
 
 LIVE_MODELS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 
@@ -32,13 +32,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, serve: bool, port: int, live: bool, **options: Any) -> None:
         credentials = self.live_credentials() if live else None
-        with ModelServer() as model, override_settings(ZANGO_AI={"ALLOWED_API_BASES": [model.url]}):
+        with ModelServer() as self.model, override_settings(ZANGO_AI={"ALLOWED_API_BASES": [self.model.url]}):
             if credentials is None:
                 credentials = {
-                    "openai": {"api_key": "sk-stand-in-0001", "api_base": model.openai_base},
-                    "anthropic": {"api_key": "sk-ant-stand-in-0001", "api_base": model.anthropic_base},
+                    "openai": {"api_key": "sk-stand-in-0001", "api_base": self.model.openai_base},
+                    "anthropic": {"api_key": "sk-ant-stand-in-0001", "api_base": self.model.anthropic_base},
                 }
-                self.step(f"Local model server at {model.url}: a stand-in, not a language model")
+                self.step(f"Local model server at {self.model.url}: a stand-in, not a language model")
             self.prepare(credentials)
             for clinic in setup.sites():
                 try:
@@ -113,6 +113,7 @@ class Command(BaseCommand):
                 self.compare_reports()
             if "openai" in credentials:
                 self.converse()
+                self.use_tools(patient)
 
     def converse(self) -> None:
         """Three turns; the last one needs the first."""
@@ -126,6 +127,34 @@ class Command(BaseCommand):
             mode = "a conversation begins" if session_id is None else "session_id="
             session_id = response.session_id
             self.show(mode, asked, response)
+
+    def use_tools(self, patient: Patient) -> None:
+        """The model looks a patient up, counts, and wants to write a note, which a person approves."""
+        asked = f"How often was {patient.name} here in 2026? Write down that a check-up is due."
+        # Without a script the stand-in calls nothing; a real model is not asked here when it is scripted.
+        self.model.script(
+            Reply(calls=[Call("find_patient", {"name": patient.name})]),
+            Reply(
+                calls=[
+                    Call("count_appointments", {"patient_id": patient.pk, "year": 2026}),
+                    Call("record_note", {"patient_id": patient.pk, "text": "A check-up is due."}),
+                ]
+            ),
+        )
+        agent = get_agent("care-assistant")
+        response = agent.run(asked, triggered_by="user")
+        self.show("tools", asked, response)
+        if response.stop_reason == "approval_required":
+            for pending in response.pending_approvals:
+                self.stdout.write(f"  waits     for approval: {pending.tool_name}({dict(pending.arguments)})")
+            decisions = {pending.id: True for pending in response.pending_approvals}
+            response = agent.resume(response.run_id, decisions, decided_by="demo")
+            self.show("approved; resume()", asked, response)
+        self.model.reset()
+        for call in response.tool_calls:
+            self.stdout.write(f"  called    {call.name}({dict(call.input)}): {call.status}, {call.result}")
+        for note in patient.notes.all():
+            self.stdout.write(f"  note      {note.text}")
 
     def compare_reports(self) -> None:
         asked = "Which values have changed?"
