@@ -10,5 +10,6 @@ class VisitInline(admin.TabularInline):
 
 @admin.register(Patient)
 class PatientAdmin(admin.ModelAdmin):
-    list_display = ["name", "born", "allergies"]
+    list_display = ["name", "born", "allergies", "flagged_for_review"]
+    list_filter = ["flagged_for_review"]
     inlines = [VisitInline]
