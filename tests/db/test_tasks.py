@@ -119,13 +119,15 @@ def gone():
 
 
 @every_queue
-def test_a_task_of_a_tenant_that_is_gone_fails_once_and_says_so(queue, gone, redis_url):
+def test_a_task_of_a_tenant_that_is_gone_fails_once_and_says_so(queue, gone, redis_url, workers):
     """Though the task is to be retried for ever, whatever happens."""
     result = queue_in(gone, Fail, queue=queue)
     with pytest.raises(TenantNotActive, match=r"'tests.fail' was queued in the schema 'gone', of which"):
         got(result)
     assert nothing_waits(queue, redis_url)
     assert where_threads_are(queue) == {"public"}
+    # tenant-schemas-celery's handler has left the task alone.
+    assert "Signal handler" not in workers[queue].log.read_text()
 
 
 @every_queue
