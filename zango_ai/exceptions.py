@@ -6,6 +6,7 @@
     ├── NotFoundError                 AgentNotFound, ProviderNotFound, PromptNotFound
     ├── DisabledError                 AgentDisabled, ProviderDisabled
     ├── WrongTenant
+    ├── TenantNotActive
     ├── PromptRenderError
     ├── InputRequired                 also a ValueError
     ├── ModelNotAvailable
@@ -97,6 +98,18 @@ class WrongTenant(ZangoAIError):
     """An ``Agent`` was used in another tenant than the one it was looked up in."""
 
     def __init__(self, schema: str, message: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class TenantNotActive(ZangoAIError):
+    """A task was queued where no tenant was active, or its tenant is gone; nothing was run.
+
+    ``schema`` is the one that it was queued in; None where that is not known.
+    """
+
+    # Celery makes errors anew from their message alone.
+    def __init__(self, message: str, *, schema: str | None = None) -> None:
         super().__init__(message)
         self.schema = schema
 

@@ -16,6 +16,7 @@ from django_tenants.utils import (
     get_tenant_database_alias,
     get_tenant_model,
     schema_context,
+    tenant_context,
 )
 
 
@@ -51,6 +52,12 @@ def tenant_schemas() -> list[str]:
     return list(rows.order_by("schema_name").values_list("schema_name", flat=True))
 
 
+def find_tenant(schema: str) -> Model | None:
+    """The tenant of that schema, whatever schema is in force."""
+    with schema_context(get_public_schema_name()):
+        return cast(Model | None, get_tenant_model().objects.filter(schema_name=schema).first())
+
+
 def tenant_model() -> type[Model]:
     """The project's model of a tenant, which has a ``schema_name``."""
     return cast(type[Model], get_tenant_model())
@@ -60,4 +67,11 @@ def tenant_model() -> type[Model]:
 def active(schema: str) -> Iterator[None]:
     """Make ``schema`` the one in force, and put back the one that was."""
     with schema_context(schema):
+        yield
+
+
+@contextmanager
+def active_tenant(tenant: Model) -> Iterator[None]:
+    """As ``active``, with the tenant's own row as ``connection.tenant``."""
+    with tenant_context(tenant):
         yield

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import dj_database_url
+from celery.schedules import crontab
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 
@@ -82,3 +83,21 @@ STATIC_URL = "static/"
 MEDIA_ROOT = os.environ.get("MEDIA_ROOT") or BASE_DIR / "media"
 LOGIN_URL = "/admin/login/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# A folder for a queue does for the demo, and for nothing else: set CELERY_BROKER_URL, as to redis://localhost:6379/0
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
+QUEUE_DIR = BASE_DIR / "queue"
+if CELERY_BROKER_URL == "filesystem://":
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(QUEUE_DIR),
+        "data_folder_out": str(QUEUE_DIR),
+        "control_folder": str(QUEUE_DIR / "control"),
+    }
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULE = {
+    "nightly_patient_summary": {"task": "nightly_patient_summary", "schedule": crontab(hour=2, minute=0)},
+    # zango_ai: ends the runs whose process is gone
+    "zango_ai.maintain": {"task": "zango_ai.maintain", "schedule": 300},
+}

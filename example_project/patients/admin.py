@@ -15,5 +15,6 @@ class NoteInline(admin.TabularInline):
 
 @admin.register(Patient)
 class PatientAdmin(admin.ModelAdmin):
-    list_display = ["name", "born", "allergies"]
+    list_display = ["name", "born", "allergies", "flagged_for_review"]
+    list_filter = ["flagged_for_review"]
     inlines = [VisitInline, NoteInline]

@@ -5,6 +5,7 @@ class Patient(models.Model):
     name = models.CharField(max_length=200)
     born = models.DateField()
     allergies = models.CharField(max_length=300, blank=True)
+    flagged_for_review = models.BooleanField(default=False)
     ai_summary = models.TextField(blank=True)
 
     class Meta:

@@ -54,7 +54,8 @@ def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, st
     with tenant_context(clinic):
         for name, born, allergies, visits in PATIENTS[clinic.schema_name]:
             patient, is_new = Patient.objects.get_or_create(
-                name=name, defaults={"born": born, "allergies": allergies}
+                name=name,
+                defaults={"born": born, "allergies": allergies, "flagged_for_review": bool(allergies)},
             )
             if is_new:
                 Visit.objects.bulk_create(

@@ -6,6 +6,7 @@ afterwards.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from django_tenants.utils import schema_context, tenant_context
 from tenants.models import Clinic
+
+from tests.workers import Worker, redis_server, stop, worker
+from zango_ai.testing import ModelServer
 
 SCHEMAS = ("north", "south")
 
@@ -74,3 +78,29 @@ def empty(schema: str) -> None:
         ]
         names = ", ".join(f'"{schema}"."{table}"' for table in tables)
         cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def workers(django_db_setup: None, _running_model: ModelServer, redis_url: str) -> Iterator[dict[str, Worker]]:
+    """Celery workers that are ready, by the names of their queues: two pools, and an app without tenants."""
+    conf = {"ALLOWED_API_BASES": [_running_model.url]}
+    kinds = {
+        "prefork": (["--pool", "prefork", "-c", "2"], "clinic"),
+        "threads": (["--pool", "threads", "-c", "4"], "clinic"),
+        "plain": (["--pool", "threads", "-c", "2"], "tests.plain_app"),
+    }
+    with ExitStack() as running:
+        started = {
+            queue: running.enter_context(worker(redis_url, queue, *arguments, app=app, zango_ai=conf))
+            for queue, (arguments, app) in kinds.items()
+        }
+        for each in started.values():
+            each.wait_until_ready()
+        yield started
+        stop(*started.values())

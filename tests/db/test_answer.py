@@ -156,7 +156,7 @@ def test_the_trigger_is_known_without_being_said(model, inside, trigger):
     make_agent(model)
     app = Celery("t", set_as_current=False)
 
-    @app.task(name="t.ask")
+    @app.task(name="t.ask", shared=False)
     def ask():
         return get_agent("helper").run("hi").invocation_id
 

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200)),
                 ("born", models.DateField()),
                 ("allergies", models.CharField(blank=True, max_length=300)),
+                ("flagged_for_review", models.BooleanField(default=False)),
                 ("ai_summary", models.TextField(blank=True)),
             ],
             options={

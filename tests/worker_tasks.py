@@ -1,0 +1,73 @@
+"""What the workers of the tests can do."""
+
+import threading
+import time
+
+from celery import shared_task
+from django.db import connection
+
+from zango_ai import get_agent
+from zango_ai.tasks import BaseTask
+
+
+class Ask(BaseTask):
+    """Run the agent; return the tenant and the run's id."""
+
+    name = "tests.ask"
+
+    def run(self, question):
+        response = get_agent("helper").run(question)
+        return connection.tenant.name, response.invocation_id
+
+
+class Where(BaseTask):
+    """Return the schema and what was given."""
+
+    name = "tests.where"
+
+    def run(self, said=None):
+        return [connection.schema_name, said]
+
+
+class Fail(BaseTask):
+    """Told to be tried again for ever."""
+
+    name = "tests.fail"
+    autoretry_for = (Exception,)
+    acks_late = True
+    max_retries = None
+    default_retry_delay = 0
+    retry_backoff = False
+
+    def run(self):
+        if self.request.retries < 2:
+            raise RuntimeError(f"no {self.request.retries}")
+        return [connection.schema_name, self.request.retries]
+
+
+class FailAndTell(BaseTask):
+    """Its handler of failures queues another task."""
+
+    name = "tests.fail_and_tell"
+
+    def run(self):
+        raise RuntimeError("no")
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        Where.apply_async(task_id=f"after-{task_id}", queue=self.request.delivery_info["routing_key"])
+
+
+class Everywhere(BaseTask):
+    name = "tests.everywhere"
+    every_tenant = True
+
+    def run(self, said):
+        delivery = self.request.delivery_info
+        return [connection.schema_name, said, delivery["routing_key"], self.request.timelimit]
+
+
+@shared_task(name="tests.left_in", tenant_databases=())
+def left_in():
+    """The schema that the worker's thread was left in, which no task has set."""
+    time.sleep(0.05)
+    return [threading.get_ident(), connection.schema_name]
