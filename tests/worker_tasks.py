@@ -6,7 +6,7 @@ import time
 from celery import shared_task
 from django.db import connection
 
-from zango_ai import get_agent
+from zango_ai import get_agent, tool
 from zango_ai.tasks import BaseTask
 
 
@@ -18,6 +18,27 @@ class Ask(BaseTask):
     def run(self, question):
         response = get_agent("helper").run(question)
         return connection.tenant.name, response.invocation_id
+
+
+class AskWithTools(BaseTask):
+    """Run the agent; return what became of its calls."""
+
+    name = "tests.ask_with_tools"
+
+    def run(self, question):
+        return [call.status for call in get_agent("helper").run(question).tool_calls]
+
+
+@tool(description="Loop in Python.", timeout_seconds=0.3)
+def loop_in_worker() -> None:
+    while True:
+        sum(range(1000))
+
+
+@tool(description="Wait in SQL.", timeout_seconds=0.3)
+def wait_in_worker() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
 
 
 class Where(BaseTask):

@@ -295,11 +295,12 @@ class OutputSchemaInvalid(OutputError):
 
 
 class OutputParseError(OutputError):
-    """The answer is not JSON. ``content`` is the answer as it came."""
+    """The answer is not JSON. ``content`` is the answer as it came; ``reason`` what is wrong with it."""
 
-    def __init__(self, content: str, message: str) -> None:
+    def __init__(self, content: str, message: str, *, reason: str | None = None) -> None:
         super().__init__(message)
         self.content = content
+        self.reason = message if reason is None else reason
 
 
 class OutputValidationError(OutputError):

@@ -37,12 +37,14 @@ def parse(content: str, *, stop_reason: StopReason) -> Any:
     try:
         return _read(text)
     except json.JSONDecodeError as exc:
-        reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}. Say in the prompt to reply with JSON only."
+        reason = f"{exc.msg} at line {exc.lineno}, column {exc.colno}."
+        remedy = "Say in the prompt to reply with JSON only."
     except RecursionError:
-        reason = "it is nested too deeply to be read."
+        reason, remedy = "it is nested too deeply to be read.", ""
     except ValueError as exc:
-        reason = str(exc)
-    raise OutputParseError(content, f"The answer is not JSON: {reason}")
+        reason, remedy = str(exc), "Say in the prompt to reply with one JSON value."
+    reason = f"The answer is not JSON: {reason}"
+    raise OutputParseError(content, f"{reason} {remedy}".rstrip(), reason=reason)
 
 
 def _unfenced(text: str) -> str:
@@ -60,7 +62,7 @@ def _read(text: str) -> Any:
         # A document that breaks off has whole parts inside it, which are not the answer.
         found = [] if text[0] in "{[" else _inside(text)
         if len(found) > 1:
-            raise ValueError(f"it holds {len(found)} JSON values. Say in the prompt to reply with one.") from None
+            raise ValueError(f"it holds {len(found)} JSON values.") from None
         if not found:
             raise
         return found[0]

@@ -14,12 +14,23 @@ from patients.tasks import NightlyPatientSummaryTask
 from tenant_schemas_celery.app import CeleryApp
 from tenants.models import Clinic
 
-from tests.build import make_agent, make_prompt
-from tests.worker_tasks import Ask, Everywhere, Fail, FailAndTell, Where, left_in
+from tests.build import make_agent, make_agent_with, make_prompt
+from tests.worker_tasks import (
+    Ask,
+    AskWithTools,
+    Everywhere,
+    Fail,
+    FailAndTell,
+    Where,
+    left_in,
+    loop_in_worker,
+    wait_in_worker,
+)
 from tests.workers import app, ended, got
 from zango_ai.exceptions import TenantNotActive
 from zango_ai.models import Invocation
 from zango_ai.tasks import BaseTask
+from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_tenants", "queueing")
 
@@ -63,6 +74,15 @@ def test_a_task_is_queued_by_its_class_by_its_name_and_as_a_signature(queueing):
         ]
     for result in queued:
         assert got(result) == ["north", "x"]
+
+
+@every_queue
+def test_a_tool_that_takes_too_long_is_stopped_in_a_worker_too(model, queue):
+    calls = [Call("loop_in_worker"), Call("wait_in_worker"), Call("loop_in_worker")]
+    with schema_context("north"):
+        make_agent_with(model, loop_in_worker, wait_in_worker)
+    model.script(Reply(calls=calls), "done")
+    assert got(queue_in("north", AskWithTools, "hi", queue=queue)) == ["timeout"] * 3
 
 
 def test_forty_tasks_of_two_tenants_write_each_into_its_own(model):

@@ -1,12 +1,15 @@
 """What a tool does to the caller's transaction, what it cannot do, and how long it may take. These tests commit."""
 
+import asyncio
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, close_old_connections, connection, transaction
 from django_tenants.utils import schema_context
@@ -453,3 +456,23 @@ def test_a_tool_that_takes_long_keeps_its_run_alive(model, monkeypatch):
 
     run_together([run, watch])
     assert len(set(before)) > 3
+
+
+def test_time_is_kept_under_asgi(model):
+    make_agent_with(model, loop, wait_in_sql, add_patient)
+    model.script(Reply(calls=[Call("loop"), Call("wait_in_sql"), Call("add_patient", {"name": "Ada"})]), "done")
+
+    def view():
+        try:
+            with schema_context("north"):
+                return [call.status for call in get_agent("helper").run("hi").tool_calls]
+        finally:
+            connection.close()
+
+    async def handle():
+        return await sync_to_async(view)()
+
+    with ThreadPoolExecutor(1) as server:
+        statuses = server.submit(asyncio.run, handle()).result()
+    assert statuses == ["timeout", "timeout", "success"]
+    assert Patient.objects.get().name == "Ada"

@@ -30,16 +30,19 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
             "run(files=)",
         ):
             assert out.count(mode) == 2, mode
-        assert out.count(STAND_IN) == 14
+        assert out.count(STAND_IN) == 16
         # In north one more each time, which its budget refused: that is in the log of the next time.
-        assert f"{8 * times - 1} runs in north, {7 * times} in south, 0 in both" in out
+        assert f"{9 * times - 1} runs in north, {8 * times} in south, 0 in both" in out
         assert out.count("What did I tell you first? This began with: I am Ada") == 2
+        assert out.count("waits     for approval: record_note(") == 2
+        assert out.count("called    record_note(") == 2
+        assert out.count("note      A check-up is due.") == 2 * times
         assert "BudgetExceeded: Agent 'front-desk' has a budget of $0.00" in out
         assert out.endswith("north: adds up\nsouth: adds up\n")
         north, south = out.split("── South Clinic")[:2]
         assert "Ada Berger" in north
         assert "Ada Berger" not in south.split("── Invocations")[0]
-        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 14
+        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 18
 
 
 def test_the_example_runs_on_the_installed_wheel(environment, installed):

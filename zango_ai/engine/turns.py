@@ -132,8 +132,9 @@ def _after_correction(at: GoingOn, words: Iterable[LLMMessage]) -> GoingOn:
 
 
 def _correction(said: ModelAnswer, exc: OutputParseError | OutputValidationError) -> Iterator[LLMMessage]:
-    wrong = [str(exc)]
-    if isinstance(exc, OutputValidationError):
+    if isinstance(exc, OutputParseError):
+        wrong = [exc.reason]  # its message advises the operator as well
+    else:
         wrong = [f"{error['path']}: {error['message'][:300]}" for error in exc.errors[:_MOST_ERRORS]]
     if said.content:
         yield LLMMessage("assistant", said.content)
