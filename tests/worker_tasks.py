@@ -1,12 +1,14 @@
 """What the workers of the tests can do."""
 
+import os
+import signal
 import threading
 import time
 
 from celery import shared_task
 from django.db import connection
 
-from zango_ai import get_agent, tool
+from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.tasks import BaseTask
 
 
@@ -39,6 +41,20 @@ def loop_in_worker() -> None:
 def wait_in_worker() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(60)")
+
+
+@tool(description="Act outside.", safety=ToolSafety.EXTERNAL)
+def act_once(where: str, dies: bool = False) -> str:
+    if dies:
+        with open(where, "a") as handle:
+            handle.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+@tool(description="Record a patient.", safety=ToolSafety.WRITE, requires_approval=True)
+def record_in_worker(name: str) -> str:
+    return name
 
 
 class Where(BaseTask):

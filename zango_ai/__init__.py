@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import Agent, get_agent
+    from .background import EnqueuedRun, get_run
     from .files import LLMFile
     from .lookups import get_prompt, get_provider
     from .tools import ToolParam, ToolSafety, tool
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "EnqueuedRun",
     "LLMFile",
     "LLMMessage",
     "LLMResponse",
@@ -36,11 +38,14 @@ __all__ = [
     "get_agent",
     "get_prompt",
     "get_provider",
+    "get_run",
     "tool",
 ]
 
 _HOMES = {
     "Agent": "agent",
+    "EnqueuedRun": "background",
+    "get_run": "background",
     "get_agent": "agent",
     "get_prompt": "lookups",
     "get_provider": "lookups",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from . import answers, approval, callers, composition, fitness
+from . import answers, approval, background, callers, fitness, retrying
+from .background import EnqueuedRun
 from .composition import Question
-from .exceptions import AgentNotFound
+from .exceptions import AgentNotFound, NotAwaitingApproval
 from .files import LLMFile
-from .providers import chat
 from .runs import Run
-from .store import configs, ledger, memory, waiting
+from .store import configs, ledger, memory, run_rows
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 
@@ -76,35 +77,47 @@ class Agent:
 
         Raises a ZangoAIError with ``invocation_id``; ValueError for a wrong ``triggered_by``.
         """
-        task_id = callers.current_celery_task_id()
-        trigger = _trigger(triggered_by, task_id)
-        if max_tool_rounds is not None and (isinstance(max_tool_rounds, bool) or max_tool_rounds < 0):
-            raise ValueError(f"max_tool_rounds is {max_tool_rounds!r}; make it a whole number from 0.")
+        question = Question(input, variables, system_variables, messages, files)
+        task_id = callers.current_celery_task_id() or ""
+        call = _Call(question, session_id, user_ref, _trigger(triggered_by, task_id), max_tool_rounds, output_type)
         with ledger.record(
-            self._schema, agent_name=self.name, triggered_by=trigger, celery_task_id=task_id or ""
+            self._schema, agent_name=self.name, triggered_by=call.trigger, celery_task_id=task_id
         ) as entry:
-            configs.require_same_tenant(self.name, self._schema)
-            entry.note_caller(user_ref, variables, system_variables)
-            memory.require_session_id(session_id)
-            agent, typed = answers.with_type(self._read(entry), output_type)
-            run = Run(entry, agent, typed, trigger=trigger)
-            question = Question(input, variables, system_variables, messages, files)
-            composed = composition.compose(agent, question, run.toolbox.schemas)
-            entry.note_texts(composed.system_text, composed.user_text)
-            fitness.require_schema(agent)
-            fitness.load(entry, composed.request.files)
-            chat.warm_up()
-            targets = fitness.targets(agent, composed.request.files)
-            session = None
-            if agent.has_memory:
-                entry.note(session_id=session_id)
-                session = memory.open_session(agent, session_id, user_ref)
-                entry.note(session_id=session.session_id)
-                composed = composed.after(session.history)
-            run.ask(
-                composed, targets, session, agent.max_tool_rounds if max_tool_rounds is None else max_tool_rounds
-            )
+            agent, run = self._prepared(entry, call)
+            run.ask(session_id, user_ref, call.tool_rounds(agent))
         return run.response()
+
+    def enqueue(
+        self,
+        input: str | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        system_variables: Mapping[str, Any] | None = None,
+        messages: Iterable[LLMMessage] | None = None,
+        files: Iterable[LLMFile] | None = None,
+        session_id: str | None = None,
+        user_ref: str = "",
+        triggered_by: Trigger | None = None,
+        max_tool_rounds: int | None = None,
+        output_type: Any = None,
+    ) -> EnqueuedRun:
+        """Have a Celery worker run the agent, with the arguments of ``run()``.
+
+        The arguments are checked now and what they say is kept: the prompts are rendered, the files stored. The
+        row is there at once, as ``queued``; the task is sent when the caller's transaction commits.
+        ``zango_ai.get_run`` finds the run in any process. ``triggered_by`` None is ``"task"``. Of an
+        ``output_type`` the answer is held against the schema, and comes back as plain JSON.
+
+        Raises what ``run()`` raises before it asks anybody; QueueUnavailable, where there is no transaction to wait
+        for and the broker does not take the task.
+        """
+        question = Question(input, variables, system_variables, messages, files)
+        trigger = _trigger(triggered_by, "background")
+        call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type)
+        with ledger.record(self._schema, agent_name=self.name, triggered_by=trigger) as entry:
+            agent, run = self._prepared(entry, call)
+            run.queue(session_id, user_ref, call.tool_rounds(agent))
+        return background.enqueue(entry.run_id, self._schema)
 
     def resume(
         self,
@@ -124,17 +137,21 @@ class Agent:
         or one that does not wait is; and what ``run()`` raises.
         """
         configs.require_same_tenant(self.name, self._schema)
-        key = _uuid(run_id)
-        waits = waiting.find(self._schema, self.name, key)
-        decisions = approval.read(waits, approvals, decided_by)
-        waiting.claim(self._schema, waits)
-        with ledger.go_on(self._schema, waits) as entry:
-            agent, typed = answers.with_type(self._read(entry), output_type)
-            agent = answers.with_schema(agent, waits.goes_on_with["output_json_schema"])
-            chat.warm_up()
-            run = Run(entry, agent, typed, trigger=waits.triggered_by)
-            run.go_on(waits, decisions)
+        row = self._awaiting(run_id)
+        decisions = approval.read(row, approvals, decided_by)
+        if not run_rows.claim(self._schema, row):
+            raise _not_awaiting(run_id, "it has just been decided")
+        with ledger.go_on(self._schema, row) as entry:
+            run = self._resumed(entry, row, output_type)
+            run.go_on(row, decisions)
         return run.response()
+
+    def _execute(self, row: run_rows.RunRow, retries: retrying.Retries) -> None:
+        """Go on with a queued run that is claimed."""
+        with ledger.go_on(self._schema, row) as entry:
+            run = self._resumed(entry, row, None)
+            entry.again = lambda exc: run.state() if retries.allow(exc) else None
+            run.go_on(row, {})
 
     def clear_session(self, session_id: str) -> bool:
         """End a conversation and delete what was said in it. False where there is none of that id.
@@ -149,6 +166,32 @@ class Agent:
         agent_id = configs.find_agent_id(self.name)
         return agent_id is not None and memory.clear(self._schema, agent_id, session_id)
 
+    def _prepared(self, entry: ledger.Entry, call: _Call) -> tuple[AgentSpec, Run]:
+        """The agent as it is configured now, and its run, ready to be asked or queued."""
+        configs.require_same_tenant(self.name, self._schema)
+        entry.note_caller(call.user_ref, call.question.variables, call.question.system_variables)
+        memory.require_session_id(call.session_id)
+        agent, typed = answers.with_type(self._read(entry), call.output_type)
+        run = Run(entry, agent, typed, trigger=call.trigger)
+        run.prepare(call.question)
+        return agent, run
+
+    def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, output_type: Any) -> Run:
+        agent, typed = answers.with_type(self._read(entry), output_type)
+        agent = answers.with_schema(agent, row.goes_on_with["output_json_schema"])
+        return Run(entry, agent, typed, trigger=row.triggered_by)
+
+    def _awaiting(self, run_id: UUID | str) -> run_rows.RunRow:
+        """Raises NotAwaitingApproval."""
+        key = background.uuid_of(run_id)
+        row = None if key is None else run_rows.find(self._schema, key)
+        if row is None or row.agent_name != self.name:
+            where = f"schema {self._schema!r}"
+            raise _not_awaiting(run_id, f"agent {self.name!r} has no run of that id in {where}")
+        if row.status != run_rows.Status.AWAITING_APPROVAL:
+            raise _not_awaiting(run_id, f"its status is {row.status}")
+        return row
+
     def _read(self, entry: ledger.Entry) -> AgentSpec:
         """The agent as it is configured now, fit to run."""
         agent = configs.read_agent(self.name)
@@ -159,6 +202,36 @@ class Agent:
         return agent
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a run is asked for, beside where."""
+
+    question: Question
+    session_id: str | None
+    user_ref: str
+    trigger: str
+    max_tool_rounds: int | None
+    output_type: Any
+
+    def __post_init__(self) -> None:
+        most = self.max_tool_rounds
+        if most is not None and (isinstance(most, bool) or most < 0):
+            raise ValueError(f"max_tool_rounds is {most!r}; make it a whole number from 0.")
+
+    def tool_rounds(self, agent: AgentSpec) -> int:
+        return agent.max_tool_rounds if self.max_tool_rounds is None else self.max_tool_rounds
+
+
+def execute_queued(schema: str, run_id: str, *, celery_task_id: str, retries: retrying.Retries) -> None:
+    """Go on with a queued run, unless somebody has already. Raises RunNotFound, and what ``run()`` raises."""
+    key = background.get_run(run_id).run_id
+    row = run_rows.find(schema, key)
+    if row is None or row.status != run_rows.Status.QUEUED:
+        return  # delivered twice, or given up
+    if run_rows.claim(schema, row, celery_task_id=celery_task_id):
+        Agent(row.agent_name, schema)._execute(row, retries)
+
+
 def _trigger(given: str | None, task_id: str | None) -> str:
     if given is None:
         return "task" if task_id else "user"
@@ -167,8 +240,5 @@ def _trigger(given: str | None, task_id: str | None) -> str:
     return given
 
 
-def _uuid(run_id: UUID | str) -> UUID:
-    try:
-        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
-    except ValueError:
-        raise waiting.not_awaiting(run_id, "that is no id of a run") from None
+def _not_awaiting(run_id: object, reason: str) -> NotAwaitingApproval:
+    return NotAwaitingApproval(run_id, f"Run {run_id} does not wait for an approval: {reason}.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .store import waiting
+from .store import run_rows
 from .tool_use import Decision
 
 
-def read(run: waiting.Waiting, approvals: Mapping[Any, bool | str], decided_by: str) -> dict[str, Decision]:
+def read(run: run_rows.RunRow, approvals: Mapping[Any, bool | str], decided_by: str) -> dict[str, Decision]:
     """A decision for each call that waits, by its id. Raises ValueError, TypeError."""
     if not isinstance(approvals, Mapping):
         raise TypeError(f"approvals is a {type(approvals).__name__}; pass a dict of decisions by id.")

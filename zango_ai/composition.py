@@ -32,11 +32,14 @@ class Composed:
     """What the caller says in this turn."""
     system_text: str
     user_text: str
+    said_from: int
+    """Where in the request's messages it begins."""
 
     def after(self, history: tuple[LLMMessage, ...]) -> Composed:
         """The same with a conversation's history before what is said."""
-        head = self.request.messages[: len(self.request.messages) - len(self.said)]
-        return replace(self, request=replace(self.request, messages=(*head, *history, *self.said)))
+        head, rest = self.request.messages[: self.said_from], self.request.messages[self.said_from :]
+        request = replace(self.request, messages=(*head, *history, *rest))
+        return replace(self, request=request, said_from=self.said_from + len(history))
 
 
 def compose(agent: AgentSpec, question: Question, tools: tuple[ToolSchema, ...] = ()) -> Composed:
@@ -54,6 +57,7 @@ def compose(agent: AgentSpec, question: Question, tools: tuple[ToolSchema, ...] 
         said=said,
         system_text=system,
         user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
+        said_from=len(head),
     )
 
 

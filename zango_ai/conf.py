@@ -34,6 +34,8 @@ class Conf:
     """Of what a tool returns; more is left out with a note of how much."""
     approval_ttl_hours: int = 72
     """How long a tool call waits for a person's approval; then it counts as denied."""
+    background_retries: int = 5
+    """How often a run in the background is tried again after a fault that may pass."""
     session_ttl_days: int | None = None
     """Conversations that were idle for longer are deleted by maintenance. None: never."""
     tenant_time_zone: str = "timezone"
@@ -105,6 +107,10 @@ def _count(value: Any) -> int:
     return value
 
 
+def _count_from_zero(value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _count(value)
+
+
 def _result_chars(value: Any) -> int:
     if _count(value) < 1_000:
         raise ValueError("make it 1000 at least.")
@@ -124,6 +130,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "MAX_FILES": _count,
     "MAX_TOOL_RESULT_CHARS": _result_chars,
     "APPROVAL_TTL_HOURS": _count,
+    "BACKGROUND_RETRIES": _count_from_zero,
     "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),
     "TENANT_TIME_ZONE": _attribute,
 }

@@ -20,6 +20,7 @@
     ├── SessionNotOwned
     ├── LogUnavailable
     ├── NotAwaitingApproval
+    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, QueueUnavailable
     ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -257,6 +258,40 @@ class NotAwaitingApproval(ZangoAIError):
     def __init__(self, run_id: Any, message: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class RunError(ZangoAIError):
+    """Of a run in the background."""
+
+    def __init__(self, run_id: Any, message: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class RunNotFound(RunError):
+    """The current tenant has no run of that id."""
+
+
+class RunNotFinished(RunError):
+    """The run has no answer yet."""
+
+    def __init__(self, run_id: Any, status: str, message: str) -> None:
+        super().__init__(run_id, message)
+        self.status = status
+
+
+class RunFailed(RunError):
+    """The run has ended with an error. ``error_type`` is the class of what it raised, the text its message."""
+
+    def __init__(self, run_id: Any, status: str, error_type: str, message: str, invocation_id: int) -> None:
+        super().__init__(run_id, f"Run {run_id} has ended as {status}. {error_type}: {message}")
+        self.status = status
+        self.error_type = error_type
+        self.invocation_id = invocation_id
+
+
+class QueueUnavailable(RunError):
+    """The broker did not take the task, so nobody will run it; the row says so."""
 
 
 class ToolError(ZangoAIError):

@@ -1,10 +1,16 @@
-"""One run of an agent: from a question, or from where it had waited for a person, to its end.
+"""One run of an agent: from a question, or from where it had stopped, to its end.
 
 ::
 
     with ledger.record(schema, ...) as entry:
-        run = Run(entry, agent, typed, trigger)
-        run.ask(composed, session)                  # or run.go_on(waiting, decisions, session)
+        run = Run(entry, agent, typed, trigger=trigger)
+        run.prepare(question)
+        run.ask(session_id, user_ref, rounds)        # or run.queue(...)
+    return run.response()
+
+    with ledger.go_on(schema, row) as entry:         # of a run that was queued, or waited for a person
+        run = Run(entry, agent, typed, trigger=row.triggered_by)
+        run.go_on(row, decisions)
     return run.response()
 """
 
@@ -18,15 +24,15 @@ from decimal import Decimal
 from typing import Any
 
 from . import answers, composition, fitness
-from .composition import Composed
+from .composition import Composed, Question
 from .engine import drivers, turns
 from .exceptions import LLMFileError, ZangoAIError
 from .files import LLMFile
 from .providers import chat, errors
-from .store import kept_files, ledger, memory, waiting
+from .store import kept_files, ledger, memory, run_rows
 from .tool_use import Decision, Toolbox
 from .typed_output import OutputType
-from .types import AgentSpec, LLMResponse, LLMUsage, ModelAnswer, Target, ToolRequest
+from .types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target, ToolRequest
 
 _CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 
@@ -39,55 +45,111 @@ class Run:
         self._entry, self._agent, self._typed = entry, agent, typed
         self._session: memory.Session | None = None
         self._composed: Composed | None = None
+        self._at: turns.GoingOn | None = None
         self._answer: ModelAnswer | None = None
         self._parsed: Any = None
+        entry.note(output_schema=agent.output_schema)
 
-    def ask(
-        self,
-        composed: Composed,
-        targets: Sequence[Target],
-        session: memory.Session | None,
-        max_tool_rounds: int,
-    ) -> None:
+    def prepare(self, question: Question) -> None:
+        """Put the request together, and keep its files. Raises what can be told before anybody is asked."""
+        composed = composition.compose(self._agent, question, self.toolbox.schemas)
+        self._entry.note_texts(composed.system_text, composed.user_text)
+        fitness.require_schema(self._agent)
+        fitness.load(self._entry, composed.request.files)
+        self._composed = composed
+
+    def ask(self, session_id: str | None, user_ref: object, tool_rounds: int) -> None:
         """Ask the model, and call the tools that it asks for, until it has answered or a person has to approve."""
-        request = composed.request
-        if not max_tool_rounds:
-            request = composition.without_tools(request)
-        start = turns.GoingOn(request, max_tool_rounds, self._agent.output_retries)
-        self._go(composed, targets, session, start)
+        assert self._composed is not None
+        chat.warm_up()
+        targets = fitness.targets(self._agent, self._composed.request.files)
+        self._open_session(session_id, user_ref)
+        self._go(targets, self._start(tool_rounds))
 
-    def go_on(self, run: waiting.Waiting, decisions: Mapping[str, Decision]) -> None:
-        """From where the run has waited."""
-        state = run.goes_on_with
-        self.toolbox.take_over(run, decisions)
-        messages = composition.read_back(state["messages"], lambda told: self._file(run, told))
-        self.toolbox.exchanged = list(composition.read_back(state["exchanged"], lambda told: self._file(run, told)))
+    def queue(self, session_id: str | None, user_ref: object, tool_rounds: int) -> None:
+        """Leave the run to whoever claims it. Nobody is asked, and litellm not imported."""
+        chat.check(self._agent.provider)
+        opens = None
+        if self._agent.has_memory:
+            self._entry.note(session_id=session_id)
+            session = memory.open_session(self._agent, session_id, user_ref)
+            self._entry.note(session_id=session.session_id)
+            opens = {"session_id": session.session_id, "user_ref": session.user_ref}
+        self._at = self._start(tool_rounds)
+        self._entry.queue({**self.state(), "opens": opens})
+
+    def go_on(self, row: run_rows.RunRow, decisions: Mapping[str, Decision]) -> None:
+        """From where the run has stopped."""
+        state = row.goes_on_with
+        self.toolbox.take_over(row, decisions)
+        self.toolbox.exchanged = self._read_back(row, state["exchanged"])
+        messages = tuple(self._read_back(row, state["messages"]))
         request = composition.request_of(self._agent, messages, self.toolbox.schemas)
-        composed = Composed(request, messages[state["said"][0] : state["said"][1]], "", "")
-        session = memory.Session(**state["session"]) if state["session"] else None
-        asked = state["answer"]
-        calls = tuple(ToolRequest(**call) for call in asked["tool_calls"])
-        said = ModelAnswer(asked["content"], asked["model"], "end_turn", LLMUsage(), None, {}, calls)
+        if not state["tool_rounds"]:
+            request = composition.without_tools(request)
+        first, last = state["said"]
+        self._composed = Composed(request, messages[first:last], "", "", first)
+        if state["session"] is not None:
+            self._session = memory.Session(**state["session"])
+        chat.warm_up()
         targets = fitness.targets(self._agent, request.files)
-        start = turns.GoingOn(request, state["tool_rounds"], state["corrections"], said)
-        self._go(composed, targets, session, start)
+        if state["opens"] is not None:
+            self._open_session(state["opens"]["session_id"], state["opens"]["user_ref"])
+        waiting = None if state["answer"] is None else _answer_of(state["answer"])
+        request = self._composed.request
+        self._go(targets, turns.GoingOn(request, state["tool_rounds"], state["corrections"], waiting))
 
-    def _go(
-        self,
-        composed: Composed,
-        targets: Sequence[Target],
-        session: memory.Session | None,
-        start: turns.GoingOn,
-    ) -> None:
-        self._composed, self._session = composed, session
-        reading = answers.Reading(self._agent, self._typed, self._entry, session, composed, self.toolbox)
-        conversation = turns.answer(start, targets, _CHANCE, reading.read)
-        self._answer = drivers.drive(conversation, self._ask, lambda step: self.toolbox.use(step, self._pause))
-        self._parsed = reading.parsed
+    def state(self, waiting: ModelAnswer | None = None) -> dict[str, Any]:
+        """All that the run goes on with, in whatever process that will be."""
+        composed, at, typed = self._composed, self._at, self._typed
+        assert composed is not None
+        assert at is not None
+        return {
+            "messages": composition.logged(at.request.messages),
+            "said": [composed.said_from, composed.said_from + len(composed.said)],
+            "exchanged": composition.logged(self.toolbox.exchanged),
+            "answer": None if waiting is None else _logged_answer(waiting),
+            "tool_rounds": at.tool_rounds,
+            "corrections": at.corrections,
+            "session": None if self._session is None else self._session.lasting(),
+            "opens": None,
+            # As text: the column sorts the keys of objects, and a model answers in the order of a schema's.
+            "output_json_schema": None if typed is None else json.dumps(self._agent.output_json_schema),
+        }
+
+    def _start(self, tool_rounds: int) -> turns.GoingOn:
+        assert self._composed is not None
+        request = self._composed.request
+        if not tool_rounds:
+            request = composition.without_tools(request)
+        return turns.GoingOn(request, tool_rounds, self._agent.output_retries)
+
+    def _open_session(self, session_id: str | None, user_ref: object) -> None:
+        """Put the conversation before what is said, where the agent remembers one."""
+        assert self._composed is not None
+        if not self._agent.has_memory:
+            return
+        self._entry.note(session_id=session_id)
+        self._session = memory.open_session(self._agent, session_id, user_ref)
+        self._entry.note(session_id=self._session.session_id)
+        self._composed = self._composed.after(self._session.history)
+
+    def _go(self, targets: Sequence[Target], start: turns.GoingOn) -> None:
+        assert self._composed is not None
+        reading = answers.Reading(
+            self._agent, self._typed, self._entry, self._session, self._composed, self.toolbox
+        )
+        conversation = turns.answer(start, targets, _CHANCE, reading.read, self._stand)
+        answer = drivers.drive(conversation, self._ask, lambda step: self.toolbox.use(step, self._pause))
+        self._answer, self._parsed = answer, reading.parsed
+        self._entry.note_end(answer)
         if self.toolbox.pending:
             self._entry.pause()
         else:
             self._entry.succeed()
+
+    def _stand(self, at: turns.GoingOn) -> None:
+        self._at = at
 
     def _ask(self, step: turns.Ask) -> ModelAnswer:
         """One call to a provider, written down before and after."""
@@ -102,39 +164,21 @@ class Run:
         self._entry.settle_round(answer)
         return answer
 
-    def _pause(self, step: turns.UseTools) -> None:
-        """Note what the run goes on with, in whatever process that will be."""
-        composed, session, at = self._composed, self._session, step.going_on
-        assert composed is not None
-        ends = len(composed.request.messages)
-        # As text: the column sorts the keys of objects, and a model answers in the order of a schema's.
-        schema = None if self._typed is None else json.dumps(self._agent.output_json_schema)
-        self._entry.note_waiting(
-            {
-                "messages": composition.logged(at.request.messages),
-                "said": [ends - len(composed.said), ends],
-                "exchanged": composition.logged(self.toolbox.exchanged),
-                "answer": {
-                    "content": step.answer.content,
-                    "model": step.answer.model,
-                    "tool_calls": composition.logged_calls(step.answer.tool_calls),
-                },
-                "tool_rounds": at.tool_rounds,
-                "corrections": at.corrections,
-                "session": None if session is None else session.lasting(),
-                "output_json_schema": schema,
-            }
-        )
+    def _pause(self, answer: ModelAnswer) -> None:
+        self._entry.note_going_on(self.state(answer))
 
-    def _file(self, run: waiting.Waiting, told: Mapping[str, Any]) -> LLMFile:
-        """A file that went along before the run waited."""
+    def _read_back(self, row: run_rows.RunRow, logged: Any) -> list[LLMMessage]:
+        return list(composition.read_back(logged, lambda told: self._file(row, told)))
+
+    def _file(self, row: run_rows.RunRow, told: Mapping[str, Any]) -> LLMFile:
+        """A file that went along before the run stopped."""
         if told.get("url"):
             return LLMFile.from_url(told["url"], told["media_type"] or None)
-        content = kept_files.content_of(self._agent.schema, run.invocation_id, told["sha256"])
+        content = kept_files.content_of(self._agent.schema, row.invocation_id, told["sha256"])
         if content is None:
             raise LLMFileError(
                 told["filename"],
-                f"File {told['filename']!r} went along with run {run.run_id} and is not in the storage any more, "
+                f"File {told['filename']!r} went along with run {row.run_id} and is not in the storage any more, "
                 "so the run cannot go on.",
             )
         return LLMFile.from_bytes(content, told["media_type"], told["filename"])
@@ -158,3 +202,13 @@ class Run:
             invocation_id=entry.invocation_id,
             run_id=entry.run_id,
         )
+
+
+def _logged_answer(answer: ModelAnswer) -> dict[str, Any]:
+    calls = composition.logged_calls(answer.tool_calls)
+    return {"content": answer.content, "model": answer.model, "tool_calls": calls}
+
+
+def _answer_of(logged: Mapping[str, Any]) -> ModelAnswer:
+    calls = tuple(ToolRequest(**call) for call in logged["tool_calls"])
+    return ModelAnswer(logged["content"], logged["model"], "end_turn", LLMUsage(), None, {}, calls)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+run_finished = Signal()
+"""A run is over, however it has ended; not one that waits for an approval, or is tried again.
+
+``sender`` is ``Invocation``. Keyword arguments: ``schema``, ``run_id``, ``invocation_id``, ``agent_name``,
+``status``. It is sent after the row is written; of a run whose process was killed, by the maintenance that ends it.
+What a receiver raises is logged.
+"""
+
 budget_threshold_crossed = Signal()
 """Spending has reached ``budget_alert_threshold``: once for each month, provider and agent.
 

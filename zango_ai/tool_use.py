@@ -20,10 +20,18 @@ from .conf import get_conf
 from .engine.turns import UseTools
 from .exceptions import ToolTimeout
 from .models import ToolCall
-from .store import ledger, outcomes, tool_calls, waiting, writer
+from .store import ledger, outcomes, run_rows, tool_calls, writer
 from .tools import DeclaredTool, registry, results
 from .tools.signature import ArgumentsInvalid
-from .types import AgentSpec, LLMMessage, LLMToolCall, PendingApproval, ToolRequest, ToolSchema
+from .types import (
+    AgentSpec,
+    LLMMessage,
+    LLMToolCall,
+    ModelAnswer,
+    PendingApproval,
+    ToolRequest,
+    ToolSchema,
+)
 
 logger = logging.getLogger("zango_ai.tools")
 
@@ -98,16 +106,16 @@ class Toolbox:
         """Names of the tools whose calls are not remembered."""
         return {name for name, made in self._tools.items() if made.memory_policy == "exclude"}
 
-    def take_over(self, run: waiting.Waiting, decisions: Mapping[str, Decision]) -> None:
+    def take_over(self, run: run_rows.RunRow, decisions: Mapping[str, Decision]) -> None:
         """The calls of a run that has waited, with what was decided of them by their ``uid``."""
         self._decisions = decisions
         for row in run.calls:
-            if row["number"] == run.rounds_count:
+            if run.status == "awaiting_approval" and row["number"] == run.rounds_count:
                 self._rows[row["position"]] = row
             else:
                 self._note(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
 
-    def use(self, step: UseTools, pause: Callable[[UseTools], None]) -> Sequence[LLMMessage] | None:
+    def use(self, step: UseTools, pause: Callable[[ModelAnswer], None]) -> Sequence[LLMMessage] | None:
         """Make the calls, in order, up to the first that a person has to approve: then ``pause``, and None."""
         asked = [
             self._look_at(request, position, may_call=step.may_call)
@@ -118,7 +126,7 @@ class Toolbox:
         told = [self._answer(call) for call in asked[:ready]]
         if ready < len(asked):
             self._wait_for([call for call in asked[ready:] if call.must_wait])
-            pause(step)
+            pause(step.answer)
             return None
         calls = tuple(map(history.readable, step.answer.tool_calls))
         messages = [LLMMessage("assistant", step.answer.content, calls), *told]
@@ -231,7 +239,7 @@ class Toolbox:
 def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
     """The call as a person has decided of it. One that was approved too late counts as denied."""
     words, reason = "approved", decision.reason
-    if waiting.has_expired(row):
+    if run_rows.has_expired(row):
         words = reason = "The approval came too late."
     elif not decision.is_approved:
         words = f"denied {reason}".rstrip()

@@ -19,11 +19,12 @@ class Talk:
 
     def __init__(self, *answers, refuses=(), waits_at=None):
         self.answers, self.refuses, self.waits_at = list(answers), set(refuses), waits_at
-        self.asked, self.used = [], []
+        self.asked, self.used, self.stood = [], [], []
 
     def play(self, tool_rounds=2, corrections=0, waiting=None):
         start = turns.GoingOn(replace(REQUEST, tools=TOOLS), tool_rounds, corrections, waiting)
-        talk = turns.answer(start, [target("a")], turns.Chance(lambda: 0.0, lambda: 0.0), self.read)
+        chance = turns.Chance(lambda: 0.0, lambda: 0.0)
+        talk = turns.answer(start, [target("a")], chance, self.read, self.stood.append)
         try:
             step = next(talk)
             while True:
@@ -84,7 +85,7 @@ def refuse(answer):
 def test_where_a_person_has_to_decide_the_loop_ends_and_can_be_taken_up():
     talk = Talk(CALLS, CALLS, waits_at=2)
     assert talk.play(tool_rounds=3).stop_reason == "approval_required"
-    at = talk.used[-1].going_on
+    at = talk.stood[-1]
     assert (at.tool_rounds, at.corrections, len(at.request.messages)) == (2, 0, 3)
     later = Talk(ANSWER)
     start = replace(at, waiting=CALLS)

@@ -49,11 +49,10 @@ class Wait:
 class UseTools:
     """Call the tools that an answer asks for; send back what is said of that, for the model to go on with.
 
-    Send None where a person has to decide first: then the run ends here, and goes on by ``going_on`` later.
+    Send None where a person has to decide first: then the run ends here, and goes on later.
     """
 
     answer: ModelAnswer
-    going_on: GoingOn
     may_call: bool
     """False: it had been asked to answer without tools. None is called, and what is sent back is not used."""
 
@@ -92,14 +91,19 @@ def answer(
     targets: Sequence[Target],
     chance: Chance,
     read: Callable[[ModelAnswer], None],
+    stand: Callable[[GoingOn], None],
 ) -> Turns:
-    """Go on until ``read`` takes the answer; one that it does not goes back to the model with what is wrong."""
+    """Go on until ``read`` takes the answer; one that it does not goes back to the model with what is wrong.
+
+    ``stand`` is told where the loop stands, before anybody is asked: from there it could begin anew.
+    """
     at, has_used_tools = start, start.waiting is not None
     while True:
+        stand(at)
         said: ModelAnswer = at.waiting or (yield from converse(at.request, targets, chance))
         at = replace(at, waiting=None)
         if said.tool_calls:
-            told = yield UseTools(said, at, may_call=at.tool_rounds > 0)
+            told = yield UseTools(said, may_call=at.tool_rounds > 0)
             if told is None:
                 return replace(said, stop_reason="approval_required")
             if at.tool_rounds > 0:

@@ -88,8 +88,14 @@ class Invocation(Counted):
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
-    waits_with = models.JSONField(null=True, editable=False)
-    """What a run that awaits approval goes on with."""
+    goes_on_with = models.JSONField(null=True, editable=False)
+    """What a run goes on with that is queued, or awaits approval."""
+    output_schema = models.CharField(_("output"), max_length=10, blank=True, default="", db_default="")
+    stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
+    response_model = models.CharField(
+        _("model that answered"), max_length=200, blank=True, default="", db_default=""
+    )
+    """As the provider reports it."""
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)

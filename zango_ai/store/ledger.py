@@ -32,7 +32,7 @@ from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, kept_files, outcomes, reservations, rounds, waiting, writer
+from . import alerts, kept_files, outcomes, reservations, rounds, run_rows, writer
 from .reservations import Reservation
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -47,8 +47,8 @@ _WAITS_BEFORE_WRITING_AGAIN_S = (0.25, 0.5, 1.0, 2.0)
 class Entry:
     """One run on its way into the log."""
 
-    def __init__(self, schema: str, columns: dict[str, Any]) -> None:
-        self.schema = schema
+    def __init__(self, schema: str, columns: dict[str, Any], *, agent_name: str) -> None:
+        self.schema, self.agent_name = schema, agent_name
         self.run_id = uuid.uuid4()
         self.invocation_id: int | None = None
         self.usage = LLMUsage()
@@ -58,6 +58,8 @@ class Entry:
         self.latency_ms = 0
         """Wall clock of the whole run, once it is settled."""
         self._columns = columns
+        self.again: Callable[[BaseException], Mapping[str, Any] | None] = lambda exc: None
+        """What the run goes on with after that error, queued once more; None where it has failed."""
         self._has_waited = False
         self._worked_ms = 0
         """How long it had worked before it waited for a person."""
@@ -267,9 +269,24 @@ class Entry:
         self.note(error_type="", error_message="")
         self._end(Status.SUCCESS)
 
-    def note_waiting(self, goes_on_with: Mapping[str, Any]) -> None:
-        """What the run goes on with when a person has decided."""
-        self.note(waits_with=_json(goes_on_with))
+    def note_going_on(self, state: Mapping[str, Any]) -> None:
+        """What the run goes on with, when it is claimed."""
+        self.note(goes_on_with=_json(state))
+
+    def note_end(self, answer: ModelAnswer) -> None:
+        """What the answer is that ends the run, or is its last before it waits."""
+        self.note_answer(answer.content)
+        self.note(stop_reason=answer.stop_reason, response_model=recordable.text(answer.model, 200))
+
+    def queue(self, state: Mapping[str, Any]) -> None:
+        """Leave the run to whoever claims it. Raises LogUnavailable: then nobody could."""
+        self.note_going_on(state)
+        self.note(status=Status.QUEUED.value)
+        try:
+            self._write()
+            self._write_files()
+        except Error as exc:
+            raise self._unavailable(exc) from exc
 
     def pause(self) -> None:
         """The run waits for a person. Nothing of it is under way meanwhile."""
@@ -280,15 +297,21 @@ class Entry:
         if self._calls and self._calls[-1].settlement is None:
             self._account_failure(exc, recordable.shown(exc, _MAX_ERROR_CHARS))
         self.note(error_type=type(exc).__name__[:200], error_message=recordable.shown(exc, _MAX_ERROR_CHARS))
-        self._end(outcomes.status_of(exc))
+        state = self.again(exc)
+        if state is None:
+            self._end(outcomes.status_of(exc))
+        else:
+            self.note_going_on(state)
+            self._write_end(Status.QUEUED)
         with suppress(AttributeError):  # an exception with slots cannot carry it
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
     def _end(self, status: str) -> None:
         if self._has_waited:
-            self.note(waits_with=None)
+            self.note(goes_on_with=None)
         self.note(finished_at=timezone.now())
         self._write_end(status)
+        alerts.tell_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, str(status))
 
     def _write_end(self, status: str) -> None:
         self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
@@ -337,17 +360,16 @@ class _Call:
         """What to write now that the call is over; kept until it is written."""
 
 
-def record(schema: str, **columns: Any) -> AbstractContextManager[Entry]:
+def record(schema: str, *, agent_name: str, **columns: Any) -> AbstractContextManager[Entry]:
     """Record a run of ``schema``; ``columns`` are those of the invocation that are known at the start."""
-    texts = {
-        name: recordable.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()
-    }
-    return _recorded(Entry(schema, texts))
+    columns["agent_name"] = agent_name
+    kept = {k: recordable.text(value, 255) if isinstance(value, str) else value for k, value in columns.items()}
+    return _recorded(Entry(schema, kept, agent_name=agent_name))
 
 
-def go_on(schema: str, run: waiting.Waiting) -> AbstractContextManager[Entry]:
-    """Record what a run does that has waited for a person, and is claimed."""
-    entry = Entry(schema, {})
+def go_on(schema: str, run: run_rows.RunRow) -> AbstractContextManager[Entry]:
+    """Record what a run does that was queued or has waited for a person, and is claimed."""
+    entry = Entry(schema, {}, agent_name=run.agent_name)
     entry.run_id, entry.invocation_id = run.run_id, run.invocation_id
     entry.usage, entry.cost_usd, entry.rounds_count = run.usage, run.cost_usd, run.rounds_count
     entry._has_waited, entry._worked_ms = True, run.latency_ms

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from django.db import Error
 from django.utils import timezone
 
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
-from . import writer
+from . import alerts, writer
 from .reconciliation import TOKENS
 from .writer import table
 
 _DEFAULT_TIMEOUT_S = 30
+_UNSENT_FOR, _LOST_FOR = timedelta(hours=1), timedelta(days=7)
+_UNSENT = "The transaction in which it was queued was not committed, so no task was sent."
+_LOST = "No worker has begun it within a week of its being queued."
 _MESSAGE = (
     "The process that ran it has shown no sign of life for longer than a call may take. What its last call cost is "
     "not known."
@@ -37,15 +41,44 @@ def abandon_orphans(schema: str) -> Abandoned:
     trouble: Error | None = None
     for (key,) in writer.execute(_orphans(schema), {"now": now}):
         try:
-            ((found, usd),) = writer.execute(_ending(schema), {"id": key, "now": now, "message": _MESSAGE})
+            arguments = {"id": key, "now": now, "message": _MESSAGE}
+            ((found, usd, run_id, agent_name, status),) = writer.execute(_ending(schema), arguments)
         except Error as exc:  # one that cannot be ended keeps no other from it
             trouble = exc
         else:
             runs += found
             given_back += usd
+            if found and status == "abandoned":
+                alerts.tell_finished(schema, run_id, key, agent_name, status)
     if trouble is not None:
         raise trouble
     return Abandoned(runs, given_back)
+
+
+def end_unsent(schema: str) -> int:
+    """End the queued runs that nobody will execute any more; how many.
+
+    One without a task was queued in a transaction that was not committed. One with a task has waited for so long
+    that the broker must have lost it; should the task come after all, it finds the run over.
+    """
+    now = timezone.now()
+    sql = f"""
+UPDATE {table(schema, Invocation)}
+SET status = CASE WHEN celery_task_id = '' THEN 'cancelled' ELSE 'abandoned' END,
+    error_type = CASE WHEN celery_task_id = '' THEN 'NotSent' ELSE 'Abandoned' END,
+    error_message = CASE WHEN celery_task_id = '' THEN %(unsent)s ELSE %(lost)s END,
+    goes_on_with = NULL, finished_at = %(now)s, updated_at = %(now)s
+WHERE status = 'queued'
+    AND updated_at < %(now)s - CASE WHEN celery_task_id = '' THEN %(unsent_for)s ELSE %(lost_for)s END
+RETURNING run_id, id, agent_name, status
+"""
+    ended = writer.execute(
+        sql,
+        {"now": now, "unsent": _UNSENT, "lost": _LOST, "unsent_for": _UNSENT_FOR, "lost_for": _LOST_FOR},
+    )
+    for run in ended:
+        alerts.tell_finished(schema, *run)
+    return len(ended)
 
 
 def _is_silent(schema: str) -> str:
@@ -124,7 +157,8 @@ run AS (
             {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in TOKENS)}
         FROM {rounds} WHERE invocation_id = %(id)s
     ) sums
-    WHERE i.id = orphan.id
+    WHERE i.id = orphan.id RETURNING i.run_id, i.agent_name, i.status
 )
-SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM lost)
+SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM lost),
+    (SELECT run_id FROM run), (SELECT agent_name FROM run), (SELECT status FROM run)
 """

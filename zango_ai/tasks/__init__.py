@@ -1,8 +1,9 @@
-"""Celery tasks: ``BaseTask`` for an application's own, and the periodic ones of this package."""
+"""Celery tasks: ``BaseTask`` for an application's own, and those of this package."""
 
 from __future__ import annotations
 
+from .agents import RunAgent
 from .base import BaseTask
 from .upkeep import maintain
 
-__all__ = ["BaseTask", "maintain"]
+__all__ = ["BaseTask", "RunAgent", "maintain"]

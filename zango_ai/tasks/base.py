@@ -20,10 +20,8 @@ from celery.signals import before_task_publish, task_postrun
 
 from .. import tenancy
 from ..exceptions import TenantNotActive
+from ..queueing import SCHEMA_HEADER
 from . import definitions
-
-SCHEMA_HEADER = "_schema_name"
-"""tenant-schemas-celery's, so that its apps and schedulers may write it as well."""
 
 
 class _AlsoOnTheClass:

@@ -19,6 +19,9 @@ class Command(TenantCommand):
         done = maintenance.abandon_orphans(schema)
         if done.runs or options["verbosity"] > 1:
             self.stdout.write(f"{schema}: {done.runs} abandoned, {limits.dollars(done.given_back_usd)} given back")
+        unsent = maintenance.end_unsent(schema)
+        if unsent:
+            self.stdout.write(f"{schema}: {unsent} ended that nobody will run")
         memory.delete_orphans(schema)
         days = get_conf().session_ttl_days
         deleted = 0 if days is None else memory.delete_idle(schema, days)

@@ -1,0 +1,148 @@
+"""Runs in the background, as seen from any process: how they stand, and their answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.dateparse import parse_datetime
+
+from . import output, queueing, recordable, tenancy
+from .exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
+from .store import run_rows
+from .types import LLMResponse, LLMToolCall, PendingApproval
+
+logger = logging.getLogger("zango_ai.agent")
+
+Status = run_rows.Status
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+
+
+def get_run(run_id: UUID | str) -> EnqueuedRun:
+    """The run of that id in the current tenant. Raises RunNotFound."""
+    schema = tenancy.current_schema()
+    key = uuid_of(run_id)
+    if key is None or tenancy.is_public(schema) or run_rows.status_of(schema, key) is None:
+        raise RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
+    return EnqueuedRun(key, schema)
+
+
+class EnqueuedRun:
+    """A run that somebody else executes. It may be kept, and asked in whatever tenant is active."""
+
+    def __init__(self, run_id: UUID, schema: str) -> None:
+        self.run_id = run_id
+        self._schema = schema
+
+    def __repr__(self) -> str:
+        return f"<EnqueuedRun {self.run_id} of {self._schema!r}>"
+
+    @property
+    def status(self) -> str:
+        """How it stands now: ``queued``, ``running``, ``success``, ... Raises RunNotFound."""
+        status = run_rows.status_of(self._schema, self.run_id)
+        if status is None:
+            raise RunNotFound(self.run_id, f"Run {self.run_id} is not in schema {self._schema!r} any more.")
+        return status
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more happens by itself: it is over, or waits for an approval."""
+        return self.status in run_rows.OVER
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Return its status when it is finished, however that is. Raises TimeoutError after ``timeout`` seconds.
+
+        Inside a transaction in which the run was queued it would wait for ever: the task is sent with the commit.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause_s = _FIRST_POLL_S
+        while (status := self.status) not in run_rows.OVER:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.")
+            time.sleep(pause_s if left is None else min(pause_s, left))
+            pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
+        return status
+
+    def response(self) -> LLMResponse:
+        """What ``run()`` would have returned; ``parsed_content`` as plain JSON, also of an ``output_type``.
+
+        Raises RunNotFinished, and RunFailed where the run has ended with an error.
+        """
+        row = run_rows.find(self._schema, self.run_id)
+        if row is None:
+            raise RunNotFound(self.run_id, f"Run {self.run_id} is not in schema {self._schema!r} any more.")
+        if row.status not in run_rows.OVER:
+            raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
+        if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
+            raise RunFailed(self.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
+        is_json = row.output_schema == "json" and row.status == Status.SUCCESS
+        return LLMResponse(
+            content=row.content,
+            parsed_content=output.parse(row.content, stop_reason="end_turn") if is_json else None,
+            session_id=row.session_id,
+            cost_usd=float(row.cost_usd or 0),
+            is_cost_known=row.cost_usd is not None,
+            usage=row.usage,
+            model=row.model,
+            latency_ms=row.latency_ms,
+            stop_reason=row.stop_reason,  # type: ignore[arg-type]
+            tool_calls=[
+                LLMToolCall(call["call_id"], call["tool_name"], arguments, call["result"], call["status"])
+                for call in row.calls
+                if (arguments := _object(call["arguments"])) is not None
+            ],
+            pending_approvals=[
+                PendingApproval(
+                    call["uid"],
+                    call["tool_name"],
+                    _object(call["arguments"]),
+                    parse_datetime(call["expires_at"]),  # type: ignore[arg-type]
+                )
+                for call in row.undecided
+            ],
+            invocation_id=row.invocation_id,
+            run_id=row.run_id,
+        )
+
+
+def enqueue(run_id: UUID, schema: str) -> EnqueuedRun:
+    """Send a queued run's task when the caller's transaction commits. Raises QueueUnavailable where it has none."""
+    caller = tenancy.connection()
+    if caller.in_atomic_block:
+        transaction.on_commit(lambda: _send_quietly(run_id, schema), using=caller.alias)
+    else:
+        _send(run_id, schema)
+    return EnqueuedRun(run_id, schema)
+
+
+def _send(run_id: UUID, schema: str) -> None:
+    try:
+        task_id = queueing.send(run_id, schema)
+    except Exception as exc:
+        words = f"The broker did not take run {run_id} ({type(exc).__name__}: {recordable.shown(exc, 500)})."
+        run_rows.give_up(schema, run_id, error_type="QueueUnavailable", error_message=words)
+        raise QueueUnavailable(run_id, f"{words} Check CELERY_BROKER_URL, and that the broker runs.") from exc
+    run_rows.note_sent(schema, run_id, task_id)
+
+
+def _send_quietly(run_id: UUID, schema: str) -> None:
+    """After a commit there is nobody who could do anything about it; whoever looks at the run sees it."""
+    try:
+        _send(run_id, schema)
+    except QueueUnavailable:
+        logger.exception("Run %s of schema %s could not be sent", run_id, schema)
+
+
+def uuid_of(run_id: object) -> UUID | None:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    except ValueError:
+        return None
+
+
+def _object(arguments: object) -> dict[str, object]:
+    return arguments if isinstance(arguments, dict) else {}

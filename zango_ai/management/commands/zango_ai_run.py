@@ -1,0 +1,118 @@
+"""Run an agent from a shell or cron."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import exceptions, tenancy
+from ...agent import get_agent
+from ...exceptions import ZangoAIError
+from ...files import LLMFile
+from ...types import TRIGGERS, LLMResponse
+
+EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
+    3: (exceptions.NotFoundError, exceptions.DisabledError),
+    4: (exceptions.BudgetExceeded, exceptions.PriceUnknown),
+    5: (exceptions.RateLimitExceeded,),
+    6: (exceptions.LLMTimeoutError,),
+    7: (exceptions.LLMAPIError,),
+    8: (exceptions.OutputError,),
+}
+"""Of what the run raises; 1 is any other error, 2 wrong arguments."""
+AWAITS_APPROVAL = 9
+
+_EPILOG = """
+Exit codes: 0 answered; 1 any other error; 2 wrong arguments; 3 no such agent, or switched off; 4 a budget does not
+allow it; 5 a rate limit; 6 a timeout; 7 an error of the provider's; 8 the answer is not what it should be; 9 a tool
+call waits for approval.
+"""
+
+
+class Command(BaseCommand):
+    help = "Run an agent and print its answer. " + _EPILOG.strip()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("agent", help="its name")
+        parser.add_argument("--schema", required=True, help="the tenant's schema")
+        parser.add_argument("--input", help="what to say; - reads standard input")
+        parser.add_argument(
+            "--var", action="append", metavar="NAME=VALUE", help="a value for the user prompt (again for more)"
+        )
+        parser.add_argument(
+            "--system-var", action="append", metavar="NAME=VALUE", help="a value for the system prompt"
+        )
+        parser.add_argument("--file", action="append", metavar="PATH", help="a file to send along (again for more)")
+        parser.add_argument("--session", metavar="ID", help="the conversation to continue")
+        parser.add_argument("--user-ref", default="", help="on whose behalf, for the log")
+        parser.add_argument("--triggered-by", choices=TRIGGERS, default="system", help="for the log (system)")
+        parser.add_argument("--json", action="store_true", help="print the whole response as JSON")
+
+    def handle(self, *args: Any, agent: str, schema: str, **options: Any) -> None:
+        if schema not in tenancy.tenant_schemas():
+            raise CommandError(f"There is no tenant with the schema {schema!r}.", returncode=3)
+        if options["input"] is not None and options["var"]:
+            raise CommandError("Give --input or --var, not both.", returncode=2)
+        said = sys.stdin.read() if options["input"] == "-" else options["input"]
+        try:
+            with tenancy.active(schema):
+                response = get_agent(agent).run(
+                    said,
+                    variables=_values("--var", options["var"]),
+                    system_variables=_values("--system-var", options["system_var"]),
+                    files=[LLMFile.from_path(path) for path in options["file"] or ()],
+                    session_id=options["session"],
+                    user_ref=options["user_ref"],
+                    triggered_by=options["triggered_by"],
+                )
+        except ZangoAIError as exc:
+            code = next((code for code, kinds in EXIT_CODES.items() if isinstance(exc, kinds)), 1)
+            where = f" (invocation {exc.invocation_id})" if exc.invocation_id else ""
+            raise CommandError(f"{type(exc).__name__}: {exc}{where}", returncode=code) from exc
+        except ValueError as exc:
+            raise CommandError(str(exc), returncode=2) from exc
+        self.stdout.write(_as_json(response) if options["json"] else response.content)
+        if response.pending_approvals:
+            names = ", ".join(pending.tool_name for pending in response.pending_approvals)
+            raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITS_APPROVAL)
+
+
+def _values(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    pairs = [each.partition("=") for each in given]
+    wrong = next((name for name, sign, _ in pairs if not sign or not name), None)
+    if wrong is not None:
+        raise CommandError(f"{option} {wrong}: write it as NAME=VALUE.", returncode=2)
+    return {name: value for name, _, value in pairs}
+
+
+def _as_json(response: LLMResponse) -> str:
+    return json.dumps(
+        {
+            "content": response.content,
+            "parsed_content": response.parsed_content,
+            "session_id": response.session_id,
+            "cost_usd": response.cost_usd if response.is_cost_known else None,
+            "input_tokens": response.usage.input_tokens,
+            "output_tokens": response.usage.output_tokens,
+            "model": response.model,
+            "latency_ms": response.latency_ms,
+            "stop_reason": response.stop_reason,
+            "tool_calls": [
+                {"name": call.name, "input": dict(call.input), "result": call.result, "status": call.status}
+                for call in response.tool_calls
+            ],
+            "pending_approvals": [
+                {"id": pending.id, "tool_name": pending.tool_name, "arguments": dict(pending.arguments)}
+                for pending in response.pending_approvals
+            ],
+            "invocation_id": response.invocation_id,
+            "run_id": str(response.run_id),
+        },
+        ensure_ascii=False,
+    )
