@@ -45,7 +45,7 @@ DATABASES = {
 }
 
 # zango_ai: everything here is optional
-ZANGO_AI: dict[str, object] = {}
+ZANGO_AI: dict[str, object] = {"ALLOWED_API_BASES": os.environ.get("ALLOWED_API_BASES", "").split()}
 
 MIDDLEWARE = [
     "django_tenants.middleware.main.TenantMainMiddleware",
@@ -86,7 +86,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # A folder for a queue does for the demo, and for nothing else: set CELERY_BROKER_URL, as to redis://localhost:6379/0
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
-QUEUE_DIR = BASE_DIR / "queue"
+QUEUE_DIR = Path(os.environ.get("QUEUE_DIR") or BASE_DIR / "queue")
 if CELERY_BROKER_URL == "filesystem://":
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(QUEUE_DIR),

@@ -59,7 +59,7 @@ def test_it_prints_json_and_continues_a_conversation(model):
     assert first["invocation_id"] == Invocation.objects.get().pk
     second = json.loads(run("helper", "--input", "hi", "--session", first["session_id"], "--json"))
     assert second["session_id"] == first["session_id"]
-    assert len(model.requests[1].body["messages"]) == 3
+    assert len(model.requests[1].body["messages"]) == 4  # with the words that ask for JSON
 
 
 @pytest.mark.parametrize(

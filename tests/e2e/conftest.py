@@ -50,6 +50,7 @@ def environment(installed: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         "DATABASE_URL": database,
         "PYTHONUNBUFFERED": "1",
         "MEDIA_ROOT": str(tmp_path / "media"),
+        "QUEUE_DIR": str(tmp_path / "queue"),
     }
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

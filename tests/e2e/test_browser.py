@@ -82,9 +82,21 @@ def test_a_nurse_asks_about_a_patient_and_finds_the_run_in_the_log(browser, site
     other = open_page(browser)
     log_in(other, site("south"))
     other.goto(f"{site('south')}/admin/zango_ai/invocation/")
-    assert other.locator("#result_list tbody tr").count() == 8
+    assert other.locator("#result_list tbody tr").count() == 9
     other.goto(site("south"))
     assert "Ada Berger" not in other.inner_text("body")
+
+
+def test_a_summary_is_made_in_the_background_and_its_page_follows(browser, site):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.click("text=Ada Berger")
+    page.click("text=Summarise in the background")
+    picture(page, "job")
+    page.wait_for_selector(".answer", timeout=60_000)
+    assert STAND_IN in page.inner_text(".answer")
+    assert page.inner_text("#status") == "success"
+    picture(page, "job-done")
 
 
 def test_a_visitor_chats_and_starts_over(browser, site):

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -30,19 +31,20 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
             "run(files=)",
         ):
             assert out.count(mode) == 2, mode
-        assert out.count(STAND_IN) == 16
+        assert out.count(STAND_IN) == 18
         # In north one more each time, which its budget refused: that is in the log of the next time.
-        assert f"{9 * times - 1} runs in north, {8 * times} in south, 0 in both" in out
+        assert f"{10 * times - 1} runs in north, {9 * times} in south, 0 in both" in out
         assert out.count("What did I tell you first? This began with: I am Ada") == 2
         assert out.count("waits     for approval: record_note(") == 2
         assert out.count("called    record_note(") == 2
         assert out.count("note      A check-up is due.") == 2 * times
+        assert out.count("wait()    it is success") == 2
         assert "BudgetExceeded: Agent 'front-desk' has a budget of $0.00" in out
         assert out.endswith("north: adds up\nsouth: adds up\n")
         north, south = out.split("── South Clinic")[:2]
         assert "Ada Berger" in north
         assert "Ada Berger" not in south.split("── Invocations")[0]
-        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 18
+        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 20
 
 
 def test_the_example_runs_on_the_installed_wheel(environment, installed):
@@ -72,6 +74,7 @@ def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment,
     try:
         wait_until_served(demo, free_port)
         assert postgres_of(tmp_path)
+        assert workers_of(tmp_path)
         demo.send_signal(ending)
         out, _ = demo.communicate(timeout=60)
     finally:
@@ -79,6 +82,7 @@ def test_the_site_is_served_until_it_is_ended_and_leaves_no_process(environment,
     assert "password admin" in out
     assert "Traceback" not in out
     assert postgres_of(tmp_path) == []
+    assert workers_of(tmp_path) == []
 
 
 def serve(environment, port):
@@ -107,6 +111,17 @@ def wait_until_served(demo, port):
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
     raise AssertionError("the site did not come up")
+
+
+def workers_of(folder):
+    """Celery workers that look at a queue in the folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            is_worker = "celery" in (process.info["cmdline"] or [])
+            if is_worker and str(folder) in process.environ().get("QUEUE_DIR", ""):
+                found.append(process.pid)
+    return found
 
 
 def postgres_of(folder):

@@ -27,8 +27,8 @@ def load() -> Any:
         logger.handlers.clear()
         logger.setLevel(logging.ERROR)
     for name in ("httpcore", "httpx", "openai", "botocore"):
-        # At DEBUG they write headers, prompts and parts of credentials.
-        logging.getLogger(name).setLevel(logging.INFO)
+        # At DEBUG they write headers, prompts and parts of credentials; at INFO a line for each call.
+        logging.getLogger(name).setLevel(logging.WARNING)
     # What the first call would otherwise import and build, inside its own time.
     import openai.resources.chat.completions  # noqa: F401
     from litellm.llms.custom_httpx import http_handler  # noqa: F401

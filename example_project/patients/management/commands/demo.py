@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from clinic import worker
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.test.utils import override_settings
@@ -40,19 +41,21 @@ class Command(BaseCommand):
                 }
                 self.step(f"Local model server at {self.model.url}: a stand-in, not a language model")
             self.prepare(credentials)
-            for clinic in setup.sites():
-                try:
-                    self.ask_everything(clinic, credentials)
-                except ZangoAIError as exc:
-                    raise CommandError(f"{exc} (run {exc.invocation_id} of {clinic})") from exc
-            for clinic in setup.sites():
-                self.show_log(clinic)
-            self.show_separation()
-            self.show_spending()
-            self.heading("The ledger adds up")
-            call_command("zango_ai_reconcile", stdout=self.stdout)
-            if serve:
-                self.serve(port)
+            self.step("A Celery worker, with a folder as its broker")
+            with worker.running(allowed_api_base=self.model.url):
+                for clinic in setup.sites():
+                    try:
+                        self.ask_everything(clinic, credentials)
+                    except ZangoAIError as exc:
+                        raise CommandError(f"{exc} (run {exc.invocation_id} of {clinic})") from exc
+                for clinic in setup.sites():
+                    self.show_log(clinic)
+                self.show_separation()
+                self.show_spending()
+                self.heading("The ledger adds up")
+                call_command("zango_ai_reconcile", stdout=self.stdout)
+                if serve:
+                    self.serve(port)
 
     def live_credentials(self) -> dict[str, dict[str, str]]:
         keys = {name: os.environ.get(variable, "") for variable, name in LIVE_MODELS.items()}
@@ -114,6 +117,7 @@ class Command(BaseCommand):
             if "openai" in credentials:
                 self.converse()
                 self.use_tools(patient)
+                self.run_in_the_background(clinic, patient)
 
     def converse(self) -> None:
         """Three turns; the last one needs the first."""
@@ -155,6 +159,17 @@ class Command(BaseCommand):
             self.stdout.write(f"  called    {call.name}({dict(call.input)}): {call.status}, {call.result}")
         for note in patient.notes.all():
             self.stdout.write(f"  note      {note.text}")
+
+    def run_in_the_background(self, clinic: Clinic, patient: Patient) -> None:
+        """Queued here, executed by the worker, and looked at from here again."""
+        asked = "Which follow-ups are open?"
+        run = get_agent("patient-summary").enqueue(
+            variables={"history": patient.history(), "question": asked},
+            system_variables={"clinic": clinic.name},
+        )
+        self.stdout.write(f"\n  enqueue() run {run.run_id} is {run.status}")
+        self.stdout.write(f"  wait()    it is {run.wait(timeout=120)}")
+        self.show("in a worker", f"(history of {patient.name}) {asked}", run.response())
 
     def compare_reports(self) -> None:
         asked = "Which values have changed?"

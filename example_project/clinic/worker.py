@@ -1,0 +1,34 @@
+"""A Celery worker beside the demo, for as long as a block lasts."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def running(*, allowed_api_base: str) -> Iterator[None]:
+    """It is started, and soon ready: what is queued until then waits in the queue."""
+    # A process that is terminated ends as one that is interrupted, and its worker with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    command = [sys.executable, "-m", "celery", "-A", "clinic", "worker", "--pool", "threads", "--concurrency", "2"]
+    process = subprocess.Popen(
+        [*command, "--loglevel", "ERROR", "--without-mingle", "--without-gossip"],
+        cwd=Path(__file__).resolve().parents[1],
+        env={**os.environ, "ALLOWED_API_BASES": allowed_api_base, "C_FORCE_ROOT": "1"},
+        stdout=subprocess.DEVNULL,
+        # Ctrl-C is for the demo, which ends its worker.
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
