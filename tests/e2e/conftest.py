@@ -7,6 +7,7 @@ import sys
 import uuid
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -37,6 +38,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(installed: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     """For a process of the example project, with a database of its own."""
+    with new_environment(installed, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def new_environment(installed: Path, folder: Path) -> Iterator[dict[str, str]]:
     name = f"example_{uuid.uuid4().hex[:12]}"
     url = os.environ["DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as server:
@@ -49,15 +56,19 @@ def environment(installed: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         "PYTHONPATH": str(installed),
         "DATABASE_URL": database,
         "PYTHONUNBUFFERED": "1",
-        "MEDIA_ROOT": str(tmp_path / "media"),
-        "QUEUE_DIR": str(tmp_path / "queue"),
+        "MEDIA_ROOT": str(folder / "media"),
+        "QUEUE_DIR": str(folder / "queue"),
     }
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture
-def free_port() -> int:
+def port_that_is_free() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    return port_that_is_free()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.e2e.conftest import new_environment, port_that_is_free
 from tests.e2e.test_demo import serve, wait_until_served
 from zango_ai.testing import STAND_IN
 
@@ -30,16 +31,18 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def site(environment, free_port):
-    """The address of the running demo, as ``site("north")``."""
-    demo = serve(environment, free_port)
-    try:
-        wait_until_served(demo, free_port)
-        yield lambda tenant: f"http://{tenant}.localhost:{free_port}"
-    finally:
-        demo.terminate()
-        demo.communicate(timeout=30)
+@pytest.fixture(scope="module")
+def site(installed, tmp_path_factory):
+    """The address of the running demo, as ``site("north")``; one for all tests of this module in a process."""
+    port = port_that_is_free()
+    with new_environment(installed, tmp_path_factory.mktemp("site")) as environment:
+        demo = serve(environment, port)
+        try:
+            wait_until_served(demo, port)
+            yield lambda tenant: f"http://{tenant}.localhost:{port}"
+        finally:
+            demo.terminate()
+            demo.communicate(timeout=30)
 
 
 def open_page(browser: Browser, scheme: str = "light") -> Page:
