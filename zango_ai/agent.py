@@ -14,6 +14,7 @@ from .exceptions import AgentNotFound, NotAwaitingApproval
 from .files import LLMFile
 from .runs import Run
 from .store import configs, ledger, memory, run_rows
+from .typed_output import OutputType
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 
@@ -139,6 +140,8 @@ class Agent:
         configs.require_same_tenant(self.name, self._schema)
         row = self._awaiting(run_id)
         decisions = approval.read(row, approvals, decided_by)
+        if output_type is not None:
+            OutputType(output_type)  # what is wrong with it is to be told before the run is claimed
         if not run_rows.claim(self._schema, row):
             raise _not_awaiting(run_id, "it has just been decided")
         with ledger.go_on(self._schema, row) as entry:
@@ -185,7 +188,7 @@ class Agent:
         """Raises NotAwaitingApproval."""
         key = background.uuid_of(run_id)
         row = None if key is None else run_rows.find(self._schema, key)
-        if row is None or row.agent_name != self.name:
+        if row is None or row.agent_id is None or row.agent_id != configs.find_agent_id(self.name):
             where = f"schema {self._schema!r}"
             raise _not_awaiting(run_id, f"agent {self.name!r} has no run of that id in {where}")
         if row.status != run_rows.Status.AWAITING_APPROVAL:
@@ -215,7 +218,7 @@ class _Call:
 
     def __post_init__(self) -> None:
         most = self.max_tool_rounds
-        if most is not None and (isinstance(most, bool) or most < 0):
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 0):
             raise ValueError(f"max_tool_rounds is {most!r}; make it a whole number from 0.")
 
     def tool_rounds(self, agent: AgentSpec) -> int:
@@ -229,7 +232,7 @@ def execute_queued(schema: str, run_id: str, *, celery_task_id: str, retries: re
     if row is None or row.status != run_rows.Status.QUEUED:
         return  # delivered twice, or given up
     if run_rows.claim(schema, row, celery_task_id=celery_task_id):
-        Agent(row.agent_name, schema)._execute(row, retries)
+        Agent(configs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, retries)
 
 
 def _trigger(given: str | None, task_id: str | None) -> str:

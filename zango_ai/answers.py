@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,9 @@ def with_type(agent: AgentSpec, output_type: Any) -> tuple[AgentSpec, OutputType
     return replace(agent, output_schema="json", output_json_schema=typed.schema), typed
 
 
-def with_schema(agent: AgentSpec, schema: str | None) -> AgentSpec:
-    """The agent as it began to answer a call that had an ``output_type``, of which this is the schema's JSON."""
-    return agent if schema is None else replace(agent, output_schema="json", output_json_schema=json.loads(schema))
+def with_schema(agent: AgentSpec, schema: Mapping[str, Any] | None) -> AgentSpec:
+    """The agent as it began to answer a call that had an ``output_type``, of which this is the schema."""
+    return agent if schema is None else replace(agent, output_schema="json", output_json_schema=schema)
 
 
 class Reading:

@@ -34,5 +34,5 @@ def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
     if Tool._meta.db_table not in connection.introspection.table_names():
         return  # migrated to where there was no such table yet
     report = tool_rows.sync()
-    if verbosity > 1:
+    if verbosity > 1 or (verbosity and report.invalid):
         print(f"Tools of {schema}: {report}")  # noqa: T201  as Django's own handlers do

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error
 
 from . import lending, recordable
 from .exceptions import ToolExecutionError, ToolTimeout
 from .tools import DeclaredTool, ToolSafety, results, worker
 
+_MAX_WORDS_CHARS = 2_000
 _MAX_TRACEBACK_CHARS = 40_000
 _READ_ONLY_TRANSACTION = "25006"
 
@@ -28,61 +29,93 @@ class Result:
     duration_ms: int = 0
 
 
+class _Raised(Exception):
+    """What the tool has raised, in words: its own exception holds frames, and with them cursors."""
+
+    def __init__(self, words: str, shown: str) -> None:
+        super().__init__(words)
+        self.words = words
+        self.shown = shown
+
+
 class _Undone(Exception):
     """Rolls back what the tool wrote."""
 
 
-def call(made: DeclaredTool, arguments: Mapping[str, Any], *, beat: Callable[[], None] | None = None) -> Result:
-    """Call it once. Whatever it does is in the result; what cuts into the caller's waiting is raised."""
+def call(
+    made: DeclaredTool,
+    arguments: Mapping[str, Any],
+    *,
+    max_chars: int,
+    beat: Callable[[], None] | None = None,
+) -> Result:
+    """Call it once. Whatever it does is in the result, cut to ``max_chars``.
+
+    What cuts into the caller's waiting (Ctrl-C, a task's time limit) is raised.
+    """
     started = time.monotonic()
     outcome = worker.Outcome()
-    error: ToolTimeout | ToolExecutionError | None = None
-    cause: BaseException | None = None
+    failure: _Raised | None = None
+
+    def function() -> Any:
+        return _called(made, arguments, max_chars)
+
     try:
         lent = lending.Lent()
         with lent.transaction(
             is_read_only=made.safety is ToolSafety.READ_ONLY, is_atomic=made.safety is ToolSafety.WRITE
         ):
             outcome = worker.call(
-                lambda: lent.use(lambda: results.plain(made.function(**arguments))),
-                timeout_s=made.timeout_seconds,
-                unblock=lent.cancel,
-                beat=beat,
+                lambda: lent.use(function), timeout_s=made.timeout_seconds, unblock=lent.cancel, beat=beat
             )
             lent.is_left_behind = outcome.is_left_behind
+            if outcome.interruption is not None:
+                raise outcome.interruption
             if outcome.is_late or outcome.error is not None:
                 raise _Undone
     except _Undone:
-        cause = outcome.error
+        failure = _of(outcome.error)
     except lending.TransactionBroken:
-        error = _failed(made, "has left its transaction broken: a database error in it was not let through")
-    except DatabaseError as exc:  # what it wrote cannot be committed, or the database is away
-        cause = exc
+        failure = _Raised("has left its transaction broken: it did not let a database error through", "")
+    except Error as exc:
+        if exc is outcome.interruption:
+            raise
+        failure = _raised(exc)  # what it wrote cannot be committed, or the database is away
+    error: ToolTimeout | ToolExecutionError | None = None
+    shown = outcome.stack
     if outcome.is_late:
         error = _too_late(made, is_left_behind=outcome.is_left_behind)
-    elif cause is not None:
-        error = _failed(made, _words_of(cause))
-    shown = (
-        "" if cause is None else recordable.text("".join(traceback.format_exception(cause)), _MAX_TRACEBACK_CHARS)
-    )
-    return Result(outcome.value, error, shown, round((time.monotonic() - started) * 1000))
+    elif failure is not None:
+        error, shown = ToolExecutionError(made.name, f"Tool {made.name!r} {failure.words}."), failure.shown
+    value = None if error is not None else outcome.value
+    return Result(value, error, recordable.text(shown, _MAX_TRACEBACK_CHARS), _ms_since(started))
 
 
-def _traceback_of(exc: BaseException | None) -> str:
-    if exc is None:
-        return ""
-    return recordable.text("".join(traceback.format_exception(exc)), _MAX_TRACEBACK_CHARS)
+def _called(made: DeclaredTool, arguments: Mapping[str, Any], max_chars: int) -> Any:
+    """In the tool's thread, and so in its time: also what making JSON of the result and text of an error takes."""
+    try:
+        return results.cut(results.plain(made.function(**arguments)), max_chars)
+    except worker.Stopped:
+        raise
+    except BaseException as exc:
+        raised = _raised(exc)
+        traceback.clear_frames(exc.__traceback__)
+    raise raised
 
 
-def _words_of(exc: BaseException) -> str:
-    words = f"has raised {type(exc).__name__}: {recordable.shown(exc, 2_000)}"
+def _of(exc: BaseException | None) -> _Raised | None:
+    return exc if exc is None or isinstance(exc, _Raised) else _raised(exc)
+
+
+def _raised(exc: BaseException) -> _Raised:
+    words = f"has raised {type(exc).__name__}: {recordable.shown(exc, _MAX_WORDS_CHARS)}"
     if getattr(exc.__cause__, "sqlstate", None) == _READ_ONLY_TRANSACTION:
         words += " (it is declared as READ_ONLY; one that writes is safety=ToolSafety.WRITE)"
-    return words
-
-
-def _failed(made: DeclaredTool, words: str) -> ToolExecutionError:
-    return ToolExecutionError(made.name, f"Tool {made.name!r} {words}.")
+    try:
+        shown = "".join(traceback.format_exception(exc))
+    except Exception:  # whatever a __str__ in it does
+        shown = ""
+    return _Raised(words, shown)
 
 
 def _too_late(made: DeclaredTool, *, is_left_behind: bool) -> ToolTimeout:
@@ -90,3 +123,7 @@ def _too_late(made: DeclaredTool, *, is_left_behind: bool) -> ToolTimeout:
     if is_left_behind:
         words += " It waits for something that cannot be interrupted, and was left to itself, without the database."
     return ToolTimeout(made.name, words)
+
+
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

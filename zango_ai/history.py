@@ -6,11 +6,11 @@ a vendor refuses a tool call without its result and a result without its call.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from . import output, recordable
 from .files import LLMFile
 from .types import LLMMessage, ToolRequest
 
@@ -19,6 +19,7 @@ Turn = Sequence[LLMMessage]
 _ASKING = {"user", "system"}
 _MOST_NAME_CHARS = 64
 _SENDABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_SENDABLE = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -104,13 +105,19 @@ def _paired(turn: Turn) -> list[LLMMessage]:
 
 def readable(call: ToolRequest) -> ToolRequest:
     """The call as it can be sent again: vendors refuse names of other signs, and arguments that are no object."""
-    if not _SENDABLE_NAME.fullmatch(call.name):
-        call = replace(call, name=_NOT_SENDABLE.sub("_", call.name)[:_MOST_NAME_CHARS] or "unknown")
+    name = call.name
+    if not _SENDABLE_NAME.fullmatch(name):
+        name = _NOT_SENDABLE.sub("_", name)[:_MOST_NAME_CHARS] or "unknown"
     try:
-        is_object = isinstance(json.loads(call.arguments), dict)
+        value = output.load(call.arguments)
     except (ValueError, RecursionError):
-        is_object = False
-    return call if is_object else replace(call, arguments="{}")
+        value = None
+    if not isinstance(value, dict):
+        return replace(call, name=name, arguments="{}")
+    arguments = recordable.sendable(call.arguments)
+    if _HALF_A_SIGN.search(arguments):  # who reads it into a text cannot write it again
+        arguments = recordable.document(value)
+    return replace(call, name=name, arguments=arguments)
 
 
 def _results_after(turn: Turn, position: int) -> dict[str, LLMMessage]:

@@ -1,26 +1,29 @@
 """Lend the caller's database connection to a function in another thread, and take it back.
 
 The function gets a wrapper of its own around the same connection to the server: it sees the caller's transaction,
-and what Django notes of blocks and savepoints in it stays its own. When its time is over the wrapper is made
-useless, whatever the function still does; so the caller has its connection for itself again.
+and what Django notes of blocks and savepoints in it stays its own. When its time is over the wrapper and its
+cursors are made useless, whatever the function still does; so the caller has its connection for itself again.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.pq import TransactionStatus
+from psycopg import ServerCursor
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from . import tenancy
 
 T = TypeVar("T")
 
 _CANCEL_TIMEOUT_S = 2.0
-_OF_THE_SESSION = (
+_COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+_SAME = (
     "connection",
     "autocommit",
     "in_atomic_block",
@@ -28,12 +31,13 @@ _OF_THE_SESSION = (
     "commit_on_exit",
     "needs_rollback",
     "close_at",
-    "execute_wrappers",
     "queries_log",
     "force_debug_cursor",
     *("tenant", "schema_name", "include_public_schema"),
 )
 """What a wrapper knows of its connection, its transaction and its tenant."""
+SHARED = ("_zango_ai_journal",)
+"""What this package keeps on a wrapper, where the function is to see the caller's own."""
 
 
 class TransactionBroken(Exception):
@@ -46,51 +50,55 @@ class Lent:
     def __init__(self) -> None:
         self._caller = tenancy.connection()
         self._caller.ensure_connection()
-        self.is_left_behind = False
-        """Whether the function could not be stopped, and may still hold something of the connection."""
         self._wrapper: BaseDatabaseWrapper | None = None
-        self._was_broken = _is_broken(self._caller)
+        self._cursors: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._was_broken = self._caller.needs_rollback or self._status() == TransactionStatus.INERROR
+        self.is_left_behind = False
+        """Whether the function could not be stopped."""
 
     @contextmanager
     def transaction(self, *, is_read_only: bool, is_atomic: bool) -> Iterator[None]:
         """Around the call, in the caller's thread: what it wrote stays, or where the block raises, is undone.
 
-        ``is_atomic`` asks for that also where the caller has no transaction open.
+        ``is_atomic`` asks for that also where the caller has no transaction open. Raises TransactionBroken at the
+        end of the block where only a rollback helps.
         """
-        is_free = not self._caller.in_atomic_block
+        caller = self._caller
+        is_free = caller.get_autocommit() and not caller.in_atomic_block
         try:
             if self._was_broken or (is_free and not (is_read_only or is_atomic)):
                 with self._used():
                     yield
                 return
-            with transaction.atomic(using=self._caller.alias):
+            with transaction.atomic(using=caller.alias):
                 if is_read_only:
-                    with self._caller.cursor() as cursor:
+                    with caller.cursor() as cursor:
                         # Until the savepoint ends. By a query, since PostgreSQL lets a transaction be made
                         # writable again as long as it has had none.
                         cursor.execute("SELECT set_config('transaction_read_only', 'on', true)")
                 with self._used():
                     yield
         finally:
-            if is_free and (self.is_left_behind or _status(self._caller) != TransactionStatus.IDLE):
-                self._caller.close()  # nothing of the caller's is lost with it
+            if is_free and (self.is_left_behind or not self._is_at_rest()):
+                caller.close()  # nothing of the caller's is lost with it
 
     @contextmanager
     def _used(self) -> Iterator[None]:
-        """Afterwards the caller has its connection back. Raises TransactionBroken where only a rollback helps."""
+        """Afterwards the caller has its connection for itself."""
         try:
             yield
             self._take_over()
+        except BaseException:
+            self._end_statement()
+            self._forget_cursors()
+            raise
         finally:
             self._revoke()
 
     def use(self, function: Callable[[], T]) -> T:
         """Call the function in this thread, which is not the caller's, with the connection in its place."""
-        alias = self._caller.alias
-        lent = self._wrapper = _wrapper_of(self._caller)
-        # It is the caller's to close: close_old_connections() in a tool must not.
-        lent.close = lambda: None  # type: ignore[method-assign]
-        connections[alias] = lent
+        lent = self._wrapper = self._lend()
+        connections[self._caller.alias] = lent
         try:
             return function()
         finally:
@@ -99,43 +107,88 @@ class Lent:
                 if other is not lent:
                     other.close()
 
+    def cancel(self) -> None:
+        """Have the server stop the statement that the function waits for."""
+        if self._status() == TransactionStatus.ACTIVE:
+            with suppress(Exception):
+                self._caller.connection.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+
+    def _lend(self) -> BaseDatabaseWrapper:
+        caller = self._caller
+        lent: Any = caller.copy()
+        for name in _SAME:
+            setattr(lent, name, getattr(caller, name))
+        for name in SHARED:
+            if hasattr(caller, name):
+                setattr(lent, name, getattr(caller, name))
+        # The caller's savepoints are not the function's to go back to; and what it does to these lists is its own.
+        lent.savepoint_ids = []
+        lent.atomic_blocks = list(caller.atomic_blocks)
+        lent.execute_wrappers = list(caller.execute_wrappers)
+        lent.settings_dict["SCHEMA"] = lent.schema_name
+        # It is the caller's to close: close_old_connections() in a tool must not.
+        lent.close = lambda: None
+        make_cursor = lent.create_cursor
+
+        def create_cursor(name: str | None = None) -> Any:
+            cursor = make_cursor(name)
+            self._cursors.add(cursor)
+            return cursor
+
+        lent.create_cursor = create_cursor
+        return lent  # type: ignore[no-any-return]
+
     def _take_over(self) -> None:
+        """Keep what the function has left for the end of the transaction."""
         lent, caller = self._wrapper, self._caller
         if lent is None or self._was_broken or not caller.in_atomic_block:
             return
-        if lent.needs_rollback or _is_broken(caller):
+        if lent.needs_rollback or self._status() == TransactionStatus.INERROR:
             raise TransactionBroken
-        caller.run_on_commit.extend(lent.run_on_commit)
+        for cursor in list(self._cursors):
+            cursor.close()
+        outside = set(caller.savepoint_ids)
+        for sids, *hook in lent.run_on_commit:
+            caller.run_on_commit.append((set(sids) | outside, *hook))  # type: ignore[arg-type]
+
+    def _end_statement(self) -> None:
+        """End the statement in the middle of which the function was stopped: its results wait to be read."""
+        if self._status() != TransactionStatus.ACTIVE:
+            return
+        self.cancel()
+        raw = self._caller.connection
+        if not raw.lock.acquire(timeout=_CANCEL_TIMEOUT_S):
+            raw.close()  # who was left behind will not let go of it
+            return
+        try:
+            while (result := raw.pgconn.get_result()) is not None:
+                if result.status in _COPIES:
+                    raw.close()
+                    return
+        finally:
+            raw.lock.release()
+
+    def _forget_cursors(self) -> None:
+        """After a rollback the server has none of them: to close one there would be an error in the transaction."""
+        for cursor in list(self._cursors):
+            if isinstance(cursor, ServerCursor):
+                cursor._closed = True
+            else:
+                cursor.close()
 
     def _revoke(self) -> None:
-        """Make the wrapper useless, and the cursors that the function still has of it."""
         self._caller.search_path_set_schemas = None  # type: ignore[attr-defined]  # whatever the function has set
         if self._wrapper is not None:
             self._wrapper.in_atomic_block = self._wrapper.needs_rollback = True
             self._wrapper.closed_in_transaction = True
             self._wrapper.connection = None
 
-    def cancel(self) -> None:
-        """Have the server stop the statement that the function waits for."""
+    def _status(self) -> TransactionStatus:
         raw = self._caller.connection
-        if raw is not None and not raw.closed and raw.info.transaction_status == TransactionStatus.ACTIVE:
-            with suppress(Exception):
-                raw.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+        if raw is None or raw.closed:
+            return TransactionStatus.UNKNOWN
+        return raw.info.transaction_status  # type: ignore[no-any-return]
 
-
-def _wrapper_of(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    lent = caller.copy()
-    for name in _OF_THE_SESSION:
-        setattr(lent, name, getattr(caller, name))
-    lent.savepoint_ids = list(caller.savepoint_ids)
-    lent.atomic_blocks = list(caller.atomic_blocks)
-    lent.settings_dict["SCHEMA"] = caller.schema_name  # type: ignore[attr-defined]
-    return lent
-
-
-def _status(wrapper: BaseDatabaseWrapper) -> TransactionStatus:
-    return wrapper.connection.info.transaction_status  # type: ignore[no-any-return]
-
-
-def _is_broken(wrapper: BaseDatabaseWrapper) -> bool:
-    return wrapper.needs_rollback or _status(wrapper) == TransactionStatus.INERROR
+    def _is_at_rest(self) -> bool:
+        raw = self._caller.connection
+        return self._status() == TransactionStatus.IDLE and bool(raw.autocommit)

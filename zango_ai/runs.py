@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -113,8 +112,7 @@ class Run:
             "corrections": at.corrections,
             "session": None if self._session is None else self._session.lasting(),
             "opens": None,
-            # As text: the column sorts the keys of objects, and a model answers in the order of a schema's.
-            "output_json_schema": None if typed is None else json.dumps(self._agent.output_json_schema),
+            "output_json_schema": None if typed is None else self._agent.output_json_schema,
         }
 
     def _start(self, tool_rounds: int) -> turns.GoingOn:

@@ -6,6 +6,7 @@ Whatever becomes of a call is written down and told to the model; none ends the 
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ logger = logging.getLogger("zango_ai.tools")
 
 Status = ToolCall.Status
 _MAX_ERROR_CHARS = 4_000
+_MAX_TRACEBACK_CHARS = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class Toolbox:
             return None
         calls = tuple(map(history.readable, step.answer.tool_calls))
         messages = [LLMMessage("assistant", step.answer.content, calls), *told]
-        self.exchanged += messages
+        if step.may_call:  # else nobody goes on with them, and the answer is the last word
+            self.exchanged += messages
         return messages
 
     def _look_at(self, request: ToolRequest, position: int, *, may_call: bool) -> _Asked:
@@ -156,6 +159,12 @@ class Toolbox:
         except ArgumentsInvalid as exc:
             ending = _ending(Status.INVALID_ARGUMENTS, str(exc))
             return replace(asked, ending=replace(ending, told={**ending.told, "reasons": exc.reasons}))
+        except Exception as exc:  # a validator of the application's own
+            words = (
+                f"The arguments of tool {made.name!r} cannot be read: {type(exc).__name__}: {recordable.shown(exc)}"
+            )
+            shown = recordable.text(traceback.format_exc(), _MAX_TRACEBACK_CHARS)
+            return replace(asked, ending=replace(_FAILED, error_message=words, traceback=shown))
         if row is not None:
             return _decided(asked, row, self._decisions[row["uid"]])
         return replace(asked, must_wait=made.requires_approval and not self._needs_nobody)
@@ -176,13 +185,16 @@ class Toolbox:
             begun = tool_calls.begin(schema, entry.run_id, entry.rounds_count, call.columns, made.rate_limit)
         except Error as exc:
             raise outcomes.unavailable(f"The call of tool {made.name!r} cannot be written down", exc) from exc
+        if not begun.is_allowed and not begun.wait_s:
+            return _ending(Status.DENIED, "This call has been made already.")
         if not begun.is_allowed:
             ending = _ending(Status.RATE_LIMITED, _too_often(made, begun.wait_s))
             self._write(call, ending)
             return ending
         ending = _ending(Status.ERROR, "The run was interrupted while the tool worked.")
         try:
-            ending = _ending_of(calling.call(made, call.arguments or {}, beat=self._beat()))
+            most = get_conf().max_tool_result_chars
+            ending = _ending_of(calling.call(made, call.arguments or {}, max_chars=most, beat=self._beat()))
         finally:
             self._write(call, ending)
         return ending
@@ -217,7 +229,7 @@ class Toolbox:
             write()
         except Error:  # the tool has done its work: its result goes on, and this is written at the end of the run
             logger.exception("Could not write a tool call of run %s in %s", entry.run_id, entry.schema)
-            entry.at_end(write)
+            entry.write_later(write)
 
     def _wait_for(self, calls: Sequence[_Asked]) -> None:
         expires_at = timezone.now() + timedelta(hours=get_conf().approval_ttl_hours)
@@ -239,10 +251,10 @@ class Toolbox:
 def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
     """The call as a person has decided of it. One that was approved too late counts as denied."""
     words, reason = "approved", decision.reason
-    if run_rows.has_expired(row):
-        words = reason = "The approval came too late."
-    elif not decision.is_approved:
+    if not decision.is_approved:
         words = f"denied {reason}".rstrip()
+    elif run_rows.has_expired(row):
+        words = reason = "The approval came too late."
     columns = {
         **asked.columns,
         "decision": recordable.text(words),
@@ -259,18 +271,14 @@ def _ending(status: Status, words: str) -> _Ending:
     return _Ending(status.value, {"error": status.value, "message": words}, words)
 
 
+_FAILED = _ending(Status.ERROR, "The tool has failed. Go on without its result.")
+_TOO_LATE = _ending(Status.TIMEOUT, "The tool did not finish in time.")
+
+
 def _ending_of(result: calling.Result) -> _Ending:
     if result.error is None:
-        told = results.cut(result.value, get_conf().max_tool_result_chars)
-        return _Ending(Status.SUCCESS.value, told, duration_ms=result.duration_ms)
-    is_late = isinstance(result.error, ToolTimeout)
-    ending = _ending(
-        *(
-            (Status.TIMEOUT, "The tool did not finish in time.")
-            if is_late
-            else (Status.ERROR, "The tool has failed. Go on without its result.")
-        )
-    )
+        return _Ending(Status.SUCCESS.value, result.value, duration_ms=result.duration_ms)
+    ending = _TOO_LATE if isinstance(result.error, ToolTimeout) else _FAILED
     return replace(
         ending, error_message=str(result.error), traceback=result.traceback, duration_ms=result.duration_ms
     )

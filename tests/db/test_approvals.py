@@ -77,7 +77,7 @@ def test_an_approved_call_is_made_and_the_run_goes_on(model, agent):
     assert done.usage.input_tokens > response.usage.input_tokens
     assert done.latency_ms >= response.latency_ms
     row = Invocation.objects.get()
-    assert (row.status, row.rounds_count, row.goes_on_with) == ("success", 2, None)
+    assert (row.status, row.rounds_count, row.goes_on_with) == ("success", 2, "")
     assert row.finished_at is not None
     assert row.input_tokens == done.usage.input_tokens
     call = ToolCall.objects.get()

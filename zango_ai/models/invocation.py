@@ -88,8 +88,10 @@ class Invocation(Counted):
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
-    goes_on_with = models.JSONField(null=True, editable=False)
-    """What a run goes on with that is queued, or awaits approval."""
+    goes_on_with = models.TextField(blank=True, default="", db_default="", editable=False)
+    """What a run goes on with that is queued, or awaits approval: JSON, in ASCII."""
+    claim = models.CharField(max_length=24, blank=True, default="", db_default="", editable=False)
+    """Another one each time that the run stops, and each time that it goes on."""
     output_schema = models.CharField(_("output"), max_length=10, blank=True, default="", db_default="")
     stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
     response_model = models.CharField(

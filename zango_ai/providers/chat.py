@@ -212,7 +212,7 @@ def _tool_calls(message: Any, hidden: list[str]) -> Iterator[ToolRequest]:
     """Each with an id that no other has: some servers give none, or one twice."""
     seen: set[str] = set()
     for call in getattr(message, "tool_calls", None) or ():
-        key = str(call.id or "")
+        key = sendable(str(call.id or ""))
         if not key or key in seen:
             key = f"call_{secrets_module.token_hex(12)}"
         seen.add(key)

@@ -149,3 +149,11 @@ def find_agent_id(name: str) -> int | None:
         return None
     rows = reading.rows(AgentConfig.objects.filter(name=name).values("id"))
     return int(rows[0]["id"]) if rows else None
+
+
+def find_agent_name(agent_id: int | None) -> str | None:
+    """What the agent of that primary key is called now, in the current schema."""
+    if agent_id is None:
+        return None
+    rows = reading.rows(AgentConfig.objects.filter(pk=agent_id).values("name"))
+    return str(rows[0]["name"]) if rows else None

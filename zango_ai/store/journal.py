@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _JOURNAL = "_zango_ai_journal"
+_WATCHED = "_zango_ai_watched"
 
 
 @dataclass(slots=True)
@@ -38,7 +39,8 @@ def remember(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any
 
 def _journal_of(connection: BaseDatabaseWrapper) -> _Journal:
     journal: _Journal | None = getattr(connection, _JOURNAL, None)
-    if journal is None:
+    if _WATCHED not in vars(connection):  # also a wrapper that was lent to a tool, with its caller's journal
+        vars(connection)[_WATCHED] = True
         _watch_savepoints(connection)
     if journal is None or journal.outermost is not connection.atomic_blocks[0]:
         journal = _Journal(connection.atomic_blocks[0])

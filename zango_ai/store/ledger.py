@@ -15,7 +15,9 @@ written on the ledger's own connection (see ``own_connection``); callers' values
 
 from __future__ import annotations
 
+import json
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +34,7 @@ from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, kept_files, outcomes, reservations, rounds, run_rows, writer
+from . import alerts, kept_files, outcomes, reservations, rounds, run_rows, tool_calls, writer
 from .reservations import Reservation
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -60,7 +62,7 @@ class Entry:
         self._columns = columns
         self.again: Callable[[BaseException], Mapping[str, Any] | None] = lambda exc: None
         """What the run goes on with after that error, queued once more; None where it has failed."""
-        self._has_waited = False
+        self.has_stopped_before = False
         self._worked_ms = 0
         """How long it had worked before it waited for a person."""
         self._started = time.monotonic()
@@ -73,7 +75,9 @@ class Entry:
         """Rows of files that are not written yet."""
         self._files_count = 0
         self._steps: list[Callable[[], None]] = [self._write_settlements, self._write, self._write_files]
-        """What is left to be written at the end."""
+        """What is written when the run ends or stops."""
+        self._last_steps: list[Callable[[], None]] = []
+        """What is written after them when it ends."""
 
     def note(self, **columns: Any) -> None:
         """Columns of the invocation that have become known; written with the next statement."""
@@ -153,6 +157,10 @@ class Entry:
 
     def at_end(self, step: Callable[[], None]) -> None:
         """Have something more written at the end of the run; again in a moment where the database is away."""
+        self._last_steps.append(step)
+
+    def write_later(self, step: Callable[[], None]) -> None:
+        """What could not be written just now is written when the run ends or stops."""
         self._steps.append(step)
 
     def _unavailable(self, exc: Error) -> LogUnavailable:
@@ -270,8 +278,8 @@ class Entry:
         self._end(Status.SUCCESS)
 
     def note_going_on(self, state: Mapping[str, Any]) -> None:
-        """What the run goes on with, when it is claimed."""
-        self.note(goes_on_with=_json(state))
+        """What the run goes on with, when it is claimed. As text, since jsonb takes not every text."""
+        self.note(goes_on_with=json.dumps(state), claim=secrets.token_hex(12))
 
     def note_end(self, answer: ModelAnswer) -> None:
         """What the answer is that ends the run, or is its last before it waits."""
@@ -281,16 +289,19 @@ class Entry:
     def queue(self, state: Mapping[str, Any]) -> None:
         """Leave the run to whoever claims it. Raises LogUnavailable: then nobody could."""
         self.note_going_on(state)
-        self.note(status=Status.QUEUED.value)
-        try:
-            self._write()
-            self._write_files()
-        except Error as exc:
-            raise self._unavailable(exc) from exc
+        self._stop(Status.QUEUED)
 
     def pause(self) -> None:
-        """The run waits for a person. Nothing of it is under way meanwhile."""
-        self._write_end(Status.AWAITING_APPROVAL)
+        """The run waits for a person. Nothing of it is under way meanwhile. Raises LogUnavailable."""
+        self._stop(Status.AWAITING_APPROVAL)
+
+    def _stop(self, status: str) -> None:
+        self._note_status(status)
+        try:
+            for step in self._steps:
+                step()
+        except Error as exc:
+            raise self._unavailable(exc) from exc
 
     def fail(self, exc: BaseException) -> None:
         """Put ``exc`` on the row, and the row's id on ``exc``."""
@@ -302,21 +313,25 @@ class Entry:
             self._end(outcomes.status_of(exc))
         else:
             self.note_going_on(state)
-            self._write_end(Status.QUEUED)
+            self._note_status(Status.QUEUED)
+            self._write_all(self._steps)
         with suppress(AttributeError):  # an exception with slots cannot carry it
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
     def _end(self, status: str) -> None:
-        if self._has_waited:
-            self.note(goes_on_with=None)
         self.note(finished_at=timezone.now())
-        self._write_end(status)
+        if self.has_stopped_before:
+            self.note(goes_on_with="")
+            self._last_steps.append(lambda: tool_calls.end_undecided(self.schema, self.run_id))
+        self._note_status(status)
+        self._write_all([*self._steps, *self._last_steps])
         alerts.tell_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, str(status))
 
-    def _write_end(self, status: str) -> None:
+    def _note_status(self, status: str) -> None:
         self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
         self.note(status=str(status), latency_ms=self.latency_ms)
-        steps = self._steps
+
+    def _write_all(self, steps: list[Callable[[], None]]) -> None:
         for wait_s in _WAITS_BEFORE_WRITING_AGAIN_S:
             steps = [step for step in steps if not self._is_over(step)]
             if not steps:
@@ -372,7 +387,7 @@ def go_on(schema: str, run: run_rows.RunRow) -> AbstractContextManager[Entry]:
     entry = Entry(schema, {}, agent_name=run.agent_name)
     entry.run_id, entry.invocation_id = run.run_id, run.invocation_id
     entry.usage, entry.cost_usd, entry.rounds_count = run.usage, run.cost_usd, run.rounds_count
-    entry._has_waited, entry._worked_ms = True, run.latency_ms
+    entry.has_stopped_before, entry._worked_ms = True, run.latency_ms
     return _recorded(entry)
 
 

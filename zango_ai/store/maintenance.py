@@ -67,7 +67,7 @@ UPDATE {table(schema, Invocation)}
 SET status = CASE WHEN celery_task_id = '' THEN 'cancelled' ELSE 'abandoned' END,
     error_type = CASE WHEN celery_task_id = '' THEN 'NotSent' ELSE 'Abandoned' END,
     error_message = CASE WHEN celery_task_id = '' THEN %(unsent)s ELSE %(lost)s END,
-    goes_on_with = NULL, finished_at = %(now)s, updated_at = %(now)s
+    goes_on_with = '', finished_at = %(now)s, updated_at = %(now)s
 WHERE status = 'queued'
     AND updated_at < %(now)s - CASE WHEN celery_task_id = '' THEN %(unsent_for)s ELSE %(lost_for)s END
 RETURNING run_id, id, agent_name, status
@@ -118,8 +118,10 @@ ended AS (
 ),
 interrupted AS (
     UPDATE {table(schema, ToolCall)} c
-    SET status = 'error', error_message = %(message)s, updated_at = %(now)s
-    FROM {rounds} r, orphan WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status = 'running'
+    SET status = CASE c.status WHEN 'running' THEN 'error' ELSE 'denied' END,
+        error_message = %(message)s, updated_at = %(now)s
+    FROM {rounds} r, orphan
+    WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status IN ('running', 'awaiting_approval')
 ),
 due AS (
     SELECT owner, owner_id, month_start, sum(reserved_usd) AS given_back, count(*) AS calls

@@ -32,8 +32,10 @@ OVER = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
 class RunRow:
     run_id: UUID
     invocation_id: int
+    agent_id: int | None
     agent_name: str
     status: str
+    claim: str
     triggered_by: str
     session_id: str | None
     rounds_count: int
@@ -74,21 +76,21 @@ def status_of(schema: str, run_id: UUID) -> str | None:
 
 
 def claim(schema: str, run: RunRow, *, celery_task_id: str = "") -> bool:
-    """Have the run go on here, from the status in which it was found; False where somebody was faster."""
-    token = secrets.token_hex(12)
+    """Have the run go on here, from where it was found; False where somebody was faster."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'running', goes_on_with = jsonb_build_object('claim', %(token)s::text), updated_at = %(now)s,
+SET status = 'running', claim = %(claim)s, updated_at = %(now)s,
     celery_task_id = coalesce(nullif(%(task)s, ''), celery_task_id),
     started_at = CASE WHEN rounds_count = 0 THEN %(now)s ELSE started_at END
 WHERE run_id = %(run_id)s
-    AND (status = %(status)s OR (status = 'running' AND goes_on_with ->> 'claim' = %(token)s))
+    AND ((status = %(status)s AND claim = %(seen)s) OR (status = 'running' AND claim = %(claim)s))
 RETURNING id
 """
     arguments = {
         "run_id": run.run_id,
         "status": run.status,
-        "token": token,
+        "seen": run.claim,
+        "claim": secrets.token_hex(12),
         "task": celery_task_id,
         "now": timezone.now(),
     }
@@ -113,7 +115,7 @@ def give_up(schema: str, run_id: UUID, *, error_type: str, error_message: str) -
     """A queued run that cannot be sent has failed."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'failed', error_type = %(type)s, error_message = %(message)s, goes_on_with = NULL,
+SET status = 'failed', error_type = %(type)s, error_message = %(message)s, goes_on_with = '',
     finished_at = %(now)s, updated_at = %(now)s
 WHERE run_id = %(run_id)s AND status = 'queued'
 """
@@ -128,8 +130,10 @@ def has_expired(call: Mapping[str, Any]) -> bool:
 
 _COLUMNS = {
     "invocation_id": "i.id",
+    "agent_id": "i.agent_id",
     "agent_name": "i.agent_name",
     "status": "i.status",
+    "claim": "i.claim",
     "triggered_by": "i.triggered_by",
     "session_id": "i.session_id",
     "rounds_count": "i.rounds_count",
@@ -147,7 +151,7 @@ _COLUMNS = {
 def _finding(schema: str) -> str:
     return f"""
 SELECT {", ".join(_COLUMNS.values())},
-    coalesce(i.goes_on_with, '{{}}')::text,
+    coalesce(nullif(i.goes_on_with, ''), '{{}}'),
     (
         SELECT coalesce(json_agg(json_build_object(
             'number', r.number, 'position', c.position, 'uid', c.uid, 'call_id', c.call_id,

@@ -29,27 +29,30 @@ class Begun:
     """After how many seconds the tool's limit a minute allows it."""
 
 
-def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> None:
-    """Write the row of a call of that round, or what has become of one."""
+def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> bool:
+    """Write the row of a call of that round, or what has become of one; False where the call is over already."""
     values = {**columns, "updated_at": timezone.now()}
     sql = f"WITH {_parts(schema, values)} SELECT count(*) FROM written"
     arguments = _arguments(run_id, round_number, values)
-    writer.execute(sql, arguments)
+    ((count,),) = writer.execute(sql, arguments)
     remember(sql, arguments)
+    return bool(count)
 
 
 def begin(
     schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any], per_minute: int | None
 ) -> Begun:
-    """Write the row as ``running``, if the tool's limit a minute in this tenant allows another call."""
+    """Write the row as ``running``, if the tool's limit a minute in this tenant allows another call.
+
+    Not allowed without a wait: the call is over already.
+    """
     columns = {**columns, "status": Status.RUNNING.value}
     if per_minute is None:
-        write(schema, run_id, round_number, columns)
-        return Begun(is_allowed=True)
+        return Begun(is_allowed=write(schema, run_id, round_number, columns))
     values = {**columns, "updated_at": timezone.now()}
     sql = f"""
 WITH {_allowance(schema)}, {_parts(schema, values, where="WHERE (SELECT wait_s FROM verdict) <= 0")}
-SELECT verdict.wait_s FROM verdict
+SELECT verdict.wait_s, (SELECT count(*) FROM written) FROM verdict
 """
     arguments = {
         **_arguments(run_id, round_number, values),
@@ -62,10 +65,23 @@ SELECT verdict.wait_s FROM verdict
         return Begun(is_allowed=False, wait_s=float("inf"))
     while not (found := writer.execute(sql, arguments)):
         _open_pace(schema, arguments)
-    ((wait_s,),) = found
-    if wait_s <= 0:
+    ((wait_s, count),) = found
+    if count:
         remember(sql, arguments)
-    return Begun(is_allowed=wait_s <= 0, wait_s=wait_s)
+    return Begun(is_allowed=bool(count), wait_s=wait_s)
+
+
+def end_undecided(schema: str, run_id: UUID) -> None:
+    """Of a run that is over, no call waits any more."""
+    sql = f"""
+UPDATE {table(schema, ToolCall)} c
+SET status = 'denied', error_message = 'The run has ended before this call was made.', updated_at = %(now)s
+FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
+WHERE c.round_id = r.id AND i.run_id = %(run_id)s AND c.status = 'awaiting_approval'
+"""
+    arguments = {"run_id": run_id, "now": timezone.now()}
+    writer.execute(sql, arguments)
+    remember(sql, arguments)
 
 
 def touch(schema: str, run_id: UUID) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
 from .. import tenancy
+from ..exceptions import ToolDeclarationInvalid
 from ..models import Tool
 from ..tools import DeclaredTool, registry
 
@@ -23,23 +24,31 @@ class Report:
     """Declared anew in another way, or declared again after it had been gone."""
     gone: list[str]
     """Not declared any more: inactive, and kept for the log."""
+    invalid: list[str] = field(default_factory=list)
+    """Why tools have no row, or keep the one that they had: what ``manage.py check`` says."""
 
     def __str__(self) -> str:
         said = [f"{len(names)} {word} ({', '.join(names)})" for word, names in self._parts() if names]
-        return "; ".join(said) or "nothing has changed"
+        return "; ".join([*said, *self.invalid]) or "nothing has changed"
 
     def _parts(self) -> tuple[tuple[str, list[str]], ...]:
         return ("new", self.new), ("changed", self.changed), ("gone", self.gone)
 
 
 def sync() -> Report:
-    """Write the rows of the current schema. Raises ToolDeclarationInvalid; then none is written."""
-    declared = {made.name: _columns(made) for made in registry.every()}
+    """Write the rows of the current schema."""
+    declared: dict[str, dict[str, Any]] = {}
+    invalid: dict[str, str] = {}
+    for made in registry.every():
+        try:
+            declared[made.name] = _columns(made)
+        except ToolDeclarationInvalid as exc:
+            invalid[made.name] = str(exc)
     with transaction.atomic(using=tenancy.connection().alias):
         rows = {row.name: row for row in Tool.objects.select_for_update().order_by("name")}
         new = [name for name in declared if name not in rows]
         changed = [name for name, row in rows.items() if name in declared and not _is_current(row, declared[name])]
-        gone = [name for name, row in rows.items() if name not in declared and row.is_active]
+        gone = [name for name, row in rows.items() if name not in {*declared, *invalid} and row.is_active]
         # Somebody else may do the same at the same time.
         Tool.objects.bulk_create([Tool(**declared[name]) for name in new], ignore_conflicts=True)
         for name in changed:
@@ -47,7 +56,7 @@ def sync() -> Report:
         for name in gone:
             rows[name].is_active = False
             rows[name].save(update_fields=["is_active", "updated_at"])
-    return Report(new, changed, gone)
+    return Report(new, changed, gone, list(invalid.values()))
 
 
 def _is_current(row: Tool, columns: dict[str, Any]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,9 @@ MemoryPolicy = Literal["include", "exclude"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DEFAULT_TIMEOUT_S = 30.0
+_MOST_SECONDS = 86_400
+_MOST_CALLS = 2**31 - 1
+_MOST_SECTION_CHARS = 100
 _REFUSED_KINDS = {
     inspect.Parameter.VAR_POSITIONAL: "takes *{}, which no schema can describe",
     inspect.Parameter.VAR_KEYWORD: "takes **{}, which no schema can describe",
@@ -142,6 +144,8 @@ def tool(
     """
 
     def declare(function: F) -> F:
+        if not inspect.isfunction(function):
+            raise _no_function(function, name)
         whole, text = _plain(function), description
         if text is None:
             text = (inspect.getdoc(function) or "").split("\n\n")[0]
@@ -165,10 +169,16 @@ def tool(
     return declare if function is None else declare(function)
 
 
+def _no_function(given: Any, name: str | None) -> ToolDeclarationInvalid:
+    inside = getattr(given, "__func__", None) or getattr(given, "func", None) or type(given)
+    code = getattr(inside, "__code__", None)
+    where = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+    name = name or str(getattr(inside, "__name__", "?"))
+    return ToolDeclarationInvalid(name, f"{where}tool {name!r} is a {type(given).__name__}; decorate a function.")
+
+
 def _plain(function: F) -> Callable[..., Any]:
     """The function as Python calls it: with the defaults that its ToolParams stand for."""
-    if not inspect.isfunction(inspect.unwrap(function)):
-        return function
     signed = inspect.signature(function)
     described = {
         name: parameter.default
@@ -196,21 +206,22 @@ def _check(made: DeclaredTool, function: Callable[..., Any]) -> None:
 
 
 def _faults(made: DeclaredTool, function: Callable[..., Any]) -> Any:
-    if not inspect.isfunction(inspect.unwrap(function)):
-        yield f"is a {type(function).__name__}; decorate a function"
-        return
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         yield "is async; write a plain function, and call async code in it by asgiref's async_to_sync"
     if not isinstance(made.name, str) or not _NAME.fullmatch(made.name):
         yield "has a name that vendors refuse; use up to 64 letters, digits, _ and -, beginning with a letter or _"
     if not made.description:
         yield "has no description; say in description= (or a docstring) what it does and when to call it"
+    if "\x00" in made.description:
+        yield "has a NUL character in its description"
+    if not isinstance(made.section, str) or len(made.section) > _MOST_SECTION_CHARS or "\x00" in made.section:
+        yield f"has section={str(made.section)[:40]!r}; make it a text of up to {_MOST_SECTION_CHARS} characters"
     if made.safety not in list(ToolSafety):
         yield f"has safety={made.safety!r}; use ToolSafety.READ_ONLY, WRITE or EXTERNAL"
     if made.memory_policy not in get_args(MemoryPolicy):
         yield f"has memory_policy={made.memory_policy!r}; use 'include' or 'exclude'"
     if not _is_positive(made.timeout_seconds):
-        yield f"has timeout_seconds={made.timeout_seconds!r}; make it a number above 0"
+        yield f"has timeout_seconds={made.timeout_seconds!r}; make it a number above 0, a day at most"
     if made.rate_limit is not None and not _is_count(made.rate_limit):
         yield f"has rate_limit={made.rate_limit!r}; make it a whole number of calls a minute, or None"
     for name, parameter in inspect.signature(function).parameters.items():
@@ -221,8 +232,8 @@ def _faults(made: DeclaredTool, function: Callable[..., Any]) -> Any:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST_SECONDS
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_CALLS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import recordable
@@ -21,7 +22,23 @@ def plain(value: Any) -> Any:
     """
     from pydantic_core import to_jsonable_python
 
+    _refuse_iterators(value)
     return _tidy(to_jsonable_python(value, by_alias=True, fallback=_text_of))
+
+
+def _refuse_iterators(value: Any, depth: int = 0) -> None:
+    """pydantic would read them to their end outside of Python, where nothing could stop it."""
+    if isinstance(value, Iterator):
+        raise TypeError(f"it holds a {type(value).__name__}, which may never end: return a list of it")
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        inner = value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    for each in inner if depth < _MOST_DEPTH else ():
+        _refuse_iterators(each, depth + 1)
 
 
 def _text_of(value: Any) -> Any:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from .. import output
 
@@ -15,6 +22,7 @@ REQUIRED: Any = inspect.Parameter.empty
 
 _CONSTRAINTS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 _MOST_REASONS = 20
+_UNCHANGING = (str, int, float, bool, type(None), bytes, Decimal, UUID, date, time, timedelta, Enum)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +63,7 @@ class Arguments:
                 return False
 
         plain = inspect.unwrap(function)
-        hints = typing.get_type_hints(plain, include_extras=True)
+        hints = _hints_of(plain)
         fields = [
             _field(name, hints[name], parameter.default)
             for name, parameter in inspect.signature(plain).parameters.items()
@@ -67,7 +75,7 @@ class Arguments:
         self._names = [name for name, *_ in fields]
         schema = self._adapter.json_schema(schema_generator=Untitled)
         self.schema: dict[str, Any] = {"type": "object", "properties": {}, **_untitled(schema)}
-        self.return_type = _shown(hints.get("return"))
+        self.return_type = _shown(plain.__annotations__.get("return"))
 
     def read(self, text: str) -> dict[str, Any]:
         """The arguments that a model wrote, checked and converted. Raises ArgumentsInvalid."""
@@ -91,6 +99,14 @@ class Arguments:
         return {name: getattr(taken, name) for name in self._names}
 
 
+def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of the parameters; of the return type nothing has to be known."""
+    annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    bare = types.FunctionType((lambda: None).__code__, function.__globals__)
+    bare.__annotations__ = annotations
+    return typing.get_type_hints(bare, include_extras=True)
+
+
 def _field(name: str, hint: Any, default: Any) -> tuple[str, Any, Any]:
     from pydantic import Field
 
@@ -99,14 +115,10 @@ def _field(name: str, hint: Any, default: Any) -> tuple[str, Any, Any]:
     annotated = typing.Annotated[hint, Field(**said)] if said else hint
     if param.default is REQUIRED:
         return name, annotated, dataclasses.field()
-    # Each call gets a default of its own: a function must not keep what the last call did to it.
-    return name, annotated, _default(param.default)
-
-
-def _default(value: Any) -> Any:
-    if type(value).__hash__ is None:
-        return dataclasses.field(default_factory=lambda: type(value)(value))
-    return dataclasses.field(default=value)
+    if isinstance(param.default, _UNCHANGING):
+        return name, annotated, dataclasses.field(default=param.default)
+    # Each call gets one of its own: a function must not keep what the last call did to it.
+    return name, annotated, dataclasses.field(default_factory=functools.partial(copy.deepcopy, param.default))
 
 
 def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +147,7 @@ def _first_line(exc: BaseException) -> str:
 
 def _shown(hint: Any) -> str:
     """A type as it is written."""
-    if hint is None or hint is type(None):
-        return "" if hint is None else "None"
+    if hint is None or isinstance(hint, str):
+        return hint or ""
     is_plain = isinstance(hint, type) and not typing.get_args(hint)
     return hint.__name__ if is_plain else str(hint).replace("typing.", "")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ GRACE_S = 0.5
 """How long a function that was told to stop has for its own cleaning up."""
 BEAT_S = 15.0
 _POLL_S = 0.02
+_POLLS_BEFORE_TELLING_AGAIN = 5
 
 
 class Stopped(BaseException):
@@ -34,8 +37,12 @@ class Outcome:
     error: BaseException | None = None
     is_late: bool = False
     """Its time was over."""
+    stack: str = ""
+    """What it was doing then."""
     is_left_behind: bool = False
     """It could not be stopped, and goes on by itself."""
+    interruption: BaseException | None = None
+    """What has cut into the caller's waiting: Ctrl-C, a task's time limit."""
 
 
 def call(
@@ -48,8 +55,7 @@ def call(
     """Call it in a copy of the caller's context; return when it is over, or its time is.
 
     ``unblock`` is called, some times, while a function that has to stop does not: to end what it may wait for.
-    ``beat`` is called every ``BEAT_S`` seconds while it works. What cuts into the caller's waiting (Ctrl-C, a
-    task's time limit) stops the function too, and is raised.
+    ``beat`` is called every ``BEAT_S`` seconds while it works.
     """
     work = _Work(function)
     deadline = time.monotonic() + timeout_s
@@ -60,30 +66,33 @@ def call(
                 break
             if beat is not None:
                 beat()
-    except BaseException:
-        _stop(work, unblock)
-        raise
+    except BaseException as exc:
+        return Outcome(interruption=exc, is_left_behind=not _stop(work, unblock))
     if work.outcome is not None:
         return work.outcome
-    return Outcome(is_late=True, is_left_behind=not _stop(work, unblock))
+    stack = work.stack()
+    return Outcome(is_late=True, stack=stack, is_left_behind=not _stop(work, unblock))
 
 
 def _stop(work: _Work, unblock: Callable[[], None]) -> bool:
     """Whether it has stopped."""
-    work.stop()
-    until = time.monotonic() + GRACE_S
-    while not work.wait(_POLL_S):
+    until, polls = time.monotonic() + GRACE_S, 0
+    while True:
+        if polls % _POLLS_BEFORE_TELLING_AGAIN == 0:  # Python ignores what is raised inside a __del__
+            work.stop()
+        polls += 1
+        if work.wait(_POLL_S):
+            return True
         unblock()
         if time.monotonic() >= until:
             return False
-    return True
 
 
 class _Work(threading.Thread):
     def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(name="zango-ai-tool", daemon=True)
         self.outcome: Outcome | None = None
-        self._function = function
+        self._function: Callable[[], Any] | None = function
         self._context = contextvars.copy_context()
         self._over = threading.Event()
         self._ending = threading.Lock()
@@ -92,6 +101,7 @@ class _Work(threading.Thread):
     def run(self) -> None:
         with suppress(Stopped):  # one that comes when the function has just ended
             try:
+                assert self._function is not None
                 outcome = Outcome(self._context.run(self._function))
             except Stopped:
                 outcome = Outcome(is_late=True)
@@ -99,6 +109,7 @@ class _Work(threading.Thread):
                 outcome = Outcome(error=exc)
             with self._ending:
                 self.outcome = outcome
+        self._function = None
         self._over.set()
 
     def wait(self, seconds: float) -> bool:
@@ -108,3 +119,8 @@ class _Work(threading.Thread):
         with self._ending:
             if self.outcome is None and self.ident is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
+
+    def stack(self) -> str:
+        """What the function is doing."""
+        frame = sys._current_frames().get(self.ident or 0)
+        return "" if frame is None else "".join(traceback.format_stack(frame))

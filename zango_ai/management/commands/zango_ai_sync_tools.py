@@ -13,5 +13,6 @@ class Command(TenantCommand):
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
-        self.stdout.write(f"{schema}: {tool_rows.sync()}")
-        return True
+        report = tool_rows.sync()
+        self.stdout.write(f"{schema}: {report}")
+        return not report.invalid
