@@ -144,7 +144,7 @@ def tool(
     """
 
     def declare(function: F) -> F:
-        if not inspect.isfunction(function):
+        if not (callable(function) and inspect.isfunction(inspect.unwrap(function))):
             raise _no_function(function, name)
         whole, text = _plain(function), description
         if text is None:
