@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 from django_tenants.utils import schema_context
@@ -14,9 +15,9 @@ from django_tenants.utils import schema_context
 from tests.build import QUARTER, make_priced_agent
 from tests.children import child, said
 from tests.together import run_together
-from zango_ai import get_agent
+from zango_ai import get_agent, tenancy
 from zango_ai.models import Invocation, InvocationRound, Spend
-from zango_ai.store import reconciliation
+from zango_ai.store import maintenance, reconciliation
 from zango_ai.tasks import maintain
 from zango_ai.testing import Reply
 
@@ -223,3 +224,35 @@ def test_a_process_may_be_killed_at_any_point(model):
     counter = Spend.objects.get(owner="provider")
     # What was settled is spent; what was killed before that is of unknown cost, and holds nothing any more.
     assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (1, 0, 2)
+
+
+def test_a_thousand_tenants_are_gone_through_on_one_connection_and_one_that_fails_stops_no_other(
+    model, monkeypatch
+):
+    """The two tenants there are, five hundred times each; in the middle one that is not migrated."""
+    schemas = ["north", "south"] * 500
+    schemas.insert(500, "not_migrated")
+    monkeypatch.setattr(tenancy, "tenant_schemas", lambda: schemas)
+    before = connections_to_the_database()
+    most = []
+    finish = maintenance.end_unsent
+
+    def watched(schema):
+        if len(most) % 100 == 0:
+            most.append(connections_to_the_database())
+        else:
+            most.append(0)
+        return finish(schema)
+
+    monkeypatch.setattr(maintenance, "end_unsent", watched)
+    out = StringIO()
+    with pytest.raises(CommandError, match="Not all is well in: not_migrated"):
+        call_command("zango_ai_maintain", stdout=out, stderr=out)
+    assert len(most) == 1_000
+    assert max(most) <= before + 1  # the ledger's
+
+
+def connections_to_the_database():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()[0]
