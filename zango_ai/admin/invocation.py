@@ -60,6 +60,7 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         "latency_ms",
         "error",
         "messages_sent",
+        "tools_sent",
         "parameters_sent",
         "answer",
         "calls_made",
@@ -84,6 +85,10 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
     @admin.display(description=_("messages sent"))
     def messages_sent(self, row: InvocationRound) -> SafeString | str:
         return preformatted(row.request_messages)
+
+    @admin.display(description=_("tools sent"))
+    def tools_sent(self, row: InvocationRound) -> str:
+        return ", ".join(tool["name"] for tool in row.request_tools) or "-"
 
     @admin.display(description=_("parameters sent"))
     def parameters_sent(self, row: InvocationRound) -> SafeString | str:

@@ -202,7 +202,7 @@ class Entry:
             answer.usage,
             answer.cost_usd,
             status=Status.SUCCESS.value,
-            stop_reason=answer.stop_reason,
+            stop_reason="tool_use" if answer.tool_calls else answer.stop_reason,
             request_params=_json(answer.request_params),
             response_content=recordable.text(answer.content),
             response_tool_calls=_json(composition.logged_calls(answer.tool_calls)),
