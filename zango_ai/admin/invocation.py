@@ -88,7 +88,8 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
 
     @admin.display(description=_("tools sent"))
     def tools_sent(self, row: InvocationRound) -> str:
-        return ", ".join(tool["name"] for tool in row.request_tools) or "-"
+        tools = row.request_tools if isinstance(row.request_tools, list) else []  # too long a list was cut to a note
+        return ", ".join(tool["name"] for tool in tools) or "-"
 
     @admin.display(description=_("parameters sent"))
     def parameters_sent(self, row: InvocationRound) -> SafeString | str:
