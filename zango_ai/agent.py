@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from . import answers, approval, background, callers, fitness, retrying
+from . import answers, approval, background, callers, fitness, retrying, tenancy
 from .background import EnqueuedRun
 from .composition import Question
-from .exceptions import AgentNotFound, NotAwaitingApproval
+from .conf import get_conf
+from .exceptions import AgentNotFound, NotAwaitingApproval, ZangoAIError
 from .files import LLMFile
 from .runs import Run
 from .store import configs, ledger, memory, run_rows
@@ -109,8 +110,9 @@ class Agent:
         ``zango_ai.get_run`` finds the run in any process. ``triggered_by`` None is ``"task"``. Of an
         ``output_type`` the answer is held against the schema, and comes back as plain JSON.
 
-        Raises what ``run()`` raises before it asks anybody; QueueUnavailable, where there is no transaction to wait
-        for and the broker does not take the task.
+        Raises what ``run()`` raises before it asks anybody, but for what the price list is needed for (PriceUnknown,
+        a model of another API): that is on the row. QueueUnavailable, where there is no transaction to wait for and
+        the broker does not take the task.
         """
         question = Question(input, variables, system_variables, messages, files)
         trigger = _trigger(triggered_by, "background")
@@ -153,7 +155,7 @@ class Agent:
         """Go on with a queued run that is claimed."""
         with ledger.go_on(self._schema, row) as entry:
             run = self._resumed(entry, row, None)
-            entry.again = lambda exc: run.state() if retries.allow(exc) else None
+            entry.again = lambda exc: {**run.state(), **retries.next(exc)} if retries.allow(exc) else None
             run.go_on(row, {})
 
     def clear_session(self, session_id: str) -> bool:
@@ -175,14 +177,21 @@ class Agent:
         entry.note_caller(call.user_ref, call.question.variables, call.question.system_variables)
         memory.require_session_id(call.session_id)
         agent, typed = answers.with_type(self._read(entry), call.output_type)
-        run = Run(entry, agent, typed, trigger=call.trigger)
+        run = Run(entry, agent, typed, trigger=call.trigger, has_own_schema=typed is not None)
         run.prepare(call.question)
         return agent, run
 
     def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, output_type: Any) -> Run:
-        agent, typed = answers.with_type(self._read(entry), output_type)
-        agent = answers.with_schema(agent, row.goes_on_with["output_json_schema"])
-        return Run(entry, agent, typed, trigger=row.triggered_by)
+        configured = self._read(entry)
+        if row.agent_id not in {None, configured.id}:
+            raise AgentNotFound(
+                self.name, f"The agent of run {row.run_id} has been deleted; {self.name!r} is another."
+            )
+        schema = row.goes_on_with["output_json_schema"]
+        agent, typed = answers.with_type(configured, output_type)
+        agent = answers.with_schema(agent, schema)
+        has_own_schema = schema is not None or typed is not None
+        return Run(entry, agent, typed, trigger=row.triggered_by, has_own_schema=has_own_schema)
 
     def _awaiting(self, run_id: UUID | str) -> run_rows.RunRow:
         """Raises NotAwaitingApproval."""
@@ -225,14 +234,30 @@ class _Call:
         return agent.max_tool_rounds if self.max_tool_rounds is None else self.max_tool_rounds
 
 
-def execute_queued(schema: str, run_id: str, *, celery_task_id: str, retries: retrying.Retries) -> None:
-    """Go on with a queued run, unless somebody has already. Raises RunNotFound, and what ``run()`` raises."""
-    key = background.get_run(run_id).run_id
-    row = run_rows.find(schema, key)
+def execute_queued(run_id: str, *, celery_task_id: str, waits: bool = True) -> float:
+    """Go on with a queued run of the current tenant, unless somebody has already.
+
+    Returns after how many seconds it is to be tried again, 0 where it is not; ``waits`` says to wait that long.
+    Raises RunNotFound, and what ``run()`` raises that is not tried again.
+    """
+    run = background.get_run(run_id)
+    schema = tenancy.current_schema()
+    row = run_rows.find(schema, run.run_id)
     if row is None or row.status != run_rows.Status.QUEUED:
-        return  # delivered twice, or given up
-    if run_rows.claim(schema, row, celery_task_id=celery_task_id):
+        return 0.0  # delivered twice, or given up
+    retries = retrying.Retries(row.goes_on_with.get("attempt", 0), get_conf().background_retries)
+    early_s = retrying.early_s(row.goes_on_with.get("not_before"))
+    if early_s and waits:
+        return early_s  # another delivery of a task that is to wait
+    if not run_rows.claim(schema, row, celery_task_id=celery_task_id):
+        return 0.0
+    try:
         Agent(configs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, retries)
+    except ZangoAIError as exc:
+        if not retries.allow(exc):
+            raise
+        return retries.wait_s(exc)
+    return 0.0
 
 
 def _trigger(given: str | None, task_id: str | None) -> str:

@@ -6,7 +6,7 @@ import logging
 import time
 from uuid import UUID
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.utils.dateparse import parse_datetime
 
 from . import output, queueing, recordable, tenancy
@@ -124,16 +124,21 @@ def _send(run_id: UUID, schema: str) -> None:
         task_id = queueing.send(run_id, schema)
     except Exception as exc:
         words = f"The broker did not take run {run_id} ({type(exc).__name__}: {recordable.shown(exc, 500)})."
-        run_rows.give_up(schema, run_id, error_type="QueueUnavailable", error_message=words)
-        raise QueueUnavailable(run_id, f"{words} Check CELERY_BROKER_URL, and that the broker runs.") from exc
-    run_rows.note_sent(schema, run_id, task_id)
+        invocation_id = run_rows.give_up(schema, run_id, error_type="QueueUnavailable", words=words)
+        error = QueueUnavailable(run_id, f"{words} Check CELERY_BROKER_URL, and that the broker runs.")
+        error.invocation_id = invocation_id
+        raise error from exc
+    try:
+        run_rows.note_sent(schema, run_id, task_id)
+    except Error:  # it will be run all the same
+        logger.exception("Could not note that run %s of schema %s was sent", run_id, schema)
 
 
 def _send_quietly(run_id: UUID, schema: str) -> None:
     """After a commit there is nobody who could do anything about it; whoever looks at the run sees it."""
     try:
         _send(run_id, schema)
-    except QueueUnavailable:
+    except Exception:
         logger.exception("Run %s of schema %s could not be sent", run_id, schema)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from uuid import UUID
 
 TASK_NAME = "zango_ai.run"
@@ -13,7 +14,9 @@ def send(run_id: UUID, schema: str) -> str:
     """Send the task that goes on with the run, with the run's id as its own; that id. Raises what Celery does."""
     from celery import current_app
 
-    current_app.send_task(
-        TASK_NAME, [str(run_id)], task_id=str(run_id), headers={SCHEMA_HEADER: schema}, ignore_result=True
-    )
+    options = {"task_id": str(run_id), "headers": {SCHEMA_HEADER: schema}, "ignore_result": True}
+    if current_app.conf.task_always_eager:  # which only a task itself heeds, and nobody may have imported it
+        import_module("zango_ai.tasks").RunAgent.apply_async([str(run_id)], **options)
+    else:
+        current_app.send_task(TASK_NAME, [str(run_id)], **options)
     return str(run_id)

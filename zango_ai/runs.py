@@ -39,9 +39,19 @@ _CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 class Run:
     """A run under way, and its response when it is over."""
 
-    def __init__(self, entry: ledger.Entry, agent: AgentSpec, typed: OutputType | None, *, trigger: str) -> None:
+    def __init__(
+        self,
+        entry: ledger.Entry,
+        agent: AgentSpec,
+        typed: OutputType | None,
+        *,
+        trigger: str,
+        has_own_schema: bool,
+    ) -> None:
+        """``has_own_schema``: the agent's JSON schema is this run's, and not as it is configured."""
         self.toolbox = Toolbox(agent, entry, trigger=trigger)
         self._entry, self._agent, self._typed = entry, agent, typed
+        self._has_own_schema = has_own_schema
         self._session: memory.Session | None = None
         self._composed: Composed | None = None
         self._at: turns.GoingOn | None = None
@@ -66,14 +76,17 @@ class Run:
         self._go(targets, self._start(tool_rounds))
 
     def queue(self, session_id: str | None, user_ref: object, tool_rounds: int) -> None:
-        """Leave the run to whoever claims it. Nobody is asked, and litellm not imported."""
+        """Leave the run to whoever claims it. Without files, litellm and its price list are not imported for it."""
+        assert self._composed is not None
         chat.check(self._agent.provider)
+        if self._composed.request.files:
+            fitness.targets(self._agent, self._composed.request.files)
         opens = None
         if self._agent.has_memory:
             self._entry.note(session_id=session_id)
             session = memory.open_session(self._agent, session_id, user_ref)
             self._entry.note(session_id=session.session_id)
-            opens = {"session_id": session.session_id, "user_ref": session.user_ref}
+            opens = {"session_id": session.session_id, "user_ref": "" if user_ref is None else str(user_ref)}
         self._at = self._start(tool_rounds)
         self._entry.queue({**self.state(), "opens": opens})
 
@@ -95,12 +108,18 @@ class Run:
         if state["opens"] is not None:
             self._open_session(state["opens"]["session_id"], state["opens"]["user_ref"])
         waiting = None if state["answer"] is None else _answer_of(state["answer"])
-        request = self._composed.request
-        self._go(targets, turns.GoingOn(request, state["tool_rounds"], state["corrections"], waiting))
+        at = turns.GoingOn(
+            self._composed.request,
+            state["tool_rounds"],
+            state["corrections"],
+            waiting,
+            has_used_tools=state["has_used_tools"],
+        )
+        self._go(targets, at)
 
     def state(self, waiting: ModelAnswer | None = None) -> dict[str, Any]:
         """All that the run goes on with, in whatever process that will be."""
-        composed, at, typed = self._composed, self._at, self._typed
+        composed, at = self._composed, self._at
         assert composed is not None
         assert at is not None
         return {
@@ -109,10 +128,11 @@ class Run:
             "exchanged": composition.logged(self.toolbox.exchanged),
             "answer": None if waiting is None else _logged_answer(waiting),
             "tool_rounds": at.tool_rounds,
+            "has_used_tools": at.has_used_tools,
             "corrections": at.corrections,
             "session": None if self._session is None else self._session.lasting(),
             "opens": None,
-            "output_json_schema": None if typed is None else self._agent.output_json_schema,
+            "output_json_schema": self._agent.output_json_schema if self._has_own_schema else None,
         }
 
     def _start(self, tool_rounds: int) -> turns.GoingOn:

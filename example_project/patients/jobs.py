@@ -3,12 +3,13 @@
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from zango_ai import get_agent, get_run
-from zango_ai.exceptions import RunFailed, RunNotFound, ZangoAIError
+from zango_ai.exceptions import RunFailed, ZangoAIError
+from zango_ai.models import Invocation
 
 from .models import Patient
 from .tasks import QUESTION
@@ -34,10 +35,8 @@ def summarise(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 def job(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Tell how a run stands; the page comes again by itself until it is over."""
-    try:
-        run = get_run(run_id)
-    except RunNotFound as exc:
-        raise Http404(str(exc)) from exc
+    get_object_or_404(Invocation, run_id=run_id, user_ref=str(request.user.pk))  # one's own, and nobody else's
+    run = get_run(run_id)
     context = {"run": run, "status": run.status, "is_finished": run.is_finished}
     if context["is_finished"]:
         try:

@@ -18,6 +18,7 @@ from zango_ai import LLMFile, get_agent, get_run
 from zango_ai.exceptions import (
     AgentDisabled,
     LLMFileError,
+    OutputValidationError,
     PromptRenderError,
     QueueUnavailable,
     RunFailed,
@@ -344,3 +345,105 @@ def test_the_end_of_a_run_is_told(model, north):
         run_finished.disconnect(listen)
     assert [status for _, status, *_ in told] == ["success", "failed", "cancelled"]
     assert {each[2:] for each in told} == {("north", "north")}
+
+
+class Finding(BaseModel):
+    value: str
+
+
+def test_a_type_holds_through_retries_and_approvals(model, north):
+    """Only the first attempt knew of it: what did not match was a success after a retry."""
+    make_agent_with(model, record_in_worker)
+    down = Reply("down", status=503, headers={"retry-after": "0"})
+    model.script(down, '{"value": "6.4"}', down, '{"other": 1}')
+    first, second = (get_agent("helper").enqueue("hi", output_type=Finding) for _ in range(2))
+    assert first.wait(60) == "success"
+    assert first.response().parsed_content == {"value": "6.4"}
+    assert second.wait(60) == "failed"
+    model.script(Reply(calls=[Call("record_in_worker", {"name": "Ada"})]), '{"other": 1}')
+    third = get_agent("helper").enqueue("hi", output_type=Finding)
+    assert third.wait(60) == "awaiting_approval"
+    with pytest.raises(OutputValidationError):
+        get_agent("helper").resume(third.run_id, {third.response().pending_approvals[0].id: True})
+    assert all("response_format" in request.body for request in model.requests)
+
+
+def test_a_limit_of_rounds_holds_through_retries(model, north):
+    make_agent_with(model, act_once)
+    down = Reply("down", status=503, headers={"retry-after": "0"})
+    model.script(Reply(calls=[Call("act_once", {"where": "x"})]), down, "final")
+    run = get_agent("helper").enqueue("hi", max_tool_rounds=1)
+    run.wait(60)
+    assert run.response().stop_reason == "max_tool_rounds"
+
+
+def test_a_task_that_is_delivered_twice_while_it_is_to_wait_waits(model, queueing, north):
+    """Each delivery asked the provider again, whatever it had said about waiting."""
+    make_agent(model)
+    model.script(Reply("busy", status=429, headers={"retry-after": "4"}), "at last")
+    run = get_agent("helper").enqueue("hi")
+    deadline = time.monotonic() + 30
+    while row().error_type == "" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for _ in range(4):
+        queueing.send_task("zango_ai.run", [str(run.run_id)], headers={"_schema_name": "north"})
+    time.sleep(1.5)
+    assert len(model.requests) == 1
+    assert run.wait(60) == "success"
+    assert len(model.requests) == 2
+
+
+def test_the_caller_owns_the_conversation_that_is_opened_again(model, north):
+    agent = make_agent(model, short_term_memory=True)
+    helper = get_agent("helper")
+    helper.run("hi", session_id="s")  # without an owner
+    with transaction.atomic():
+        run = helper.enqueue("secret", session_id="s", user_ref="ada")
+        helper.clear_session("s")
+    assert run.wait(60) == "success"
+    with pytest.raises(SessionNotOwned):
+        helper.run("tell me", session_id="s", user_ref="ben")
+    assert agent.pk
+
+
+def test_an_agent_that_takes_a_deleted_ones_name_takes_not_its_runs(model, north):
+    agent = make_agent(model)
+    with transaction.atomic():
+        run = get_agent("helper").enqueue("hi")
+        provider = agent.provider
+        agent.delete()
+        make_agent(model, provider=provider)
+    assert run.wait(60) == "failed"
+    assert row().error_type == "AgentNotFound"
+    assert model.requests == []
+
+
+def test_eager_celery_runs_it_with_the_commit(model, live_north):
+    make_agent(model)
+    with app("memory://") as made:
+        made.conf.task_always_eager = True
+        model.script(Reply("down", status=503, headers={"retry-after": "30"}), "here")
+        with transaction.atomic():
+            run = get_agent("helper").enqueue("hi")
+            assert run.status == "queued"
+        assert run.status == "success"
+        assert run.response().content == "here"
+
+
+def test_a_broker_that_refuses_is_told_as_the_end(model, queueing, north):
+    told = []
+
+    def listen(**said):
+        told.append(said["status"])
+
+    run_finished.connect(listen)
+    make_agent(model)
+    try:
+        with app("redis://127.0.0.1:1/0") as dead:
+            dead.conf.task_publish_retry = False
+            with pytest.raises(QueueUnavailable) as caught:
+                get_agent("helper").enqueue("hi")
+    finally:
+        run_finished.disconnect(listen)
+    assert told == ["failed"]
+    assert caught.value.invocation_id == row().pk

@@ -11,6 +11,7 @@ from patients.models import Patient
 from tenants.models import Clinic, Domain
 
 from tests.build import make_agent, make_prompt
+from zango_ai import get_agent
 from zango_ai.models import Invocation, Provider, Tool, ToolCall
 from zango_ai.store import tool_rows
 from zango_ai.testing import Call, Reply
@@ -99,3 +100,19 @@ def test_a_chat_asks_for_approval_and_goes_on(model, nurse):
         assert patient.notes.get().text == "Call <b>back</b>."
         assert ToolCall.objects.get().decided_by == "nurse"
         assert Invocation.objects.get().status == "success"
+
+
+def test_a_job_is_shown_to_whoever_queued_it(model, nurse):
+    with schema_context("north"):
+        response = get_agent("patient-summary").run(
+            variables={"history": "h", "question": "q"}, system_variables={"clinic": "N"}, user_ref="somebody else"
+        )
+        own = get_agent("patient-summary").run(
+            variables={"history": "h", "question": "q"},
+            system_variables={"clinic": "N"},
+            user_ref=str(User.objects.get().pk),
+        )
+    assert nurse.get(reverse("patients:job", args=[response.run_id])).status_code == 404
+    page = nurse.get(reverse("patients:job", args=[own.run_id]))
+    assert page.status_code == 200
+    assert "success" in page.content.decode()

@@ -7,7 +7,7 @@ import pytest
 import redis
 from celery import Celery, chain
 from celery.result import AsyncResult
-from django.db import connection
+from django.db import connection, transaction
 from django_tenants.utils import schema_context
 from patients.models import Patient
 from patients.tasks import NightlyPatientSummaryTask
@@ -266,3 +266,13 @@ def test_a_base_of_tasks_needs_neither_name_nor_run_and_is_not_queued():
             base.delay()
     with schema_context("north"):
         assert Greet.apply().get() == "hello north"
+
+
+@pytest.mark.parametrize("queueing", [Celery, CeleryApp], indirect=True)
+def test_what_is_queued_on_commit_runs_in_the_tenant_that_asked_for_it(queueing):
+    """And not in the one that is active when the transaction is committed."""
+    with schema_context("south"), transaction.atomic(), schema_context("north"):
+        Where.apply_async_on_commit(["x"], task_id="on-commit-1", queue="threads")
+        queueing.conf.task_default_queue = "prefork"
+        Where.delay_on_commit("y")
+    assert got(AsyncResult("on-commit-1")) == ["north", "x"]

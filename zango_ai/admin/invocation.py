@@ -88,7 +88,7 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
 
     @admin.display(description=_("tools sent"))
     def tools_sent(self, row: InvocationRound) -> str:
-        tools = row.request_tools if isinstance(row.request_tools, list) else []  # too long a list was cut to a note
+        tools = row.request_tools if isinstance(row.request_tools, list) else []  # too many are cut to a note
         return ", ".join(tool["name"] for tool in tools) or "-"
 
     @admin.display(description=_("parameters sent"))

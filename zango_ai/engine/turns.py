@@ -69,6 +69,7 @@ class GoingOn:
     """So often may an answer that is not what it should be still go back."""
     waiting: ModelAnswer | None = None
     """An answer whose tool calls are to be made first."""
+    has_used_tools: bool = False
 
 
 Step = Ask | Wait | UseTools
@@ -97,7 +98,7 @@ def answer(
 
     ``stand`` is told where the loop stands, before anybody is asked: from there it could begin anew.
     """
-    at, has_used_tools = start, start.waiting is not None
+    at = start
     while True:
         stand(at)
         said: ModelAnswer = at.waiting or (yield from converse(at.request, targets, chance))
@@ -107,9 +108,9 @@ def answer(
             if told is None:
                 return replace(said, stop_reason="approval_required")
             if at.tool_rounds > 0:
-                at, has_used_tools = _after_tools(at, told), True
+                at = _after_tools(at, told)
                 continue
-        if has_used_tools and not at.tool_rounds:
+        if at.has_used_tools and not at.tool_rounds:
             said = replace(said, stop_reason="max_tool_rounds")
         try:
             read(said)
@@ -127,7 +128,7 @@ def _after_tools(at: GoingOn, told: Sequence[LLMMessage]) -> GoingOn:
     left = at.tool_rounds - 1
     messages = (*at.request.messages, *told)
     request = replace(at.request, messages=messages, tools=at.request.tools if left else ())
-    return replace(at, request=request, tool_rounds=left)
+    return replace(at, request=request, tool_rounds=left, has_used_tools=True)
 
 
 def _after_correction(at: GoingOn, words: Iterable[LLMMessage]) -> GoingOn:

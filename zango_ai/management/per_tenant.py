@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 
 from .. import tenancy
 
@@ -25,8 +24,8 @@ class TenantCommand(BaseCommand):
             with tenancy.active(name):
                 try:
                     is_well = self.handle_tenant(name, **options)
-                except DatabaseError as exc:
-                    self.stderr.write(f"{name}: {exc}")
+                except Exception as exc:
+                    self.stderr.write(f"{name}: {type(exc).__name__}: {exc}")
                     is_well = False
                 if not is_well:
                     failed.append(name)

@@ -280,6 +280,7 @@ class Entry:
     def note_going_on(self, state: Mapping[str, Any]) -> None:
         """What the run goes on with, when it is claimed. As text, since jsonb takes not every text."""
         self.note(goes_on_with=json.dumps(state), claim=secrets.token_hex(12))
+        self.has_stopped_before = True
 
     def note_end(self, answer: ModelAnswer) -> None:
         """What the answer is that ends the run, or is its last before it waits."""
@@ -289,6 +290,7 @@ class Entry:
     def queue(self, state: Mapping[str, Any]) -> None:
         """Leave the run to whoever claims it. Raises LogUnavailable: then nobody could."""
         self.note_going_on(state)
+        self.note(started_at=None)
         self._stop(Status.QUEUED)
 
     def pause(self) -> None:
@@ -357,7 +359,7 @@ class Entry:
         if not self._calls:  # else the sums would tell of a round what its own row does not
             values |= _sums(self.rounds_count, self.cost_usd, self.usage)
         if self.invocation_id is None:
-            values |= {"run_id": self.run_id, "created_at": now, "started_at": self._started_at}
+            values = {"run_id": self.run_id, "created_at": now, "started_at": self._started_at, **values}
         self.invocation_id = rounds.write_run(self.schema, self.run_id, values, is_new=self.invocation_id is None)
         self._columns = {}
 

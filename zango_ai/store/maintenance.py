@@ -16,8 +16,8 @@ from .writer import table
 
 _DEFAULT_TIMEOUT_S = 30
 _UNSENT_FOR, _LOST_FOR = timedelta(hours=1), timedelta(days=7)
-_UNSENT = "The transaction in which it was queued was not committed, so no task was sent."
-_LOST = "No worker has begun it within a week of its being queued."
+_UNSENT = "What it was queued in, a transaction or a block of one, was not committed, so no task was sent."
+_LOST = "No worker has taken it up for a week."
 _MESSAGE = (
     "The process that ran it has shown no sign of life for longer than a call may take. What its last call cost is "
     "not known."
@@ -149,6 +149,7 @@ run AS (
         error_type = CASE WHEN i.status = 'running' THEN 'Abandoned' ELSE i.error_type END,
         error_message = CASE WHEN i.status = 'running' THEN %(message)s ELSE i.error_message END,
         finished_at = coalesce(i.finished_at, %(now)s),
+        goes_on_with = '',
         updated_at = %(now)s,
         rounds_count = sums.rounds,
         cost_usd = sums.cost_usd,

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from ..models import Invocation, InvocationRound, ToolCall
 from ..types import LLMUsage
-from . import writer
+from . import alerts, writer
 from .reconciliation import TOKENS
 from .writer import remember, table
 
@@ -79,9 +79,9 @@ def claim(schema: str, run: RunRow, *, celery_task_id: str = "") -> bool:
     """Have the run go on here, from where it was found; False where somebody was faster."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'running', claim = %(claim)s, updated_at = %(now)s,
+SET status = 'running', claim = %(claim)s, updated_at = %(now)s, error_type = '', error_message = '',
     celery_task_id = coalesce(nullif(%(task)s, ''), celery_task_id),
-    started_at = CASE WHEN rounds_count = 0 THEN %(now)s ELSE started_at END
+    started_at = coalesce(started_at, %(now)s)
 WHERE run_id = %(run_id)s
     AND ((status = %(status)s AND claim = %(seen)s) OR (status = 'running' AND claim = %(claim)s))
 RETURNING id
@@ -101,7 +101,7 @@ RETURNING id
 
 
 def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> None:
-    """The broker has the task that goes on with a queued run."""
+    """The broker has the task of a queued run."""
     sql = f"""
 UPDATE {table(schema, Invocation)} SET celery_task_id = %(task)s, updated_at = %(now)s
 WHERE run_id = %(run_id)s AND status = 'queued'
@@ -111,17 +111,21 @@ WHERE run_id = %(run_id)s AND status = 'queued'
     remember(sql, arguments)
 
 
-def give_up(schema: str, run_id: UUID, *, error_type: str, error_message: str) -> None:
-    """A queued run that cannot be sent has failed."""
+def give_up(schema: str, run_id: UUID, *, error_type: str, words: str) -> int | None:
+    """A queued run that nobody will execute has failed; its primary key, None where it is not queued."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
 SET status = 'failed', error_type = %(type)s, error_message = %(message)s, goes_on_with = '',
     finished_at = %(now)s, updated_at = %(now)s
-WHERE run_id = %(run_id)s AND status = 'queued'
+WHERE run_id = %(run_id)s AND status = 'queued' RETURNING id, agent_name
 """
-    arguments = {"run_id": run_id, "type": error_type, "message": error_message, "now": timezone.now()}
-    writer.execute(sql, arguments)
+    arguments = {"run_id": run_id, "type": error_type, "message": words, "now": timezone.now()}
+    found = writer.execute(sql, arguments)
     remember(sql, arguments)
+    for invocation_id, agent_name in found:
+        alerts.tell_finished(schema, run_id, invocation_id, agent_name, Status.FAILED.value)
+        return int(invocation_id)
+    return None
 
 
 def has_expired(call: Mapping[str, Any]) -> bool:

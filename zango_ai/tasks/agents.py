@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from celery.exceptions import Retry
+from django.db import InterfaceError, OperationalError
+
 from .. import queueing, tenancy
 from ..agent import execute_queued
-from ..conf import get_conf
-from ..exceptions import ZangoAIError
-from ..retrying import Retries
+from ..store import run_rows
 from .base import BaseTask
 
 
 class RunAgent(BaseTask):
     """Runs the agent once, however often it is delivered: a run goes on for whoever claims its row.
 
-    A rate limit, a timeout or a fault of the provider's is tried again later, from where the run stood.
+    A rate limit, a timeout or a fault of the provider's is tried again later, from where the run stood; and before
+    the run is claimed, a database that is away.
     """
 
     name = queueing.TASK_NAME
     acks_late = True
     reject_on_worker_lost = True
     ignore_result = True
+    autoretry_for = (OperationalError, InterfaceError)
+    retry_backoff = 5
+    retry_kwargs = {"max_retries": None}
 
     def run(self, run_id: str) -> None:
-        retries = Retries(self.request.retries, get_conf().background_retries)
+        wait_s = execute_queued(run_id, celery_task_id=self.request.id, waits=not self.request.is_eager)
+        if not wait_s:
+            return
         try:
-            execute_queued(tenancy.current_schema(), run_id, celery_task_id=self.request.id, retries=retries)
-        except ZangoAIError as exc:
-            if not retries.allow(exc):
-                raise
-            raise self.retry(exc=exc, countdown=retries.wait_s(exc), max_retries=retries.most) from exc
+            self.retry(countdown=wait_s, max_retries=None)
+        except Retry:
+            raise
+        except Exception as exc:  # the broker is away: nobody would ever try it again
+            words = f"It was to be tried again, and the broker did not take the task ({type(exc).__name__})."
+            run_rows.give_up(tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=words)
+            raise

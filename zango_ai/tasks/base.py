@@ -17,6 +17,7 @@ from typing import Any
 from celery import shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.signals import before_task_publish, task_postrun
+from django.db import transaction
 
 from .. import tenancy
 from ..exceptions import TenantNotActive
@@ -71,11 +72,21 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
 
     delay = _AlsoOnTheClass(DjangoTask.delay)
     apply_async = _AlsoOnTheClass(DjangoTask.apply_async)
-    delay_on_commit = _AlsoOnTheClass(DjangoTask.delay_on_commit)
-    apply_async_on_commit = _AlsoOnTheClass(DjangoTask.apply_async_on_commit)
     signature = _AlsoOnTheClass(DjangoTask.signature)
     s = _AlsoOnTheClass(DjangoTask.s)
     si = _AlsoOnTheClass(DjangoTask.si)
+
+    @_AlsoOnTheClass
+    def apply_async_on_commit(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
+        """Queue it when the transaction commits, in the schema that is active now."""
+        options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
+        alias = tenancy.connection().alias
+        transaction.on_commit(lambda: self.apply_async(args, kwargs, **options), using=alias)
+
+    @_AlsoOnTheClass
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
+        """``delay()`` when the transaction commits, in the schema that is active now."""
+        self.apply_async_on_commit(args, kwargs)
 
     @_AlsoOnTheClass
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:

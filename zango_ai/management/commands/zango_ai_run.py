@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ... import exceptions, tenancy
+from ... import exceptions, recordable, tenancy
 from ...agent import get_agent
 from ...exceptions import ZangoAIError
 from ...files import LLMFile
@@ -75,7 +76,9 @@ class Command(BaseCommand):
             raise CommandError(f"{type(exc).__name__}: {exc}{where}", returncode=code) from exc
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        self.stdout.write(_as_json(response) if options["json"] else response.content)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # an answer that was paid for is printed in any locale
+            sys.stdout.reconfigure(errors="replace")
+        self.stdout.write(_as_json(response) if options["json"] else recordable.sendable(response.content))
         if response.pending_approvals:
             names = ", ".join(pending.tool_name for pending in response.pending_approvals)
             raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITS_APPROVAL)
@@ -113,6 +116,5 @@ def _as_json(response: LLMResponse) -> str:
             ],
             "invocation_id": response.invocation_id,
             "run_id": str(response.run_id),
-        },
-        ensure_ascii=False,
+        }
     )
