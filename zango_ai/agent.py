@@ -110,9 +110,8 @@ class Agent:
         ``zango_ai.get_run`` finds the run in any process. ``triggered_by`` None is ``"task"``. Of an
         ``output_type`` the answer is held against the schema, and comes back as plain JSON.
 
-        Raises what ``run()`` raises before it asks anybody, but for what the price list is needed for (PriceUnknown,
-        a model of another API): that is on the row. QueueUnavailable, where there is no transaction to wait for and
-        the broker does not take the task.
+        Raises what ``run()`` raises before it asks anybody, but for what the price list is needed for: that is on
+        the row. QueueUnavailable, where there is no transaction to wait for and the broker does not take the task.
         """
         question = Question(input, variables, system_variables, messages, files)
         trigger = _trigger(triggered_by, "background")

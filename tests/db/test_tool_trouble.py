@@ -79,7 +79,7 @@ def test_a_cursor_at_the_server_that_a_failed_tool_leaves_harms_nobody(model):
         assert Patient.objects.count() == 2
 
 
-@tool(description="Add a patient.", safety=ToolSafety.WRITE)
+@tool(name="add_one", description="Add a patient.", safety=ToolSafety.WRITE)
 def add() -> int:
     return Patient.objects.create(name="by the tool", born=BORN).pk
 
@@ -236,7 +236,7 @@ def test_the_log_of_an_agent_in_a_tool_stays_when_the_tool_is_undone(model, nort
 # Approval
 
 
-@tool(description="Record.", requires_approval=True, safety=ToolSafety.EXTERNAL)
+@tool(name="record_outside", description="Record.", requires_approval=True, safety=ToolSafety.EXTERNAL)
 def record(name: str) -> str:
     recorded.append(name)
     return name
@@ -245,7 +245,7 @@ def record(name: str) -> str:
 recorded: list[str] = []
 
 
-@tool(description="Look.")
+@tool(name="look_about", description="Look.")
 def look() -> bool:
     return True
 
@@ -259,7 +259,10 @@ def test_a_decision_that_was_read_before_the_run_waited_again_makes_nothing_happ
     """Looking at the status alone, the run went on from where it had waited first."""
     make_agent_with(model, record)
     recorded.clear()
-    model.script(Reply(calls=[Call("record", {"name": "Ada"})]), Reply(calls=[Call("record", {"name": "Ben"})]))
+    model.script(
+        Reply(calls=[Call("record_outside", {"name": "Ada"})]),
+        Reply(calls=[Call("record_outside", {"name": "Ben"})]),
+    )
     first = get_agent("helper").run("hi")
     seen = run_rows.find("north", first.run_id)
     decide(first)
@@ -273,12 +276,12 @@ def test_a_conversation_with_two_pauses_and_a_correction_is_remembered_whole(mod
     make_agent_with(model, record, look, short_term_memory=True, output_schema="json", output_retries=1)
     model.script(
         "no JSON at all",
-        Reply(calls=[Call("look", id="1")]),
-        Reply(calls=[Call("record", {"name": "Ada"}, id="2")]),
+        Reply(calls=[Call("look_about", id="1")]),
+        Reply(calls=[Call("record_outside", {"name": "Ada"}, id="2")]),
     )
     response = get_agent("helper").run("the question")
     assert not MemoryMessage.objects.exists()
-    model.script(Reply(calls=[Call("record", {"name": "Ben"}, id="3")]), "{}")
+    model.script(Reply(calls=[Call("record_outside", {"name": "Ben"}, id="3")]), "{}")
     last = decide(decide(response))
     assert last.parsed_content == {}
     rows = MemoryMessage.objects.order_by("sequence").values_list("role", "tool_call_id", "content")
@@ -292,7 +295,7 @@ def test_a_conversation_with_two_pauses_and_a_correction_is_remembered_whole(mod
 
 def test_a_run_that_waits_goes_on_under_the_agents_new_name(model, north):
     make_agent_with(model, record)
-    model.script(Reply(calls=[Call("record", {"name": "Ada"})]), "done")
+    model.script(Reply(calls=[Call("record_outside", {"name": "Ada"})]), "done")
     response = get_agent("helper").run("hi")
     AgentConfig.objects.update(name="renamed")
     approvals = {response.pending_approvals[0].id: True}
@@ -301,7 +304,7 @@ def test_a_run_that_waits_goes_on_under_the_agents_new_name(model, north):
 
 def test_a_mistake_of_the_caller_burns_no_approval(model, north):
     make_agent_with(model, record)
-    model.script(Reply(calls=[Call("record", {"name": "Ada"})]))
+    model.script(Reply(calls=[Call("record_outside", {"name": "Ada"})]))
     response = get_agent("helper").run("hi")
     approvals = {response.pending_approvals[0].id: True}
     with pytest.raises(TypeError):
@@ -321,7 +324,7 @@ def test_what_a_run_goes_on_with_is_not_cut(model, north):
     agent = make_agent_with(model, record)
     AgentConfig.objects.filter(pk=agent.pk).update(timeout_seconds=120)
     text = "x" * 4_500_000 + "\x00 end"
-    model.script(Reply(calls=[Call("record", {"name": "Ada"})]), "done")
+    model.script(Reply(calls=[Call("record_outside", {"name": "Ada"})]), "done")
     response = get_agent("helper").run(text)
     decide(response)
     assert model.requests[1].body["messages"][0]["content"] == text
