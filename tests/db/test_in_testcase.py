@@ -8,7 +8,8 @@ from django.test import TestCase, override_settings
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
-from zango_ai import get_agent
+from tests.workers import app
+from zango_ai import get_agent, get_run
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Pace, Provider, Spend
 from zango_ai.store import reconciliation
@@ -131,3 +132,17 @@ class InATestCase(TestCase):
                 get_agent("helper").run("b")
                 raise Undo
             self.assertEqual(Invocation.objects.count(), 2)
+
+
+def test_a_run_in_the_background_is_run_by_eager_celery_with_the_tests_commit(
+    model, north, django_capture_on_commit_callbacks
+):
+    make_agent(model)
+    with app("memory://") as made:
+        made.conf.task_always_eager = True
+        with django_capture_on_commit_callbacks(execute=True):
+            run = get_agent("helper").enqueue("hi")
+            assert run.status == "queued"
+            model.script("here")
+        assert run.response().content == "here"
+    assert get_run(run.run_id).status == "success"
