@@ -1,0 +1,55 @@
+"""How many SQL statements a run takes: they are not to grow. These tests commit."""
+
+from contextlib import ExitStack
+
+import pytest
+from django.db import connection
+
+from tests.build import make_agent, make_agent_with
+from zango_ai import get_agent, tool
+from zango_ai.store import own_connection
+from zango_ai.testing import Call, Reply
+
+pytestmark = pytest.mark.usefixtures("live_north")
+
+
+@tool(description="Say yes.")
+def say_yes() -> str:
+    return "yes"
+
+
+def statements(work):
+    """Those of the caller's connection and of the ledger's; BEGIN and COMMIT are none."""
+    asked = []
+
+    def note(execute, sql, params, many, context):
+        asked.append(sql)
+        return execute(sql, params, many, context)
+
+    with ExitStack() as stack:
+        for each in (connection, own_connection.own_connection()):
+            stack.enter_context(each.execute_wrapper(note))
+        work()
+    return asked
+
+
+def test_a_plain_run(model):
+    make_agent(model)
+    get_agent("helper").run("warm")
+    asked = statements(lambda: get_agent("helper").run("hi"))
+    assert len(asked) <= 7, asked
+
+
+def test_a_turn_of_a_conversation(model):
+    make_agent(model, short_term_memory=True)
+    get_agent("helper").run("first", session_id="s")
+    asked = statements(lambda: get_agent("helper").run("second", session_id="s"))
+    assert len(asked) <= 9, asked
+
+
+def test_a_run_with_one_tool_call(model):
+    make_agent_with(model, say_yes)
+    get_agent("helper").run("warm")
+    model.script(Reply(calls=[Call("say_yes")]), "done")
+    asked = statements(lambda: get_agent("helper").run("hi"))
+    assert len(asked) <= 13, asked
