@@ -22,15 +22,15 @@ from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 def get_agent(name: str) -> Agent:
     """The enabled agent of that exact name in the current tenant. Raises AgentNotFound."""
     schema = configs.require_tenant(name)
-    spec = configs.read_agent(name)
-    if spec is None or not spec.is_enabled:
-        state = "is disabled" if spec else "does not exist"
+    is_enabled = configs.find_enabled(name)
+    if not is_enabled:
+        state = "does not exist" if is_enabled is None else "is disabled"
         raise AgentNotFound(
             name,
             f"Agent {name!r} {state} in schema {schema!r}. Create or enable it in the admin under AI > Agents; "
             "capital letters count.",
         )
-    return Agent(spec.name, schema)
+    return Agent(name, schema)
 
 
 class Agent:

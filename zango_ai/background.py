@@ -129,7 +129,8 @@ def _send(run_id: UUID, schema: str) -> None:
         error.invocation_id = invocation_id
         raise error from exc
     try:
-        run_rows.note_sent(schema, run_id, task_id)
+        if not run_rows.note_sent(schema, run_id, task_id):
+            logger.warning("Run %s of schema %s was given up before its task could be sent", run_id, schema)
     except Error:  # it will be run all the same
         logger.exception("Could not note that run %s of schema %s was sent", run_id, schema)
 

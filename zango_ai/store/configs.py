@@ -145,10 +145,22 @@ def _prompt(row: dict[str, Any], role: str) -> PromptSpec | None:
 
 def find_agent_id(name: str) -> int | None:
     """The primary key of the agent of that name in the current schema, enabled or not."""
+    found = _find(name, "id")
+    return None if found is None else int(found)
+
+
+def find_enabled(name: str) -> bool | None:
+    """Whether the agent of that name is enabled; None where the current schema has none."""
+    found = _find(name, "is_enabled")
+    return None if found is None else bool(found)
+
+
+def _find(name: str, field: str) -> Any:
+    """One field of one agent: a fraction of what reading all of it takes."""
     if recordable.text(name) != name:
         return None
-    rows = reading.rows(AgentConfig.objects.filter(name=name).values("id"))
-    return int(rows[0]["id"]) if rows else None
+    rows = reading.rows(AgentConfig.objects.filter(name=name).order_by().values(field))
+    return rows[0][field] if rows else None
 
 
 def find_agent_name(agent_id: int | None) -> str | None:

@@ -100,15 +100,16 @@ RETURNING id
     return is_claimed
 
 
-def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> None:
-    """The broker has the task of a queued run."""
+def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> bool:
+    """The broker has the task of a queued run; False where nobody will execute that any more."""
     sql = f"""
 UPDATE {table(schema, Invocation)} SET celery_task_id = %(task)s, updated_at = %(now)s
-WHERE run_id = %(run_id)s AND status = 'queued'
+WHERE run_id = %(run_id)s AND (status = 'queued' OR celery_task_id = %(task)s) RETURNING id
 """
     arguments = {"run_id": run_id, "task": celery_task_id, "now": timezone.now()}
-    writer.execute(sql, arguments)
+    found = writer.execute(sql, arguments)
     remember(sql, arguments)
+    return bool(found)
 
 
 def give_up(schema: str, run_id: UUID, *, error_type: str, words: str) -> int | None:
