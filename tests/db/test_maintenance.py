@@ -16,7 +16,8 @@ from tests.build import QUARTER, make_priced_agent
 from tests.children import child, said
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
-from zango_ai.models import Invocation, InvocationRound, Spend
+from zango_ai.models import AgentConfig, Invocation, InvocationRound, Provider, Spend
+from zango_ai.signals import budget_threshold_crossed
 from zango_ai.store import maintenance, reconciliation
 from zango_ai.tasks import maintain
 from zango_ai.testing import Reply
@@ -256,3 +257,24 @@ def connections_to_the_database():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         return cursor.fetchone()[0]
+
+
+def test_an_alert_that_a_later_budget_makes_due_is_sent_once_by_maintenance(model):
+    told = []
+
+    def listen(**said):
+        told.append((said["provider_name"], said["agent_name"], said["spent_usd"], said["percent"]))
+
+    agent = make_priced_agent(model)
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    budget_threshold_crossed.connect(listen)
+    try:
+        assert maintained() == ""
+        Provider.objects.update(monthly_budget_usd="0.5", budget_alert_threshold=50)
+        AgentConfig.objects.update(monthly_budget_usd="0.3", budget_alert_threshold=90)
+        assert "1 budget alerts sent" in maintained()
+        assert maintained() == ""
+    finally:
+        budget_threshold_crossed.disconnect(listen)
+    assert told == [(agent.provider.name, None, Decimal("0.25"), 50)]

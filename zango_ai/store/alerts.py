@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from .. import signals, tenancy
-from ..models import AgentConfig, Invocation, Provider
-from .reservations import Reservation
+from ..models import AgentConfig, Invocation, Provider, Spend
+from ..models.limited import Budgeted, budget_of
+from . import writer
+from .reservations import Account, Owner, Reservation, month_of
 from .rounds import Crossing
+from .writer import table
 
 _SENDERS = {"provider": Provider, "agent": AgentConfig}
 
@@ -28,16 +36,64 @@ def tell_finished(schema: str, run_id: UUID, invocation_id: int | None, agent_na
 
 
 def send(schema: str, reservation: Reservation, crossing: Crossing) -> None:
-    """Send ``budget_threshold_crossed``. Django logs what a receiver raises."""
+    """Tell of a call that has made an alert due."""
     account = reservation.provider if crossing.owner == "provider" else reservation.agent
+    _send(schema, account, reservation.provider.name, crossing.spent_usd)
+
+
+def send_due(schema: str) -> int:
+    """Send what no call has: of a budget that was set, or a threshold that was lowered, after the money was spent.
+
+    The schema is the active one. Returns how many.
+    """
+    sql = f"""
+UPDATE {table(schema, Spend)} SET alerted_at = %(now)s, alerted_by = 'maintenance', updated_at = %(now)s
+WHERE owner = %(owner)s AND owner_id = %(id)s AND month_start = %(month)s
+    AND alerted_at IS NULL AND spent_usd >= %(alert_at)s
+RETURNING spent_usd
+"""
+    sent = 0
+    for account, provider_name in _with_budgets(schema):
+        arguments = {
+            "owner": account.owner,
+            "id": account.owner_id,
+            "month": account.month_start,
+            "alert_at": account.alert_at_usd,
+            "now": timezone.now(),
+        }
+        for (spent_usd,) in writer.execute(sql, arguments):
+            writer.remember(sql, arguments)
+            _send(schema, account, provider_name, spent_usd)
+            sent += 1
+    return sent
+
+
+def _with_budgets(schema: str) -> Iterator[tuple[Account, str]]:
+    """Every budget above 0 in its month that is under way, with the provider's name."""
+    fields = ("id", "name", *Budgeted.BUDGET_FIELDS)
+    for row in Provider.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields):
+        yield _account("provider", row, schema), row["name"]
+    for row in (
+        AgentConfig.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields, "provider__name")
+    ):
+        yield _account("agent", row, schema), row["provider__name"]
+
+
+def _account(owner: Owner, row: dict[str, Any], schema: str) -> Account:
+    budget = budget_of(row)
+    return Account(owner, row["id"], row["name"], budget, month_of(budget, schema))
+
+
+def _send(schema: str, account: Account, provider_name: str, spent_usd: Decimal) -> None:
+    """Send ``budget_threshold_crossed``. Django logs what a receiver raises."""
     with tenancy.active(schema):  # something in the run may have switched it
         signals.budget_threshold_crossed.send_robust(
             sender=_SENDERS[account.owner],
             schema=schema,
-            provider_name=reservation.provider.name,
-            agent_name=reservation.agent.name if account.owner == "agent" else None,
+            provider_name=provider_name,
+            agent_name=account.name if account.owner == "agent" else None,
             budget_limit=account.budget.limit_usd,
-            spent_usd=crossing.spent_usd,
+            spent_usd=spent_usd,
             percent=account.budget.alert_percent,
             month_start=account.month_start,
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from ... import limits
 from ...conf import get_conf
-from ...store import maintenance, memory
+from ...store import alerts, maintenance, memory
 from ..per_tenant import TenantCommand
 
 
@@ -22,6 +22,9 @@ class Command(TenantCommand):
         unsent = maintenance.end_unsent(schema)
         if unsent:
             self.stdout.write(f"{schema}: {unsent} ended that nobody will run")
+        alerts_sent = alerts.send_due(schema)
+        if alerts_sent:
+            self.stdout.write(f"{schema}: {alerts_sent} budget alerts sent")
         memory.delete_orphans(schema)
         days = get_conf().session_ttl_days
         deleted = 0 if days is None else memory.delete_idle(schema, days)
