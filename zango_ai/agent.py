@@ -239,10 +239,9 @@ def execute_queued(run_id: str, *, celery_task_id: str, waits: bool = True) -> f
     Returns after how many seconds it is to be tried again, 0 where it is not; ``waits`` says to wait that long.
     Raises RunNotFound, and what ``run()`` raises that is not tried again.
     """
-    run = background.get_run(run_id)
     schema = tenancy.current_schema()
-    row = run_rows.find(schema, run.run_id)
-    if row is None or row.status != run_rows.Status.QUEUED:
+    row = background.row_of(run_id, schema)
+    if row.status != run_rows.Status.QUEUED:
         return 0.0  # delivered twice, or given up
     retries = retrying.Retries(row.goes_on_with.get("attempt", 0), get_conf().background_retries)
     early_s = retrying.early_s(row.goes_on_with.get("not_before"))

@@ -25,8 +25,17 @@ def get_run(run_id: UUID | str) -> EnqueuedRun:
     schema = tenancy.current_schema()
     key = uuid_of(run_id)
     if key is None or tenancy.is_public(schema) or run_rows.status_of(schema, key) is None:
-        raise RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
+        raise _not_found(run_id, schema)
     return EnqueuedRun(key, schema)
+
+
+def row_of(run_id: UUID | str, schema: str) -> run_rows.RunRow:
+    """The row of a tenant's run. Raises RunNotFound."""
+    key = uuid_of(run_id)
+    row = None if key is None else run_rows.find(schema, key)
+    if row is None:
+        raise _not_found(run_id, schema)
+    return row
 
 
 class EnqueuedRun:
@@ -44,7 +53,7 @@ class EnqueuedRun:
         """How it stands now: ``queued``, ``running``, ``success``, ... Raises RunNotFound."""
         status = run_rows.status_of(self._schema, self.run_id)
         if status is None:
-            raise RunNotFound(self.run_id, f"Run {self.run_id} is not in schema {self._schema!r} any more.")
+            raise _not_found(self.run_id, self._schema)
         return status
 
     @property
@@ -72,9 +81,7 @@ class EnqueuedRun:
 
         Raises RunNotFinished, and RunFailed where the run has ended with an error.
         """
-        row = run_rows.find(self._schema, self.run_id)
-        if row is None:
-            raise RunNotFound(self.run_id, f"Run {self.run_id} is not in schema {self._schema!r} any more.")
+        row = row_of(self.run_id, self._schema)
         if row.status not in run_rows.OVER:
             raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
         if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
@@ -91,9 +98,10 @@ class EnqueuedRun:
             latency_ms=row.latency_ms,
             stop_reason=row.stop_reason,  # type: ignore[arg-type]
             tool_calls=[
-                LLMToolCall(call["call_id"], call["tool_name"], arguments, call["result"], call["status"])
+                LLMToolCall(
+                    call["call_id"], call["tool_name"], _object(call["arguments"]), call["result"], call["status"]
+                )
                 for call in row.calls
-                if (arguments := _object(call["arguments"])) is not None
             ],
             pending_approvals=[
                 PendingApproval(
@@ -141,6 +149,10 @@ def _send_quietly(run_id: UUID, schema: str) -> None:
         _send(run_id, schema)
     except Exception:
         logger.exception("Run %s of schema %s could not be sent", run_id, schema)
+
+
+def _not_found(run_id: object, schema: str) -> RunNotFound:
+    return RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
 
 
 def uuid_of(run_id: object) -> UUID | None:

@@ -156,7 +156,7 @@ def read_back(
         LLMMessage(
             row["role"],
             row["content"],
-            tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in row.get("tool_calls", ())),
+            read_calls(row.get("tool_calls", ())),
             row.get("tool_call_id", ""),
             tuple(map(file, row.get("files", ()))),
         )
@@ -175,6 +175,11 @@ def _logged(message: LLMMessage) -> dict[str, Any]:
 
 def logged_calls(calls: Iterable[ToolRequest]) -> list[dict[str, Any]]:
     return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
+
+
+def read_calls(rows: Iterable[Mapping[str, str]]) -> tuple[ToolRequest, ...]:
+    """The calls that were ``logged_calls()``."""
+    return tuple(ToolRequest(row["id"], row["name"], row["arguments"]) for row in rows)
 
 
 def logged_tools(tools: Iterable[ToolSchema]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from .providers import chat, errors
 from .store import kept_files, ledger, memory, run_rows
 from .tool_use import Decision, Toolbox
 from .typed_output import OutputType
-from .types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target, ToolRequest
+from .types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target
 
 _CHANCE = turns.Chance(now=time.monotonic, random=random.random)
 
@@ -228,5 +228,5 @@ def _logged_answer(answer: ModelAnswer) -> dict[str, Any]:
 
 
 def _answer_of(logged: Mapping[str, Any]) -> ModelAnswer:
-    calls = tuple(ToolRequest(**call) for call in logged["tool_calls"])
+    calls = composition.read_calls(logged["tool_calls"])
     return ModelAnswer(logged["content"], logged["model"], "end_turn", LLMUsage(), None, {}, calls)

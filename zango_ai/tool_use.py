@@ -241,7 +241,7 @@ class Toolbox:
                 raise outcomes.unavailable("What awaits approval cannot be written down", exc) from exc
             arguments = call.given if isinstance(call.given, dict) else {}
             self.pending.append(PendingApproval(str(columns["uid"]), call.request.name, arguments, expires_at))
-            self._note(call.request.id, call.request.name, arguments, Status.AWAITING_APPROVAL, None)
+            self._note(call.request.id, call.request.name, call.given, Status.AWAITING_APPROVAL, None)
 
     def _note(self, key: str, name: str, given: Any, status: str, told: Any) -> None:
         arguments = given if isinstance(given, dict) else {}

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 from tests.benchmarks import site
+from tests.statements import statements
 
 PAIRS = {"40 messages": 20, "10,000 messages": 5_000}
 RUNS = 200
@@ -19,7 +20,7 @@ def main() -> None:
 
         from tests.build import make_agent
         from zango_ai import LLMMessage, get_agent
-        from zango_ai.store import memory, own_connection
+        from zango_ai.store import memory
 
         agent = make_agent(server, "chat", short_term_memory=True, timeout_seconds=60)
         turn = [LLMMessage("user", "q" * 200), LLMMessage("assistant", "a" * 200)]
@@ -36,17 +37,10 @@ def main() -> None:
                 started = time.perf_counter()
                 get_agent("chat").run("hi", session_id=name)
                 times[name].append((time.perf_counter() - started) * 1000)
-        counts = {}
-        for name in PAIRS:
-            asked: list[str] = []
-
-            def note(execute, sql, params, many, context, asked=asked):  # type: ignore[no-untyped-def]
-                asked.append(sql)
-                return execute(sql, params, many, context)
-
-            with connection.execute_wrapper(note), own_connection.own_connection().execute_wrapper(note):
-                get_agent("chat").run("hi", session_id=name)
-            counts[name] = len(asked)
+        counts = {
+            name: len(statements(lambda name=name: get_agent("chat").run("hi", session_id=name)))  # type: ignore[misc]
+            for name in PAIRS
+        }
         medians = {name: statistics.median(values) for name, values in times.items()}
         for name in PAIRS:
             print(f"{name:>16}: {medians[name]:.2f} ms, {counts[name]} SQL statements")

@@ -14,12 +14,12 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import site
+from tests.statements import statements
 
 ROUNDS = 300
 THREADS, RUNS_A_THREAD = 16, 20
@@ -100,9 +100,9 @@ def latency(server: Any) -> dict[str, Any]:
             memory()
     medians = {name: statistics.median(each) for name, each in times.items()}
     medians["third memory turn"] = statistics.median(memory_ms)
-    counts = {name: statements(work) for name, work in works.items() if not name.startswith("bare")}
+    counts = {name: len(statements(work)) for name, work in works.items() if not name.startswith("bare")}
     session_id = get_agent("memory").run("first").session_id
-    counts["third memory turn"] = statements(lambda: get_agent("memory").run("hi", session_id=session_id))
+    counts["third memory turn"] = len(statements(lambda: get_agent("memory").run("hi", session_id=session_id)))
     return {
         name: {"ms": ms, "to_litellm": ms / medians["bare litellm"], "sql": counts.get(name)}
         for name, ms in medians.items()
@@ -152,24 +152,6 @@ def throughput(server: Any) -> dict[str, Any]:
             rate = THREADS * RUNS_A_THREAD / (time.perf_counter() - started)
             best[name] = max(best.get(name, 0.0), rate)
     return {name: {"a_second": rate, "to_litellm": rate / best["bare litellm"]} for name, rate in best.items()}
-
-
-def statements(work: Callable[[], Any]) -> int:
-    from django.db import connection
-
-    from zango_ai.store import own_connection
-
-    asked: list[str] = []
-
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        asked.append(sql)
-        return execute(sql, params, many, context)
-
-    with ExitStack() as stack:
-        for each in (connection, own_connection.own_connection()):
-            stack.enter_context(each.execute_wrapper(note))
-        work()
-    return len(asked)
 
 
 def show(rows: dict[str, Any]) -> None:

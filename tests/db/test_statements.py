@@ -1,13 +1,10 @@
 """How many SQL statements a run takes: they are not to grow. These tests commit."""
 
-from contextlib import ExitStack
-
 import pytest
-from django.db import connection
 
 from tests.build import make_agent, make_agent_with
+from tests.statements import statements
 from zango_ai import get_agent, tool
-from zango_ai.store import own_connection
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
@@ -16,21 +13,6 @@ pytestmark = pytest.mark.usefixtures("live_north")
 @tool(description="Say yes.")
 def say_yes() -> str:
     return "yes"
-
-
-def statements(work):
-    """Those of the caller's connection and of the ledger's; BEGIN and COMMIT are none."""
-    asked = []
-
-    def note(execute, sql, params, many, context):
-        asked.append(sql)
-        return execute(sql, params, many, context)
-
-    with ExitStack() as stack:
-        for each in (connection, own_connection.own_connection()):
-            stack.enter_context(each.execute_wrapper(note))
-        work()
-    return asked
 
 
 def test_a_plain_run(model):

@@ -152,13 +152,12 @@ def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dic
 
 
 def _tool(tool: ToolSchema) -> dict[str, Any]:
-    # A copy each time: for Gemini litellm takes parts out of it.
     return {
         "type": "function",
         "function": {
             "name": tool.name,
             "description": tool.description,
-            "parameters": copy.deepcopy(dict(tool.parameters)),
+            "parameters": dict(tool.parameters),
         },
     }
 
@@ -176,7 +175,8 @@ def _send(
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         **({} if wanted is None else {"response_format": wanted}),
-        **({"tools": list(map(_tool, request.tools))} if request.tools else {}),
+        # A copy: for Gemini litellm takes parts out of it.
+        **({"tools": copy.deepcopy(list(map(_tool, request.tools)))} if request.tools else {}),
         **clients.address_of(provider.credentials, kind),
         "client": kept.built or clients.build(provider.credentials, kind, kept),
     }

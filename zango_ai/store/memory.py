@@ -17,10 +17,10 @@ from typing import Any
 from django.db import Error
 from django.utils import timezone
 
-from .. import history, recordable
+from .. import composition, history, recordable
 from ..exceptions import SessionNotOwned
 from ..models import AgentConfig, MemoryMessage, MemorySession
-from ..types import AgentSpec, LLMMessage, ToolRequest
+from ..types import AgentSpec, LLMMessage
 from . import outcomes, writer
 from .writer import table
 
@@ -99,8 +99,7 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
     made = row["tool_calls"] if isinstance(row["tool_calls"], list) else ()  # too long a list was cut to a note
-    calls = tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in made)
-    return LLMMessage(row["role"], row["content"], calls, row["tool_call_id"])
+    return LLMMessage(row["role"], row["content"], composition.read_calls(made), row["tool_call_id"])
 
 
 def _recall(schema: str) -> str:
@@ -145,9 +144,7 @@ WHERE NOT s.is_active
 
 def remember(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
     """Store a turn at the end of its conversation; not where that was cleared since the run began."""
-    calls = [
-        [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in message.tool_calls] for message in turn
-    ]
+    calls = [composition.logged_calls(message.tool_calls) for message in turn]
     sql = f"""
 WITH session AS ({_begun(schema) if session.is_new else _continued(schema)})
 INSERT INTO {table(schema, MemoryMessage)}

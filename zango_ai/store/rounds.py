@@ -7,7 +7,7 @@ confirmed, it finds its work done and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from . import round_statements, writer
 from .reservations import Owner, Reservation
 from .writer import params, remember, table
 
-_TOLERANCE_S = 0.001
+TOLERANCE_S = 0.001
 """An allowance of n is n shares of a minute, each rounded to microseconds."""
 
 
@@ -119,7 +119,7 @@ def _arguments(reservation: Reservation) -> dict[str, Any]:
         "tolls": [toll.taken_s for toll in reservation.tolls],
         "rates": [toll.per_minute for toll in reservation.tolls],
         "tolls_count": len(reservation.tolls),
-        "tolerance": _TOLERANCE_S,
+        "tolerance": TOLERANCE_S,
     }
 
 
@@ -133,16 +133,23 @@ FROM unnest(%(owners)s::text[], %(owner_ids)s::bigint[], %(names)s::text[], %(mo
     AS w(owner, owner_id, owner_name, month_start)
 ORDER BY w.owner, w.owner_id ON CONFLICT DO NOTHING
 """
-    paces = f"""
+    arguments = {**_arguments(reservation), "names": [account.name for account in accounts], "now": now}
+    writer.execute(months, arguments)
+    remember(months, arguments)
+    open_paces(schema, arguments["keys"], arguments["rates"], now)
+
+
+def open_paces(schema: str, keys: Sequence[str], rates: Sequence[int], now: datetime) -> None:
+    """Rows for limits that are used for the first time."""
+    sql = f"""
 INSERT INTO {table(schema, Pace)} (key, per_minute, created_at, updated_at)
 SELECT w.key, w.per_minute, %(now)s, %(now)s
 FROM unnest(%(keys)s::text[], %(rates)s::int[]) AS w(key, per_minute)
 ORDER BY w.key ON CONFLICT DO NOTHING
 """
-    arguments = {**_arguments(reservation), "names": [account.name for account in accounts], "now": now}
-    for sql in (months, paces):
-        writer.execute(sql, arguments)
-        remember(sql, arguments)
+    arguments = {"keys": list(keys), "rates": list(rates), "now": now}
+    writer.execute(sql, arguments)
+    remember(sql, arguments)
 
 
 @dataclass(frozen=True, slots=True)

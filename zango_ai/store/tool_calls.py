@@ -15,11 +15,10 @@ from django.utils import timezone
 
 from .. import limits
 from ..models import Invocation, InvocationRound, Pace, ToolCall
-from . import writer
+from . import rounds, writer
 from .writer import marks, names, params, remember, table
 
 Status = ToolCall.Status
-_TOLERANCE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,12 @@ SELECT verdict.wait_s, (SELECT count(*) FROM written) FROM verdict
         "key": f"tool:{columns['tool_name']}",
         "rate": per_minute,
         "toll": limits.taken_s(1, per_minute) if per_minute else 0.0,
-        "tolerance": _TOLERANCE_S,
+        "tolerance": rounds.TOLERANCE_S,
     }
     if not per_minute:
         return Begun(is_allowed=False, wait_s=float("inf"))
     while not (found := writer.execute(sql, arguments)):
-        _open_pace(schema, arguments)
+        rounds.open_paces(schema, [arguments["key"]], [per_minute], values["updated_at"])
     ((wait_s, count),) = found
     if count:
         remember(sql, arguments)
@@ -153,13 +152,3 @@ taken AS (
     FROM due, verdict WHERE p.id = due.id AND verdict.wait_s <= 0 AND NOT EXISTS (SELECT 1 FROM already)
 )
 """
-
-
-def _open_pace(schema: str, arguments: Mapping[str, Any]) -> None:
-    """The row of a limit that is used for the first time."""
-    sql = f"""
-INSERT INTO {table(schema, Pace)} (key, per_minute, created_at, updated_at)
-VALUES (%(key)s, %(rate)s, %(now)s, %(now)s) ON CONFLICT DO NOTHING
-"""
-    writer.execute(sql, arguments)
-    remember(sql, arguments)
