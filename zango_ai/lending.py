@@ -72,7 +72,7 @@ class Lent:
                 return
             with transaction.atomic(using=caller.alias):
                 if is_read_only:
-                    with caller.cursor() as cursor:
+                    with tenancy.bare_cursor(caller) as cursor:
                         # Until the savepoint ends. By a query, since PostgreSQL lets a transaction be made
                         # writable again as long as it has had none.
                         cursor.execute("SELECT set_config('transaction_read_only', 'on', true)")

@@ -179,7 +179,9 @@ class Run:
         except ZangoAIError as exc:
             self._entry.fail_round(exc, errors.words_of(exc))
             raise
-        self._entry.settle_round(answer)
+        # JSON has to be read yet, which may take its time, and tools to be called.
+        is_last = not answer.tool_calls and self._agent.output_schema != "json"
+        self._entry.settle_round(answer, is_last=is_last)
         return answer
 
     def _pause(self, answer: ModelAnswer) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django_tenants.utils import (
     get_public_schema_name,
@@ -25,13 +26,24 @@ def connection() -> BaseDatabaseWrapper:
     return connections[get_tenant_database_alias()]
 
 
+def bare_cursor(caller: BaseDatabaseWrapper, made_by: Callable[[Any], Any] | None = None) -> CursorWrapper:
+    """One for which no search path is set: each time that is a statement of its own."""
+    caller.ensure_connection()
+    cursor = caller.create_cursor() if made_by is None else made_by(caller.connection)
+    return caller.make_debug_cursor(cursor) if caller.queries_logged else caller.make_cursor(cursor)
+
+
 def current_schema() -> str:
     """Name of the schema in force in this thread; the public schema's where no tenant is active."""
     return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
 
 
+def public_schema() -> str:
+    return str(get_public_schema_name())
+
+
 def is_public(schema: str) -> bool:
-    return schema == str(get_public_schema_name())
+    return schema == public_schema()
 
 
 def quote(schema: str) -> str:

@@ -145,7 +145,7 @@ class Toolbox:
             "position": position,
             "call_id": recordable.text(request.id),
             "tool_name": recordable.text(request.name, 200),
-            "arguments": writer.Json(recordable.document(given)),
+            "arguments": recordable.document(given),
         }
         made = self._tools.get(request.name)
         asked = _Asked(request, columns, given, made)
@@ -215,7 +215,7 @@ class Toolbox:
         columns = {
             **call.columns,
             "status": str(ending.status),
-            "result": writer.Json(recordable.document(ending.told)),
+            "result": recordable.document(ending.told),
             "error_message": recordable.text(ending.error_message, _MAX_ERROR_CHARS),
             "traceback": ending.traceback,
             "duration_ms": ending.duration_ms,

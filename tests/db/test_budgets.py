@@ -375,7 +375,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
 
     make_priced_agent(model, monthly_budget_usd="0.25")
     model.script(QUARTER, QUARTER)
-    really, left = writer._once, [1]
+    really, left = writer.once, [1]
 
     def once(own, sql, params):
         rows = really(own, sql, params)
@@ -384,7 +384,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
             raise error
         return rows
 
-    monkeypatch.setattr(writer, "_once", once)
+    monkeypatch.setattr(writer, "once", once)
     with suppress(KeyboardInterrupt):
         get_agent("helper").run("hi")
     assert len(alerts) == 1

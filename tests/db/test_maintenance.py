@@ -1,6 +1,7 @@
 """Runs whose process is gone: they are ended, and what they hold is given back. These tests commit."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
@@ -169,20 +170,24 @@ def test_one_tenant_alone_can_be_maintained(model):
 
 KILLED = """
 import json, os, signal
+from zango_ai.models import AgentConfig
 from zango_ai.providers import gate
 from zango_ai.store import writer
 gate.load()
 really = writer.execute
 seen = []
-for nth in (1, 2, 3):
+for form, nth in (("text", 1), ("text", 2), ("json", 1), ("json", 2), ("json", 3)):
+    AgentConfig.objects.update(output_schema=form)
     for moment in ("before", "after"):
         connection.close()
         pid = os.fork()
         if pid:
-            seen.append([nth, moment, os.waitpid(pid, 0)[1]])
+            seen.append(os.waitpid(pid, 0)[1])
             continue
         left = [nth]
         def execute(sql, params, **options):
+            if "key" not in params:
+                return really(sql, params, **options)  # it reads
             left[0] -= 1
             if left[0] == 0 and moment == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -192,39 +197,43 @@ for nth in (1, 2, 3):
             return rows
         writer.execute = execute
         connection.set_schema("north")
-        get_agent("helper").run(f"killed {moment} statement {nth}")
+        get_agent("helper").run(f"{form}: killed {moment} write {nth}")
         os._exit(1)
 print(json.dumps(seen))
 """
 
 
 def test_a_process_may_be_killed_at_any_point(model):
-    """Before and after each statement of a run: reserve and open, settle, end.
+    """Before and after each thing that is written of a run: reserved and opened, settled, ended; a text's end is
+    one with its settlement.
 
-    A log that is written after the call knows nothing of the runs that were killed before its end: three of five.
+    A log that is written after the call knows nothing of the runs that were killed before its end.
     """
     make_priced_agent(model, monthly_budget_usd="5", timeout_seconds=5)
-    model.script(*[QUARTER] * 9)
+    model.script(*[replace(QUARTER, text='"a quarter"')] * 12)
     get_agent("helper").run("opens the counters of the month")
     with child(KILLED) as process:
         seen = json.loads(said(process))
-    assert [status for *_, status in seen] == [9] * 6  # by SIGKILL, each
+    assert seen == [9] * 10  # by SIGKILL, each
     let_pass(80)
     maintained()
     statuses = dict(Invocation.objects.values_list("rendered_user_prompt", "status"))
     assert statuses == {
         "opens the counters of the month": "success",
         # Killed before the first statement, nothing had happened yet.
-        "killed after statement 1": "abandoned",
-        "killed before statement 2": "abandoned",
-        "killed after statement 2": "abandoned",
-        "killed before statement 3": "abandoned",
-        "killed after statement 3": "success",
+        "text: killed after write 1": "abandoned",
+        "text: killed before write 2": "abandoned",
+        "text: killed after write 2": "success",
+        "json: killed after write 1": "abandoned",
+        "json: killed before write 2": "abandoned",
+        "json: killed after write 2": "abandoned",
+        "json: killed before write 3": "abandoned",
+        "json: killed after write 3": "success",
     }
     assert list(reconciliation.find_drift("north")) == []
     counter = Spend.objects.get(owner="provider")
     # What was settled is spent; what was killed before that is of unknown cost, and holds nothing any more.
-    assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (1, 0, 2)
+    assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (Decimal("1.25"), 0, 4)
 
 
 def test_a_thousand_tenants_are_gone_through_on_one_connection_and_one_that_fails_stops_no_other(

@@ -396,7 +396,7 @@ def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch
 
     make_chat(model)
     get_agent("helper").run("one", session_id="s")
-    really, left = writer._once, [1]
+    really, left = writer.once, [1]
 
     def once(own, sql, params):
         rows = really(own, sql, params)
@@ -406,7 +406,7 @@ def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch
             raise OperationalError("server closed the connection unexpectedly")
         return rows
 
-    monkeypatch.setattr(writer, "_once", once)
+    monkeypatch.setattr(writer, "once", once)
     get_agent("helper").run("two", session_id="s")
     assert not left
     assert [sequence for sequence, *_ in stored("s")] == [1, 2, 3, 4]

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from itertools import cycle
@@ -22,8 +23,9 @@ from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_tenants")
 
-STATEMENTS = {1: "reserve and open", 2: "settle", 3: "end"}
-"""What the ledger executes for a run, once the month's counters are there."""
+WRITES = [("text", 1), ("text", 2), ("json", 1), ("json", 2), ("json", 3)]
+"""What the ledger writes for a run, once the month's counters are there: it reserves and opens, it settles and
+ends. An answer that has yet to be read, as JSON, is settled before that: three statements."""
 
 
 @pytest.fixture
@@ -36,13 +38,18 @@ def warm(model, live_north):
     return model
 
 
-def at_statement(monkeypatch, number, act, *, after):
-    """Have ``act()`` called at the ledger's statement of that number: before it, or after it is committed."""
+def answers_in(form):
+    AgentConfig.objects.update(output_schema=form)
+    return QUARTER if form == "text" else replace(QUARTER, text='"a quarter"')
+
+
+def at_write(monkeypatch, number, act, *, after):
+    """Have ``act()`` called at what the ledger writes then: before it, or after it is committed."""
     left = [number]
-    really = writer._once
+    really = writer.once
 
     def once(*args):
-        left[0] -= 1
+        left[0] -= "key" in args[2]  # else it reads
         if left[0] == 0 and not after:
             act()
         rows = really(*args)
@@ -50,7 +57,7 @@ def at_statement(monkeypatch, number, act, *, after):
             act()
         return rows
 
-    monkeypatch.setattr(writer, "_once", once)
+    monkeypatch.setattr(writer, "once", once)
 
 
 def adds_up(schema="north") -> bool:
@@ -64,14 +71,14 @@ def adds_up(schema="north") -> bool:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", STATEMENTS)
+@pytest.mark.parametrize(("form", "number"), WRITES)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, SoftTimeLimitExceeded])
-def test_an_interrupt_at_any_point_leaves_a_row_and_holds_nothing(warm, monkeypatch, error, number, after):
+def test_an_interrupt_at_any_point_leaves_a_row_and_holds_nothing(warm, monkeypatch, error, form, number, after):
     def interrupt():
         raise error
 
-    warm.script(QUARTER)
-    at_statement(monkeypatch, number, interrupt, after=after)
+    warm.script(answers_in(form))
+    at_write(monkeypatch, number, interrupt, after=after)
     with pytest.raises(error) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)
@@ -205,10 +212,10 @@ def test_an_error_before_the_call_leaves_its_row_in_a_broken_transaction(warm):
 # The ledger's connection
 
 
-@pytest.mark.parametrize("number", STATEMENTS)
-def test_a_connection_lost_before_any_statement_is_made_anew(warm, monkeypatch, number):
-    warm.script(QUARTER)
-    at_statement(monkeypatch, number, end_the_ledgers_connection, after=False)
+@pytest.mark.parametrize(("form", "number"), WRITES)
+def test_a_connection_lost_before_any_statement_is_made_anew(warm, monkeypatch, form, number):
+    warm.script(answers_in(form))
+    at_write(monkeypatch, number, end_the_ledgers_connection, after=False)
     response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
@@ -217,16 +224,16 @@ def test_a_connection_lost_before_any_statement_is_made_anew(warm, monkeypatch, 
     assert adds_up()
 
 
-@pytest.mark.parametrize("number", STATEMENTS)
-def test_a_connection_lost_before_a_statement_was_confirmed_counts_nothing_twice(warm, monkeypatch, number):
+@pytest.mark.parametrize(("form", "number"), WRITES)
+def test_a_connection_lost_before_a_statement_was_confirmed_counts_nothing_twice(warm, monkeypatch, form, number):
     """It is committed, its answer is lost, and it is executed again."""
 
     def lose():
         end_the_ledgers_connection()
         raise OperationalError("server closed the connection unexpectedly")
 
-    warm.script(QUARTER)
-    at_statement(monkeypatch, number, lose, after=True)
+    warm.script(answers_in(form))
+    at_write(monkeypatch, number, lose, after=True)
     response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
@@ -237,9 +244,12 @@ def test_a_connection_lost_before_a_statement_was_confirmed_counts_nothing_twice
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-def test_a_database_that_is_away_for_a_moment_loses_no_paid_answer_and_no_row(warm, monkeypatch, caplog, failures):
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_database_that_is_away_for_a_moment_loses_no_paid_answer_and_no_row(
+    warm, monkeypatch, caplog, form, failures
+):
     left = [failures]
-    really = writer._once
+    really = writer.once
 
     def once(*args):
         if "charged" in args[2] and left[0] > 0:
@@ -247,11 +257,11 @@ def test_a_database_that_is_away_for_a_moment_loses_no_paid_answer_and_no_row(wa
             raise OperationalError("the database system is starting up")
         return really(*args)
 
-    monkeypatch.setattr(writer, "_once", once)
-    warm.script(QUARTER)
+    monkeypatch.setattr(writer, "once", once)
+    warm.script(answers_in(form))
     response = get_agent("helper").run("hi")
-    assert response.content == "a quarter"
-    assert "Could not settle a round" in caplog.text
+    assert response.content.strip('"') == "a quarter"
+    assert ("Could not settle a round" in caplog.text) is (form == "json")
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
     assert adds_up()
@@ -266,7 +276,7 @@ def test_a_call_that_could_not_be_settled_is_settled_before_the_next(warm, monke
     Provider.objects.update(max_retries=1)
     Fallback.objects.create(agent=agent, provider=agent.provider)
     left = [1]
-    really = writer._once
+    really = writer.once
 
     def once(*args):
         if "charged" in args[2] and left[0] > 0:
@@ -274,7 +284,7 @@ def test_a_call_that_could_not_be_settled_is_settled_before_the_next(warm, monke
             raise OperationalError("the database system is starting up")
         return really(*args)
 
-    monkeypatch.setattr(writer, "_once", once)
+    monkeypatch.setattr(writer, "once", once)
     warm.script(first, QUARTER)
     response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
@@ -290,7 +300,7 @@ def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeyp
     from tests.db.test_maintenance import let_pass
     from zango_ai.store import ledger
 
-    really = writer._once
+    really = writer.once
 
     def once(own, sql, params):
         if "charged" in params:
@@ -299,7 +309,7 @@ def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeyp
 
     monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_once", once)
+        patch.setattr(writer, "once", once)
         warm.script(QUARTER)
         response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
@@ -333,14 +343,14 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):
     from zango_ai.store import ledger
 
-    really = writer._once
+    really = writer.once
 
     def once(own, sql, params):
         if "charged" in params or "run_finished_at" in params:
             raise OperationalError("no more connections")
         return really(own, sql, params)
 
-    monkeypatch.setattr(writer, "_once", once)
+    monkeypatch.setattr(writer, "once", once)
     monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     warm.script(QUARTER)
     response = get_agent("helper").run("hi")

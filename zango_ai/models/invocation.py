@@ -26,6 +26,7 @@ def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         null=True,
+        db_index=False,
         related_name="+",
         verbose_name=verbose_name,
     )
@@ -125,7 +126,11 @@ class InvocationRound(Counted):
     """One call to the provider."""
 
     invocation = models.ForeignKey(
-        Invocation, on_delete=models.CASCADE, related_name="rounds", verbose_name=_("invocation")
+        Invocation,
+        on_delete=models.CASCADE,
+        db_index=False,  # the unique index begins with it, here and below
+        related_name="rounds",
+        verbose_name=_("invocation"),
     )
     number = models.PositiveIntegerField(_("round"))
     provider = _reference("Provider", _("provider"))
@@ -179,7 +184,11 @@ class ToolCall(Stamped):
     FAULTS = (Status.ERROR, Status.INVALID_ARGUMENTS)
 
     round = models.ForeignKey(
-        InvocationRound, on_delete=models.CASCADE, related_name="tool_calls", verbose_name=_("round")
+        InvocationRound,
+        on_delete=models.CASCADE,
+        db_index=False,
+        related_name="tool_calls",
+        verbose_name=_("round"),
     )
     position = models.PositiveIntegerField(_("position"))
     uid = models.UUIDField(unique=True, default=uuid.uuid4)
@@ -243,7 +252,11 @@ class InvocationFile(Stamped):
         URL = "url", _("URL")
 
     invocation = models.ForeignKey(
-        Invocation, on_delete=models.CASCADE, related_name="files", verbose_name=_("invocation")
+        Invocation,
+        on_delete=models.CASCADE,
+        db_index=False,
+        related_name="files",
+        verbose_name=_("invocation"),
     )
     position = models.PositiveIntegerField(_("position"))
     filename = models.TextField(_("file name"))

@@ -17,6 +17,7 @@ class MemorySession(Stamped):
         AgentConfig,
         on_delete=models.CASCADE,
         db_constraint=False,  # the ledger cannot see an agent that its caller has not committed
+        db_index=False,  # the unique index begins with it
         related_name="sessions",
         verbose_name=_("agent"),
     )

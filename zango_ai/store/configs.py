@@ -1,35 +1,36 @@
-"""Rows to specs: an agent with its provider, prompts and models, read at once from the current schema."""
+"""Rows to specs: an agent with its provider, prompts and models, read at once from the current schema.
+
+In SQL of our own: Django takes longer to put such a query together than PostgreSQL takes to answer it.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
-
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, QuerySet, TextField
-from django.db.models.functions import Cast, JSONObject
+from functools import lru_cache
+from typing import Any
 
 from .. import recordable, tenancy
 from ..exceptions import AgentNotFound, WrongTenant
-from ..models import AgentConfig, Fallback, Provider, ProviderModel, Tool
+from ..fields import Credentials
+from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool
 from ..models.limited import Budgeted, budget_of
 from ..models.provider import provider_spec
-from ..types import AgentSpec, ModelSpec, OutputSchema, PromptSpec, ProviderSpec, RateLimits, Target
+from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, RateLimits, Target
 from . import reading
+from .writer import table
 
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
-    *(
-        "output_schema",
-        "output_json_schema",
-        "output_retries",
-        "short_term_memory",
-        "short_term_memory_max_messages",
-    ),
-    *("max_tool_rounds", "approves_system_runs"),
-    *Budgeted.BUDGET_FIELDS,
+    *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "approves_system_runs"),
+    *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS),
 )
-_PROMPT_FIELDS = ("name", "active_version__version_number", "active_version__content")
+_PROMPT_FIELDS = ("name", "version", "content")
+_MODEL_FIELDS = (
+    *("model_id", "is_enabled", "input_cost_per_mtok", "output_cost_per_mtok"),
+    *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm"),
+)
 
 
 def require_tenant(name: str) -> str:
@@ -59,113 +60,140 @@ def read_agent(name: str) -> AgentSpec | None:
     """The agent of the current schema as it is now, also when it is disabled."""
     if recordable.text(name) != name:
         return None  # PostgreSQL would refuse the question: no row has such a name
-    agents = AgentConfig.objects.filter(name=name).values(
-        *_AGENT_FIELDS,
-        *(f"provider__{field}" for field in Provider.SPEC_FIELDS),
-        *(f"{role}_prompt__{field}" for role in ("system", "user") for field in _PROMPT_FIELDS),
-        model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
-        tool_names=ArraySubquery(
-            Tool.objects.filter(agents=OuterRef("pk"), is_active=True).order_by("name").values("name")
-        ),
-        has_fallbacks=Exists(Fallback.objects.filter(agent=OuterRef("pk"))),
+    schema = tenancy.current_schema()
+    for row in reading.rows(_reading(schema), {"name": name}):
+        return _agent(schema, row)
+    return None
+
+
+@lru_cache(maxsize=512)
+def _reading(schema: str) -> str:
+    prompts = (
+        ", ".join((f"{role}.name", f"{role}_version.version_number", f"{role}_version.content"))
+        for role in ("system", "said")
     )
-    rows = reading.rows(agents)
-    return _agent(rows[0]) if rows else None
+    return f"""
+SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", Provider.SPEC_FIELDS)}, {", ".join(prompts)},
+    {_models(schema)},
+    ARRAY(
+        SELECT t.name FROM {table(schema, Tool)} t JOIN {table(schema, AgentConfig.tools.through)} listed
+            ON listed.tool_id = t.id
+        WHERE listed.agentconfig_id = a.id AND t.is_active ORDER BY t.name
+    ),
+    EXISTS (SELECT 1 FROM {table(schema, Fallback)} f WHERE f.agent_id = a.id)
+FROM {table(schema, AgentConfig)} a
+JOIN {table(schema, Provider)} p ON p.id = a.provider_id
+LEFT JOIN {table(schema, Prompt)} system ON system.id = a.system_prompt_id
+LEFT JOIN {table(schema, PromptVersion)} system_version ON system_version.id = system.active_version_id
+LEFT JOIN {table(schema, Prompt)} said ON said.id = a.user_prompt_id
+LEFT JOIN {table(schema, PromptVersion)} said_version ON said_version.id = said.active_version_id
+WHERE a.name = %(name)s
+"""
 
 
-def _agent(row: dict[str, Any]) -> AgentSpec:
-    provider = _provider(row)
+def _columns(alias: str, fields: Sequence[str]) -> str:
+    return ", ".join(f"{alias}.{name}" for name in fields)
+
+
+def _models(schema: str) -> str:
+    """The provider's models as JSON. Costs as text: a JSON number would come back as a float."""
+    columns = (f"m.{name}::text" if "cost" in name else f"m.{name}" for name in _MODEL_FIELDS)
+    return f"""(
+        SELECT json_agg(json_build_array({", ".join(columns)}))::text
+        FROM {table(schema, ProviderModel)} m WHERE m.provider_id = p.id
+    )"""
+
+
+def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
+    columns = iter(row)
+    agent = _taken(columns, _AGENT_FIELDS)
+    of_provider = _taken(columns, Provider.SPEC_FIELDS)
+    system_prompt, user_prompt = _prompt(columns), _prompt(columns)
+    models, tools, has_fallbacks = columns
+    provider = _provider(of_provider, models)
+    form = agent["output_json_schema"]
     return AgentSpec(
-        id=row["id"],
-        name=row["name"],
-        schema=tenancy.current_schema(),
-        is_enabled=row["is_enabled"],
+        id=agent["id"],
+        name=agent["name"],
+        schema=schema,
+        is_enabled=agent["is_enabled"],
         provider=provider,
-        model=row["model"] or provider.default_model,
-        system_prompt=_prompt(row, "system_prompt"),
-        user_prompt=_prompt(row, "user_prompt"),
-        temperature=row["temperature"],
-        max_tokens=row["max_tokens"],
-        timeout_seconds=row["timeout_seconds"],
-        output_schema=cast(OutputSchema, row["output_schema"]),
-        output_json_schema=row["output_json_schema"],
-        output_retries=row["output_retries"],
-        budget=budget_of(row),
-        has_memory=row["short_term_memory"],
-        memory_pairs=row["short_term_memory_max_messages"],
-        tools=tuple(row["tool_names"]),
-        max_tool_rounds=row["max_tool_rounds"],
-        approves_system_runs=row["approves_system_runs"],
-        fallbacks=_fallbacks(row["id"]) if row["has_fallbacks"] else (),
+        model=agent["model"] or provider.default_model,
+        system_prompt=system_prompt,
+        user_prompt=user_prompt,
+        temperature=agent["temperature"],
+        max_tokens=agent["max_tokens"],
+        timeout_seconds=agent["timeout_seconds"],
+        output_schema=agent["output_schema"],
+        output_json_schema=None if form is None else json.loads(form),
+        output_retries=agent["output_retries"],
+        budget=budget_of(agent),
+        has_memory=agent["short_term_memory"],
+        memory_pairs=agent["short_term_memory_max_messages"],
+        tools=tuple(tools),
+        max_tool_rounds=agent["max_tool_rounds"],
+        approves_system_runs=agent["approves_system_runs"],
+        fallbacks=_fallbacks(schema, agent["id"]) if has_fallbacks else (),
     )
 
 
-def _fallbacks(agent_id: int) -> tuple[Target, ...]:
-    fallbacks = Fallback.objects.filter(agent=agent_id).values(
-        "model",
-        *(f"provider__{field}" for field in Provider.SPEC_FIELDS),
-        model_rows=ArraySubquery(_models_of(OuterRef("provider"))),
-    )
-    found = ((row["model"], _provider(row)) for row in reading.rows(fallbacks))
-    return tuple(Target(provider, model or provider.default_model) for model, provider in found)
+def _fallbacks(schema: str, agent_id: int) -> tuple[Target, ...]:
+    sql = f"""
+SELECT f.model, {_columns("p", Provider.SPEC_FIELDS)}, {_models(schema)}
+FROM {table(schema, Fallback)} f JOIN {table(schema, Provider)} p ON p.id = f.provider_id
+WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
+"""
+    return tuple(_fallback(row) for row in reading.rows(sql, {"agent": agent_id}))
 
 
-def _provider(row: dict[str, Any]) -> ProviderSpec:
-    values = {field: row[f"provider__{field}"] for field in Provider.SPEC_FIELDS}
-    return provider_spec(values, map(_model, row["model_rows"]))
+def _fallback(row: tuple[Any, ...]) -> Target:
+    model, *of_provider, models = row
+    provider = _provider(_taken(iter(of_provider), Provider.SPEC_FIELDS), models)
+    return Target(provider, model or provider.default_model)
 
 
-def _models_of(provider: OuterRef) -> QuerySet[Any, Any]:
-    return ProviderModel.objects.filter(provider=provider).values(
-        row=JSONObject(
-            model_id="model_id",
-            is_enabled="is_enabled",
-            # As text: a JSON number would come back as a float.
-            input=Cast("input_cost_per_mtok", TextField()),
-            output=Cast("output_cost_per_mtok", TextField()),
-            images="accepts_images",
-            documents="accepts_documents",
-            rpm="rate_limit_rpm",
-            tpm="rate_limit_tpm",
-        )
-    )
+def _taken(columns: Iterator[Any], fields: Sequence[str]) -> dict[str, Any]:
+    """The next of the columns, by their names."""
+    return {name: next(columns) for name in fields}
 
 
-def _model(row: dict[str, Any]) -> ModelSpec:
-    input_cost, output_cost = (None if row[k] is None else Decimal(row[k]) for k in ("input", "output"))
-    rates = RateLimits(row["rpm"], row["tpm"])
-    abilities = row["images"], row["documents"]
-    return ModelSpec(row["model_id"], row["is_enabled"], input_cost, output_cost, *abilities, rates)
+def _prompt(columns: Iterator[Any]) -> PromptSpec | None:
+    prompt = _taken(columns, _PROMPT_FIELDS)
+    return None if prompt["name"] is None else PromptSpec(**prompt)
 
 
-def _prompt(row: dict[str, Any], role: str) -> PromptSpec | None:
-    name, version, content = (row[f"{role}__{field}"] for field in _PROMPT_FIELDS)
-    return None if name is None else PromptSpec(name, version, content)
+def _provider(columns: Mapping[str, Any], models: str | None) -> ProviderSpec:
+    values = {**columns, "credentials": Credentials(token=columns["credentials"])}
+    return provider_spec(values, map(_model, json.loads(models) if models else ()))
+
+
+def _model(values: list[Any]) -> ModelSpec:
+    model_id, is_enabled, input_cost, output_cost, images, documents, rpm, tpm = values
+    costs = [None if cost is None else Decimal(cost) for cost in (input_cost, output_cost)]
+    return ModelSpec(model_id, is_enabled, costs[0], costs[1], images, documents, RateLimits(rpm, tpm))
 
 
 def find_agent_id(name: str) -> int | None:
     """The primary key of the agent of that name in the current schema, enabled or not."""
-    found = _find(name, "id")
+    found = _find("id", "name", name)
     return None if found is None else int(found)
 
 
 def find_enabled(name: str) -> bool | None:
     """Whether the agent of that name is enabled; None where the current schema has none."""
-    found = _find(name, "is_enabled")
+    found = _find("is_enabled", "name", name)
     return None if found is None else bool(found)
-
-
-def _find(name: str, field: str) -> Any:
-    """One field of one agent: a fraction of what reading all of it takes."""
-    if recordable.text(name) != name:
-        return None
-    rows = reading.rows(AgentConfig.objects.filter(name=name).order_by().values(field))
-    return rows[0][field] if rows else None
 
 
 def find_agent_name(agent_id: int | None) -> str | None:
     """What the agent of that primary key is called now, in the current schema."""
-    if agent_id is None:
+    found = None if agent_id is None else _find("name", "id", agent_id)
+    return None if found is None else str(found)
+
+
+def _find(field: str, key: str, value: object) -> Any:
+    """One field of one agent: a fraction of what reading all of it takes."""
+    if isinstance(value, str) and recordable.text(value) != value:
         return None
-    rows = reading.rows(AgentConfig.objects.filter(pk=agent_id).values("name"))
-    return str(rows[0]["name"]) if rows else None
+    sql = f"SELECT {field} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"
+    return next((found for (found,) in reading.rows(sql, {"value": value})), None)

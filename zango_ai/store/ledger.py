@@ -6,7 +6,7 @@
         entry.describe(agent), entry.note_texts(...)            # what is learned before the call
         entry.begin_round(...)                                  # reserved, and both rows are there, as "running"
         entry.settle_round(...)                                 # once for each call to the provider
-        entry.succeed()
+        entry.succeed()                                         # the last of them is settled with the run
 
 Whatever is raised inside the block is put on the row, gets its ``invocation_id``, and goes on. The rows are
 written on the ledger's own connection (see ``own_connection``); callers' values cannot break them (see
@@ -74,6 +74,8 @@ class Entry:
         self._files: list[Mapping[str, Any]] = []
         """Rows of files that are not written yet."""
         self._files_count = 0
+        self._is_ending = False
+        """All that will be known of the run is in the columns."""
         self._steps: list[Callable[[], None]] = [self._write_settlements, self._write, self._write_files]
         """What is written when the run ends or stops."""
         self._last_steps: list[Callable[[], None]] = []
@@ -196,8 +198,11 @@ class Entry:
         }
         return rounds.begin(self.schema, self.run_id, run, round_, call.reservation, is_first=is_first)
 
-    def settle_round(self, answer: ModelAnswer) -> None:
-        """The provider has answered: what it said and what it cost."""
+    def settle_round(self, answer: ModelAnswer, *, is_last: bool) -> None:
+        """The provider has answered: what it said and what it cost.
+
+        ``is_last``: nothing is left to do but to end the run, so that is one statement with it.
+        """
         self._account(
             answer.usage,
             answer.cost_usd,
@@ -207,7 +212,10 @@ class Entry:
             response_content=recordable.text(answer.content),
             response_tool_calls=_json(composition.logged_calls(answer.tool_calls)),
         )
-        self._settle()
+        if is_last:
+            self._calls[-1].ends_run = True
+        else:
+            self._settle()
 
     def fail_round(self, exc: BaseException, words: str) -> None:
         """The provider has not answered. ``words`` are its own, for staff to read."""
@@ -264,7 +272,11 @@ class Entry:
         for call in list(self._calls):
             if call.settlement is None:
                 continue
-            settled = rounds.settle(self.schema, call.settlement)
+            if call.ends_run and self._is_ending:
+                settled = rounds.settle(self.schema, call.settlement, self._columns)
+                self._columns = {}
+            else:
+                settled = rounds.settle(self.schema, call.settlement)
             self._alerts.extend((call.reservation, crossing) for crossing in settled.crossings)
             self._calls.remove(call)
             if settled.is_found:
@@ -330,6 +342,7 @@ class Entry:
         alerts.tell_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, str(status))
 
     def _note_status(self, status: str) -> None:
+        self._is_ending = True
         self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
         self.note(status=str(status), latency_ms=self.latency_ms)
 
@@ -354,6 +367,8 @@ class Entry:
 
     def _write(self) -> None:
         """The row with everything that is known of the run, whether or not it is there already."""
+        if self.invocation_id is not None and not self._columns:
+            return
         now = timezone.now()
         values = {**self._columns, "updated_at": now}
         if not self._calls:  # else the sums would tell of a round what its own row does not
@@ -372,6 +387,8 @@ class _Call:
         self.reservation = reservation
         self.started = time.monotonic()
         self.is_sent = False
+        self.ends_run = False
+        """It has been answered, and its run is over with it."""
         self.paced_at: datetime | None = None
         self.settlement: rounds.Settlement | None = None
         """What to write now that the call is over; kept until it is written."""
@@ -422,5 +439,5 @@ def _tokens(usage: LLMUsage) -> dict[str, int]:
     }
 
 
-def _json(value: Any) -> writer.Json:
-    return writer.Json(recordable.document(value))
+def _json(value: Any) -> str:
+    return recordable.document(value)

@@ -245,7 +245,7 @@ def delete_idle(schema: str, days: int) -> int:
     sql = f"""
 WITH idle AS (
     SELECT id FROM {table(schema, MemorySession)}
-    WHERE last_active_at < %(now)s - make_interval(days => %(days)s)
+    WHERE last_active_at < %(now)s - make_interval(days => %(days)s::int)
     ORDER BY last_active_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ),
 gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session_id = idle.id)

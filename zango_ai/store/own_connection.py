@@ -4,6 +4,8 @@ It is a copy of the caller's connection in autocommit, one for each of the calle
 whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both. It
 is not an alias in ``DATABASES``, so nothing creates, migrates, flushes or forbids it by name. A connection
 pool, if the project uses one, is a second pool: a run never waits for the connection that its caller holds.
+
+What is executed on it again and again is prepared: PostgreSQL plans it once for each tenant, and not for each run.
 """
 
 from __future__ import annotations
@@ -12,14 +14,24 @@ import copy
 import os
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.types.numeric import Int8Dumper
 
 from .. import tenancy
 
 ALIAS = "zango_ai_ledger"
 LOCK_TIMEOUT_MS = 5_000
+PREPARED_AFTER = 3
+"""A statement that has been executed so often is prepared; of them psycopg keeps the 100 that were used last."""
+_SETTINGS = f"""
+SET lock_timeout = {LOCK_TIMEOUT_MS};
+-- A role or a database may have another by default, at which statements fail to serialize.
+SET default_transaction_isolation = 'read committed';
+-- Every statement finds its rows by their keys: no value of a parameter asks for a plan of its own.
+SET plan_cache_mode = force_generic_plan
+"""
 _OWN = "_zango_ai_own"
 
 
@@ -39,10 +51,9 @@ def own_connection() -> BaseDatabaseWrapper:
     if own.connection is None:
         own.ensure_connection()
         with own.cursor() as cursor:
-            # A role or a database may have another isolation by default, at which statements fail to serialize.
-            cursor.execute(
-                f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SET default_transaction_isolation = 'read committed'"
-            )
+            cursor.execute(_SETTINGS)
+        # Of one type whatever its size: else each size is a statement of its own to prepare.
+        cast(Any, own.connection).adapters.register_dumper(int, Int8Dumper)
     return own
 
 
@@ -63,7 +74,8 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
-    settings["OPTIONS"].pop("server_side_binding", None)  # it takes one statement at a time
+    settings["OPTIONS"]["server_side_binding"] = True
+    settings["OPTIONS"].setdefault("prepare_threshold", PREPARED_AFTER)
     own = tenancy.plain_backend()(settings, ALIAS)
     # With DEBUG Django keeps each statement until the end of a request; nothing would ever empty this list.
     own.queries_log = deque(maxlen=0)

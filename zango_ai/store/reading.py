@@ -1,49 +1,55 @@
-"""Read rows for a run: on the caller's connection, which sees what the caller has not committed.
+"""Read rows for a run.
+
+Inside the caller's transaction, on the caller's connection: it sees what is not committed yet. Outside of one, on
+the ledger's, where what is read again and again is prepared; or where that cannot be had, on the caller's.
 
 Where the caller's transaction is broken (it caught a database error inside ``atomic()``), PostgreSQL answers
-nothing on it. Then the ledger's own connection is asked, which sees what is committed.
+nothing on it. Then the ledger's connection is asked, too: it sees what is committed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
 
-from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.db import DatabaseError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
+from psycopg.pq import TransactionStatus
 
 from .. import tenancy
-from . import own_connection
+from . import own_connection, writer
+from .writer import Params, Rows
 
 _IN_FAILED_TRANSACTION = "25P02"
 
 
-def rows(query: QuerySet[Any, Any]) -> list[dict[str, Any]]:
-    """The rows of a ``values()`` query in the current schema."""
+def rows(sql: str, params: Params) -> Rows:
+    """The rows that a query returns. It names its tables with their schema."""
+    caller = tenancy.connection()
+    if _is_free(caller):
+        with suppress(OperationalError):
+            return writer.execute(sql, params)
     try:
-        return list(query)
+        return writer.once(caller, sql, params)
     except DatabaseError as exc:
-        caller = tenancy.connection()
         if not _is_broken(exc) or own_connection.in_test_transaction(caller):
             raise
-    return _committed(query)
+    return writer.execute(sql, params)
+
+
+def _is_free(caller: BaseDatabaseWrapper) -> bool:
+    """Whether it has no transaction open."""
+    raw = caller.connection
+    if raw is None:
+        return not caller.in_atomic_block
+    return (
+        caller.autocommit
+        and not caller.in_atomic_block
+        and raw.info.transaction_status == TransactionStatus.IDLE  # not even one that was begun in SQL
+    )
 
 
 def _is_broken(exc: DatabaseError) -> bool:
     return isinstance(exc, TransactionManagementError) or (
         getattr(exc.__cause__, "sqlstate", None) == _IN_FAILED_TRANSACTION
     )
-
-
-def _committed(query: QuerySet[Any, Any]) -> list[dict[str, Any]]:
-    own = own_connection.own_connection()
-    compiler = query.query.get_compiler(connection=own)
-    selected = query.query.selected or (*query.query.values_select, *query.query.annotation_select)
-    own.set_autocommit(False)
-    try:
-        with own.cursor() as cursor:
-            cursor.execute(f"SET LOCAL search_path = {tenancy.quote(tenancy.current_schema())}, public")
-        return [dict(zip(selected, row, strict=True)) for row in compiler.results_iter()]
-    finally:
-        own.rollback()
-        own.set_autocommit(True)

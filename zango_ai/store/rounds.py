@@ -80,41 +80,46 @@ def begin(
         "agent_month": reservation.agent.month_start,
     }
     arguments = {"key": key, **params(run, "run"), **params(values, "round"), **_arguments(reservation)}
-    sql = round_statements.beginning(schema, run, values, is_first=is_first)
+    form = {"is_first": is_first, "has_tolls": bool(reservation.tolls)}
+    sql = round_statements.beginning(schema, tuple(run), tuple(values), **form)
     while True:
         ((run_id, round_id, is_complete, *verdict),) = writer.execute(sql, arguments)
         if is_complete:
             break
         _open_counters(schema, reservation, round_["created_at"])
-    known = {"id": run_id, **run} if is_first else run
-    again = {**arguments, **params(known, "run"), "round_id": round_id}
-    if round_id is None:
-        remember(round_statements.run_row(schema, known, is_first=is_first), again)
-    else:
-        values = {"id": round_id, **values}
-        remember(round_statements.beginning(schema, known, values, is_first=is_first), again)
+    if writer.is_in_test_transaction():
+        known = {"id": run_id, **run} if is_first else run
+        again = {**arguments, **params(known, "run"), "round_id": round_id}
+        if round_id is None:
+            remember(round_statements.run_row(schema, tuple(known), is_first=is_first), again)
+        else:
+            remember(round_statements.beginning(schema, tuple(known), ("id", *values), **form), again)
     return Begun(run_id, round_id is not None, *verdict)
 
 
 def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -> int:
     """Write what is known of a run, outside of a round; the row's primary key."""
-    sql = round_statements.run_row(schema, run, is_first=is_new)
+    sql = round_statements.run_row(schema, tuple(run), is_first=is_new)
     arguments = {"key": key, **params(run, "run")}
     ((run_id,),) = writer.execute(sql, arguments, lost=(sql, arguments))
     known = {"id": run_id, **run} if is_new else run
-    remember(round_statements.run_row(schema, known, is_first=is_new), {**arguments, **params(known, "run")})
+    again = round_statements.run_row(schema, tuple(known), is_first=is_new)
+    remember(again, {**arguments, **params(known, "run")})
     return int(run_id)
 
 
 def _arguments(reservation: Reservation) -> dict[str, Any]:
-    accounts = (reservation.provider, reservation.agent)
-    return {
-        "owners": [account.owner for account in accounts],
-        "owner_ids": [account.owner_id for account in accounts],
-        "months": [account.month_start for account in accounts],
-        "budgets": [account.budget.limit_usd for account in accounts],
+    arguments = {
+        **_months(reservation),
+        "provider_budget": reservation.provider.budget.limit_usd,
+        "agent_budget": reservation.agent.budget.limit_usd,
         "usd": reservation.usd,
         "is_priced": reservation.is_priced,
+    }
+    if not reservation.tolls:
+        return arguments
+    return {
+        **arguments,
         "keys": [toll.key for toll in reservation.tolls],
         "tolls": [toll.taken_s for toll in reservation.tolls],
         "rates": [toll.per_minute for toll in reservation.tolls],
@@ -123,9 +128,20 @@ def _arguments(reservation: Reservation) -> dict[str, Any]:
     }
 
 
+def _months(reservation: Reservation) -> dict[str, Any]:
+    provider, agent = reservation.provider, reservation.agent
+    return {
+        "provider": provider.owner_id,
+        "provider_month": provider.month_start,
+        "agent": agent.owner_id,
+        "agent_month": agent.month_start,
+    }
+
+
 def _open_counters(schema: str, reservation: Reservation, now: datetime) -> None:
     """Rows for months and limits that are used for the first time."""
     accounts = (reservation.provider, reservation.agent)
+    tolls = reservation.tolls
     months = f"""
 INSERT INTO {table(schema, Spend)} (owner, owner_id, owner_name, month_start, created_at, updated_at)
 SELECT w.*, %(now)s, %(now)s
@@ -133,10 +149,17 @@ FROM unnest(%(owners)s::text[], %(owner_ids)s::bigint[], %(names)s::text[], %(mo
     AS w(owner, owner_id, owner_name, month_start)
 ORDER BY w.owner, w.owner_id ON CONFLICT DO NOTHING
 """
-    arguments = {**_arguments(reservation), "names": [account.name for account in accounts], "now": now}
+    arguments = {
+        "owners": [account.owner for account in accounts],
+        "owner_ids": [account.owner_id for account in accounts],
+        "names": [account.name for account in accounts],
+        "months": [account.month_start for account in accounts],
+        "now": now,
+    }
     writer.execute(months, arguments)
     remember(months, arguments)
-    open_paces(schema, arguments["keys"], arguments["rates"], now)
+    if tolls:
+        open_paces(schema, [toll.key for toll in tolls], [toll.per_minute for toll in tolls], now)
 
 
 def open_paces(schema: str, keys: Sequence[str], rates: Sequence[int], now: datetime) -> None:
@@ -172,28 +195,45 @@ class Settlement:
     """When the limits were taken, by the database's clock; None where that is not known."""
 
 
-def settle(schema: str, settlement: Settlement) -> Settled:
-    """Write what a call has used."""
+def settle(schema: str, settlement: Settlement, end: Mapping[str, Any] | None = None) -> Settled:
+    """Write what a call has used; with ``end``, columns of the run's row that end the run or have it wait."""
     reservation = settlement.reservation
+    run = settlement.run if end is None else {**settlement.run, **end}
     round_ = {**settlement.round, "charged_usd": settlement.charged_usd, "reserved_usd": Decimal(0)}
+    alerts_at = [account.alert_at_usd for account in (reservation.provider, reservation.agent)]
+    has_alerts = alerts_at != [None, None]
     moved = [toll for toll in reservation.tolls if toll.key in settlement.moves]
     arguments = {
         **params(round_, "round"),
-        **params(settlement.run, "run"),
+        **params(run, "run"),
+        **_months(reservation),
         "key": settlement.key,
         "number": settlement.number,
         "charged": settlement.charged_usd,
         "unknown": int(settlement.is_unknown),
-        "alert": f"{settlement.key} {settlement.number}",
-        "provider_alert": reservation.provider.alert_at_usd,
-        "agent_alert": reservation.agent.alert_at_usd,
-        "now": settlement.round["updated_at"],
-        "keys": [toll.key for toll in moved],
-        "moves": [settlement.moves[toll.key] for toll in moved],
-        "rates": [toll.per_minute for toll in moved],
-        "paced_at": settlement.paced_at,
     }
-    sql = round_statements.settling(schema, settlement.run, round_)
+    if has_alerts:
+        provider_alert, agent_alert = alerts_at
+        arguments |= {
+            "alert": f"{settlement.key} {settlement.number}",
+            "provider_alert": provider_alert,
+            "agent_alert": agent_alert,
+        }
+    if moved:
+        arguments |= {
+            "keys": [toll.key for toll in moved],
+            "moves": [settlement.moves[toll.key] for toll in moved],
+            "rates": [toll.per_minute for toll in moved],
+            "paced_at": settlement.paced_at,
+        }
+    sql = round_statements.settling(
+        schema,
+        tuple(run),
+        tuple(round_),
+        has_moves=bool(moved),
+        has_alerts=has_alerts,
+        ends_run=end is not None,
+    )
     found = writer.execute(sql, arguments)
     remember(sql, arguments)
     return Settled(

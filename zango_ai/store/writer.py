@@ -8,12 +8,13 @@ Inside a test's transaction the caller's connection is used, and ``journal`` kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db import DatabaseError, Error, InterfaceError, OperationalError
+from django.db import DatabaseError, Error, InterfaceError, NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
+from psycopg import ClientCursor
 
 from .. import tenancy
 from . import journal
@@ -21,11 +22,9 @@ from .own_connection import give_up, in_test_transaction, own_connection
 
 Params = Mapping[str, Any]
 _DEADLOCK = "40P01"
+_PLAN_OUTDATED = "0A000"
+"""Of a prepared statement, after a migration has changed what it returns."""
 Rows = list[tuple[Any, ...]]
-
-
-class Json(str):
-    """Text that is a JSON document."""
 
 
 def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None) -> Rows:
@@ -37,20 +36,21 @@ def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None)
     caller = tenancy.connection()
     if in_test_transaction(caller):
         try:
-            return _once(caller, sql, params)
+            return once(caller, sql, params)
         except DatabaseError:
             if lost is not None:
                 journal.remember(caller, *lost)
             raise
     own = own_connection()
     try:
-        return _once(own, sql, params)
-    except (OperationalError, InterfaceError) as exc:
-        if getattr(exc.__cause__, "sqlstate", None) != _DEADLOCK:
-            if own.is_usable():
+        return once(own, sql, params)
+    except (OperationalError, InterfaceError, NotSupportedError) as exc:
+        sqlstate = getattr(exc.__cause__, "sqlstate", None)
+        if sqlstate != _DEADLOCK:
+            if sqlstate != _PLAN_OUTDATED and own.is_usable():
                 raise
             own.close()
-        return _once(own_connection(), sql, params)
+        return once(own_connection(), sql, params)
     except Error:
         raise
     except BaseException:
@@ -74,35 +74,32 @@ def table(schema: str, model: type[Model]) -> str:
     return f'{tenancy.quote(schema)}."{model._meta.db_table}"'.replace("%", "%%")
 
 
-def names(values: Mapping[str, Any]) -> str:
-    """The columns of ``values``, in their order."""
-    return ", ".join(f'"{name}"' for name in values)
+def names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
 
 
-def marks(values: Mapping[str, Any], prefix: str) -> str:
-    """A placeholder for each of ``values``; their ``params()`` have the same ``prefix``."""
-    return ", ".join(_mark(name, value, prefix) for name, value in values.items())
+def marks(columns: Iterable[str], prefix: str) -> str:
+    """A placeholder for each of them; the ``params()`` of their values have the same ``prefix``."""
+    return ", ".join(f"%({prefix}_{name})s" for name in columns)
 
 
-def assignments(values: Mapping[str, Any], prefix: str) -> str:
-    return ", ".join(f'"{name}" = {_mark(name, value, prefix)}' for name, value in values.items())
+def assignments(columns: Iterable[str], prefix: str) -> str:
+    return ", ".join(f'"{name}" = %({prefix}_{name})s' for name in columns)
 
 
 def params(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {f"{prefix}_{name}": str(v) if isinstance(v, Json) else v for name, v in values.items()}
+    return {f"{prefix}_{name}": value for name, value in values.items()}
 
 
-def upsert(columns: Sequence[str] | Mapping[str, Any], unique: str) -> str:
+def upsert(columns: Iterable[str], unique: str) -> str:
     """What an INSERT does where the row is there already: the same columns, set to the same values."""
     kept = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in columns)
     return f'ON CONFLICT ("{unique}") DO UPDATE SET {kept}'
 
 
-def _once(connection: BaseDatabaseWrapper, sql: str, params: Params) -> Rows:
-    with connection.cursor() as cursor:
+def once(connection: BaseDatabaseWrapper, sql: str, params: Params) -> Rows:
+    """Execute on that connection, and leave its errors to the caller."""
+    # Two statements, which are one transaction, are more than PostgreSQL takes with parameters apart.
+    with tenancy.bare_cursor(connection, ClientCursor if ";" in sql else None) as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall()) if cursor.description else []
-
-
-def _mark(name: str, value: Any, prefix: str) -> str:
-    return f"%({prefix}_{name})s" + ("::jsonb" if isinstance(value, Json) else "")

@@ -15,6 +15,7 @@ from django.utils import timezone
 from .. import tenancy
 from ..conf import get_conf
 from . import reading
+from .writer import table
 
 logger = logging.getLogger("zango_ai.zones")
 
@@ -37,14 +38,19 @@ def of(schema: str) -> tzinfo:
 def _read(schema: str, field: str) -> tzinfo:
     model = tenancy.tenant_model()
     try:
-        model._meta.get_field(field)
-        rows = reading.rows(model._default_manager.filter(schema_name=schema).values(field))
+        column: Any = model._meta.get_field(field)
+        sql = f"""
+SELECT "{column.column}" FROM {table(tenancy.public_schema(), column.model)} WHERE schema_name = %(schema)s
+"""
+        found = reading.rows(sql, {"schema": schema})
     except FieldDoesNotExist:
         return timezone.get_default_timezone()
     except Error:
         logger.exception("The time zone of tenant %s cannot be read; TIME_ZONE is used", schema)
         return timezone.get_default_timezone()
-    return _zone(schema, rows[0][field] if rows else None)
+    named = found[0][0] if found else None
+    convert = getattr(column, "from_db_value", None)
+    return _zone(schema, named if convert is None else convert(named, None, tenancy.connection()))
 
 
 def _zone(schema: str, named: Any) -> tzinfo:
