@@ -20,6 +20,7 @@ MAX_VALUES = 200_000
 _MAX_DEPTH = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def text(value: str, limit: int = MAX_TEXT_CHARS) -> str:
@@ -37,7 +38,9 @@ def sendable(value: str) -> str:
 
 def document(value: Any) -> str:
     """``value`` as JSON text for a jsonb column."""
-    encoded = json.dumps(_Plain().of(value), ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, (list, tuple, dict)) and not value:
+        return "{}" if isinstance(value, dict) else "[]"
+    encoded = _encode(_Plain().of(value))
     if len(encoded) > MAX_JSON_CHARS:
         return json.dumps({"_cut": f"{len(encoded)} characters of JSON were too long for the log"})
     return encoded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -23,7 +24,12 @@ from django_tenants.utils import (
 
 def connection() -> BaseDatabaseWrapper:
     """The caller's own connection to the tenants' database: its transaction, its schema."""
-    return connections[get_tenant_database_alias()]
+    return connections[_alias()]
+
+
+@lru_cache(1)
+def _alias() -> str:
+    return str(get_tenant_database_alias())
 
 
 def bare_cursor(caller: BaseDatabaseWrapper, made_by: Callable[[Any], Any] | None = None) -> CursorWrapper:

@@ -4,7 +4,7 @@ import pytest
 
 from zango_ai.providers import addresses
 
-LISTED = ["http://localhost:11434/v1", "https://llm.corp.example"]
+LISTED = ("http://localhost:11434/v1", "https://llm.corp.example")
 
 
 @pytest.mark.parametrize(

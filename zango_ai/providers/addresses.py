@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
@@ -24,7 +24,8 @@ _INSIDE_V4 = [
 """Not on the public internet, whatever the standard library's release says."""
 
 
-def is_listed(url: str, prefixes: Iterable[str]) -> bool:
+@lru_cache(1024)
+def is_listed(url: str, prefixes: tuple[str, ...]) -> bool:
     """Whether ``url`` is at or below one of ``prefixes``: the same scheme, host and port, a path below."""
     wanted = urlsplit(url)
     return any(_is_below(wanted, urlsplit(prefix)) for prefix in prefixes)
@@ -55,7 +56,7 @@ def _origin(url: SplitResult) -> tuple[str, str, int | None] | None:
         return None
 
 
-def problem_of(api_base: str, prefixes: Iterable[str]) -> str | None:
+def problem_of(api_base: str, prefixes: tuple[str, ...]) -> str | None:
     """What is wrong with an API base as it is written, without asking DNS; None if nothing is."""
     try:
         parts = urlsplit(api_base)

@@ -38,9 +38,9 @@ def list_models(provider: ProviderSpec) -> list[str]:
 
 def _ask(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
-    secrets = kind.secrets_of(provider.credentials)
     caught_before = sys.exception()
-    with wire.calling(TIMEOUT_S) as call, clients.kept_for(provider) as kept:
+    with wire.calling(TIMEOUT_S) as call, clients.kept_for(provider, kind) as kept:
+        secrets = kept.secrets
         try:
             return {name for name in _pages(kept.http, kind, provider) if errors.mask(name, secrets) == name}
         except BaseException as exc:

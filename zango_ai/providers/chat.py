@@ -6,13 +6,17 @@ import copy
 import json
 import secrets as secrets_module
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from .. import limits
 from ..conf import get_conf
 from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
-from ..fields import Undecryptable
+from ..fields import Credentials, Undecryptable
 from ..recordable import sendable
 from ..types import (
     Estimate,
@@ -25,7 +29,7 @@ from ..types import (
     ToolRequest,
     ToolSchema,
 )
-from . import addresses, attachments, clients, errors, formats, gate, prices, wire
+from . import addresses, attachments, clients, errors, formats, gate, prices, unheard, wire
 from .kinds import KINDS, Kind
 
 PING_TIMEOUT_S = 20.0
@@ -34,24 +38,46 @@ _STOP_REASONS: dict[str, StopReason] = {"length": "max_tokens", "content_filter"
 
 def check(provider: ProviderSpec) -> Kind:
     """The provider's kind. Raises ProviderConfigInvalid where it could not be asked anything."""
-    kind = KINDS.get(provider.kind)
+    held, bases = provider.credentials, get_conf().allowed_api_bases
+    if isinstance(held, Credentials):
+        problem = _known_problem(provider.kind, held.token, bases)
+    else:
+        problem = _problem(provider.kind, held, bases)
+    if problem is not None:
+        field, reason = problem
+        raise ProviderConfigInvalid(provider.name, f"Provider {provider.name!r} {reason}", field=field)
+    return KINDS[provider.kind]
+
+
+@lru_cache(1024)
+def _known_problem(kind: str, token: str, bases: tuple[str, ...]) -> tuple[str, str] | None:
+    """The same for the same encrypted credentials; they need not be decrypted to know it."""
+    return _problem(kind, Credentials(token=token), bases)
+
+
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    _known_problem.cache_clear()
+
+
+def _problem(kind_name: str, credentials: Mapping[str, str], bases: tuple[str, ...]) -> tuple[str, str] | None:
+    """What is wrong: a field, and words that go on from the provider's name."""
+    kind = KINDS.get(kind_name)
     if kind is None:
-        raise _invalid(provider, "kind", f"is of kind {provider.kind!r}. Choose one of {', '.join(KINDS)}.")
+        return "kind", f"is of kind {kind_name!r}. Choose one of {', '.join(KINDS)}."
     try:
-        slot = kind.missing(provider.credentials)
+        slot = kind.missing(credentials)
     except Undecryptable as exc:
         reason = f"has credentials that cannot be decrypted: {exc} Put the key that they were saved with back, or "
-        raise _invalid(provider, "credentials", reason + "enter them again.") from None
+        return "credentials", reason + "enter them again."
     if slot is not None:
         # Without a key litellm would take the host's own from the environment.
-        raise _invalid(provider, slot.name, f"has no {slot.label}. Enter it in the provider's credentials.")
-    slot = kind.malformed(provider.credentials)
+        return slot.name, f"has no {slot.label}. Enter it in the provider's credentials."
+    slot = kind.malformed(credentials)
     if slot is not None:
-        raise _invalid(provider, slot.name, f"has an {slot.label} with spaces, line breaks or other signs in it.")
-    problem = addresses.problem_of(kind.base_of(provider.credentials), get_conf().allowed_api_bases)
-    if problem is not None:
-        raise _invalid(provider, "api_base", f"has an API base URL that cannot be used. {problem}")
-    return kind
+        return slot.name, f"has an {slot.label} with spaces, line breaks or other signs in it."
+    problem = addresses.problem_of(kind.base_of(credentials), bases)
+    return None if problem is None else ("api_base", f"has an API base URL that cannot be used. {problem}")
 
 
 def warm_up() -> None:
@@ -118,9 +144,9 @@ def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
 
 def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> ModelAnswer | BaseException:
     """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
-    secrets = kind.secrets_of(provider.credentials)
     caught_before = sys.exception()
-    with wire.calling(request.timeout_s) as call, clients.kept_for(provider) as kept:
+    with wire.calling(request.timeout_s) as call, clients.kept_for(provider, kind) as kept:
+        secrets = kept.secrets
         try:
             reply = _send(
                 provider, kind, request, kept, [_message(message, call.attachments) for message in request.messages]
@@ -177,14 +203,14 @@ def _send(
         **({} if wanted is None else {"response_format": wanted}),
         # A copy: for Gemini litellm takes parts out of it.
         **({"tools": copy.deepcopy(list(map(_tool, request.tools)))} if request.tools else {}),
-        **clients.address_of(provider.credentials, kind),
+        **kept.address,
         "client": kept.built or clients.build(provider.credentials, kind, kept),
     }
     try:
-        return litellm.completion(**arguments)
+        return litellm.completion(**unheard.arguments_of(litellm, arguments))
     except litellm.UnsupportedParamsError:
         # Nothing was sent yet. A reasoning model takes no temperature: it is left out, for this call alone.
-        return litellm.completion(**arguments, drop_params=True)
+        return litellm.completion(**unheard.arguments_of(litellm, {**arguments, "drop_params": True}))
 
 
 def _read(
@@ -237,7 +263,3 @@ def _usage(reply: Any) -> tuple[LLMUsage, int]:
 def _count(holder: Any, name: str) -> int:
     """What a server sends is not to be trusted: no less than nothing, and no more than a column holds."""
     return min(max(int(getattr(holder, name, 0) or 0), 0), 10**12)
-
-
-def _invalid(provider: ProviderSpec, field: str, reason: str) -> ProviderConfigInvalid:
-    return ProviderConfigInvalid(provider.name, f"Provider {provider.name!r} {reason}", field=field)

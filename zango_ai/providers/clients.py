@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -32,6 +32,10 @@ class Kept:
     """A client of one set of credentials, with what was built on it."""
 
     http: httpx.Client
+    address: Mapping[str, Any] = field(repr=False)
+    """What litellm is given of key and address."""
+    secrets: list[str] = field(repr=False)
+    """The values that nobody may see."""
     built: Any = None
     """What litellm takes as its client."""
     users: int = 0
@@ -54,13 +58,14 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def kept_for(provider: ProviderSpec) -> Iterator[Kept]:
+def kept_for(provider: ProviderSpec, kind: Kind) -> Iterator[Kept]:
     """The client that is kept for the provider's credentials."""
     key = _key_of(provider)
     with _lock:
         kept = _kept.get(key)
         if kept is None:
-            kept = _kept[key] = Kept(wire.new_client())
+            held = provider.credentials
+            kept = _kept[key] = Kept(wire.new_client(), address_of(held, kind), kind.secrets_of(held))
         kept.users += 1
         closing = _idle()
     for other in closing:
@@ -105,7 +110,7 @@ def address_of(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
 
 def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
     """What litellm takes as this vendor's client, on the HTTP client that is kept."""
-    given = address_of(credentials, kind)
+    given = kept.address
     if kind.client == "httpx":
         from litellm.llms.custom_httpx.http_handler import HTTPHandler
 

@@ -35,9 +35,9 @@ SET plan_cache_mode = force_generic_plan
 _OWN = "_zango_ai_own"
 
 
-def own_connection() -> BaseDatabaseWrapper:
+def own_connection(caller: BaseDatabaseWrapper | None = None) -> BaseDatabaseWrapper:
     """This thread's ledger connection, open and in autocommit."""
-    caller = tenancy.connection()
+    caller = tenancy.connection() if caller is None else caller
     held = getattr(caller, _OWN, None)
     if held is not None and held[0] == os.getpid():
         own: BaseDatabaseWrapper = held[1]
@@ -71,7 +71,8 @@ def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings = copy.deepcopy(caller.settings_dict)
-    settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
+    # A connection that is lost is made anew when that shows; to ask before each statement is one more of them.
+    settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False, CONN_HEALTH_CHECKS=False)
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
     settings["OPTIONS"]["server_side_binding"] = True

@@ -31,9 +31,12 @@ def run_row(schema: str, run: Columns, *, is_first: bool, source: str = "") -> s
 
 @lru_cache(_KEPT)
 def beginning(schema: str, run: Columns, round_: Columns, *, is_first: bool, has_tolls: bool) -> str:
-    """Look whether limits and budgets allow a call; if so, take what it needs and write its row."""
+    """Look whether limits and budgets allow a call; if so, take what it needs and write its row.
+
+    ``already`` finds that where the statement was executed before, and its confirmation was lost.
+    """
     rounds = table(schema, InvocationRound)
-    return f"""
+    return _short(f"""
 WITH mine AS (
     SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
 ),{_paces_to_take(schema) if has_tolls else ""}
@@ -72,12 +75,16 @@ held AS (
     UPDATE {table(schema, Spend)} s SET reserved_usd = s.reserved_usd + %(usd)s
     FROM months, round WHERE s.id = months.id
 ),{_taking(schema) if has_tolls else ""}
-already AS (  -- where the statement was executed before, and its confirmation was lost
+already AS (
     SELECT id FROM {rounds} WHERE invocation_id = (SELECT id FROM mine) AND number = %(round_number)s
 )
 SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM already)), verdict.*
 FROM verdict LEFT JOIN run ON true
-"""
+""")
+
+
+def _short(sql: str) -> str:
+    return " ".join(sql.split())
 
 
 _BOTH_MONTHS = """(
@@ -87,6 +94,7 @@ _BOTH_MONTHS = """(
 
 
 def _paces_to_take(schema: str) -> str:
+    """What is used up was counted by the limit as it was; then the call's own share is added."""
     return f"""
 paces AS (
     SELECT p.id, p.key, p.arrival_at, p.busy_since, p.per_minute, w.per_minute AS limit_now, w.taken_s
@@ -99,7 +107,7 @@ paces AS (
 clock AS (
     SELECT clock_timestamp() AS at WHERE (SELECT count(*) FROM paces) >= 0
 ),
-paced AS (  -- what is used up was counted by the limit as it was; then the call's own share is added
+paced AS (
     SELECT paces.id, paces.key, paces.limit_now, paces.taken_s,
         CASE WHEN paces.arrival_at > clock.at THEN paces.busy_since ELSE clock.at END AS busy_since,
         clock.at + greatest(paces.arrival_at - clock.at, interval '0') * paces.per_minute / paces.limit_now
@@ -131,7 +139,7 @@ def settling(
     ``ends_run``: the run's row is written in any case, and not only with the round's.
     """
     rounds, spend = table(schema, InvocationRound), table(schema, Spend)
-    return f"""
+    return _short(f"""
 WITH mine AS (
     SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
 ),
@@ -168,10 +176,11 @@ alerts AS ({_alerts(spend) if has_alerts else "SELECT NULL AS owner, NULL AS spe
 SELECT alerts.owner, alerts.spent_usd
 FROM {rounds} LEFT JOIN alerts ON true
 WHERE invocation_id = (SELECT id FROM mine) AND number = %(number)s
-"""
+""")
 
 
 def _paces_to_move(schema: str) -> str:
+    """Given back only while what was taken is still in there: the limit has not been at rest since."""
     return f"""
 paces AS (
     SELECT p.id, w.seconds * w.per_minute / p.per_minute AS seconds
@@ -181,7 +190,7 @@ paces AS (
     WHERE (SELECT count(*) FROM was) = 1
     ORDER BY p.key FOR UPDATE OF p
 ),
-paced AS (  -- given back only while what was taken is still in there: the limit has not been at rest since
+paced AS (
     UPDATE {table(schema, Pace)} p
     SET arrival_at = CASE
         WHEN paces.seconds > 0 THEN greatest(p.arrival_at, clock_timestamp()) + make_interval(secs => paces.seconds)
@@ -201,8 +210,9 @@ _ALERT = """(alerted_at, alerted_by) = (
 
 
 def _alerts(spend: str) -> str:
+    """Also where the statement was executed before, and its confirmation was lost."""
     return f"""
     SELECT owner, spent_usd FROM counted WHERE alerted_by = %(alert)s
-    UNION ALL  -- where the statement was executed before, and its confirmation was lost
+    UNION ALL
     SELECT owner, spent_usd FROM {spend} WHERE alerted_by = %(alert)s AND NOT EXISTS (SELECT 1 FROM counted)
 """
