@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
@@ -19,6 +19,8 @@ _MOST_MESSAGE = 500
 _REFERENCES = {"$ref", "$dynamicRef"}
 _DATA = {"const", "enum", "default", "examples"}
 """Keywords of a schema that hold values, and no schemas."""
+_KEPT = 256
+"""Schemas of which is kept what was found out about them."""
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -142,19 +144,26 @@ def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
 
     Formats are checked by ``jsonschema`` for both. It is given no schema that could have it fetch another.
     """
+    try:
+        compiled = _compiled(json.dumps(schema))
+        return compiled is not None and bool(compiled.is_valid(value))
+    except Exception:  # what it cannot compile or hold, the other one says
+        return False
+
+
+@lru_cache(_KEPT)
+def _compiled(schema_text: str) -> Any:
+    """None for a schema that may lead out of itself."""
+    schema = json.loads(schema_text)
     told = list(_told(schema))
     if any(key != "format" and text != _DRAFT and not text.startswith("#") for key, text in told):
-        return False
+        return None
     import jsonschema_rs
     from jsonschema import Draft202012Validator
 
     conforms = Draft202012Validator.FORMAT_CHECKER.conforms
     formats: dict[str, Any] = {text: partial(conforms, format=text) for key, text in told if key == "format"}
-    try:
-        compiled = jsonschema_rs.Draft202012Validator(dict(schema), formats=formats, validate_formats=True)
-        return bool(compiled.is_valid(value))
-    except Exception:  # what it cannot compile or hold, the other one says
-        return False
+    return jsonschema_rs.Draft202012Validator(schema, formats=formats, validate_formats=True)
 
 
 def _told(schema: Any) -> Iterator[tuple[str, str]]:
@@ -172,15 +181,27 @@ def _told(schema: Any) -> Iterator[tuple[str, str]]:
 
 def problem_of(schema: Any) -> str | None:
     """What is wrong with a JSON schema; None if nothing is. Nothing is fetched for it, ever."""
+    if not isinstance(schema, Mapping):
+        return "Make it an object."
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except RecursionError:
+        return "It is nested too deeply."
+    except (ValueError, TypeError) as exc:
+        return f"It cannot be used ({exc})."
+    return _problem_of(text)
+
+
+@lru_cache(_KEPT)
+def _problem_of(schema_text: str) -> str | None:
+    """The same for the same schema: to find it takes as long as a call to a model that is near."""
     from jsonschema import Draft202012Validator, SchemaError
     from referencing import Registry
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
-    if not isinstance(schema, Mapping):
-        return "Make it an object."
     try:
-        json.dumps(schema, allow_nan=False)
+        schema = json.loads(schema_text)
         Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
         for reference in (text for key, text in _told(schema) if key in _REFERENCES):

@@ -44,7 +44,7 @@ def tenant(schema: str = "north", *, delay_s: float = 0.0) -> Iterator[Elsewhere
 
         call_command("migrate_schemas", schema_name="public", verbosity=0)
         setup.create_site(schema)
-        server = [sys.executable, "-W", "ignore", "-m", "zango_ai.testing.model_server", "--port", str(PORT)]
+        server = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.server", "--port", str(PORT)]
         server += ["--delay", str(delay_s)]
         with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -91,9 +91,20 @@ class SeenRequest:
 class ModelServer:
     """Listens from ``start()`` to ``stop()``; a context manager does both. Safe for many clients at once."""
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, delay_s: float = 0.0) -> None:
-        """``delay_s`` is added to every answer; ``port`` 0 takes a free one."""
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        delay_s: float = 0.0,
+        answer: Callable[[SeenRequest], Reply | None] | None = None,
+    ) -> None:
+        """``delay_s`` is added to every answer; ``port`` 0 takes a free one.
+
+        ``answer`` is asked for a reply to a request for which nothing is scripted; None: the stand-in's own.
+        """
         self.delay_s = delay_s
+        self._answer = answer
         self._requests: list[SeenRequest] = []
         self._script: deque[Reply] = deque()
         self._lock = threading.Lock()
@@ -183,7 +194,9 @@ class ModelServer:
         with self._arrived:
             self._requests.append(seen)
             self._arrived.notify_all()
-            return self._script.popleft() if self._script else None
+            if self._script:
+                return self._script.popleft()
+        return None if self._answer is None else self._answer(seen)
 
     def _think(self, seconds: float) -> None:
         """Wait, unless the server is being stopped."""

@@ -1,0 +1,151 @@
+"""What a run takes beside the same calls by bare litellm and by the bare OpenAI client, at a model that answers at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.benchmarks import measure
+from tests.statements import statements
+
+MODEL = "gpt-4o-mini"
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}, "reasons": {"type": "array", "items": {"type": "string"}}},
+    "required": ["answer", "reasons"],
+    "additionalProperties": False,
+}
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+PARAMS = {"temperature": 0.7, "max_tokens": 2000}
+Complete = Callable[..., Any]
+
+
+def bare_litellm(server: Any) -> Complete:
+    from zango_ai.providers import gate
+
+    litellm = gate.load()
+
+    def complete(messages: list[Any], **more: Any) -> Any:
+        address = {"api_key": "sk-bench", "api_base": server.openai_base, "max_retries": 0}
+        return litellm.completion(model=f"openai/{MODEL}", messages=messages, **PARAMS, **address, **more)
+
+    return complete
+
+
+def bare_openai(server: Any) -> Complete:
+    import openai
+
+    client = openai.OpenAI(api_key="sk-bench", base_url=server.openai_base, max_retries=0)
+
+    def complete(messages: list[Any], **more: Any) -> Any:
+        return client.chat.completions.create(model=MODEL, messages=messages, **PARAMS, **more)  # type: ignore[call-overload]
+
+    return complete
+
+
+def bare(complete: Complete, tool: Any) -> dict[str, Callable[[], Any]]:
+    """Each case as somebody would write it who wants the answer and keeps nothing."""
+
+    def said(text: str) -> dict[str, str]:
+        return {"role": "user", "content": text}
+
+    def prompts() -> None:
+        values = {"name": "Ada", "words": 3}
+        system = {"role": "system", "content": "You work at {site}.".format(site="North")}
+        complete([system, said("Tell of {name} in {words} words.".format(**values))])
+
+    def third_turn() -> None:
+        answered = [{"role": "assistant", "content": "You asked"}]
+        complete([said("first"), *answered, said("second"), *answered, said("third")])
+
+    def one_tool_call() -> None:
+        schema = {"name": tool.name, "description": tool.description, "parameters": tool.parameters_schema}
+        tools = [{"type": "function", "function": schema}]
+        reply = complete([said("hi")], tools=tools).choices[0].message
+        call = reply.tool_calls[0]
+        result = json.dumps(tool.function(**json.loads(call.function.arguments)))
+        asked = {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}
+        told = {"role": "tool", "tool_call_id": call.id, "content": result}
+        complete([said("hi"), asked, told], tools=tools)
+
+    def in_json() -> None:
+        json.loads(complete([said("hi")], response_format=FORM).choices[0].message.content)
+
+    return {
+        "plain": lambda: complete([said("hi")]),
+        "prompts with variables": prompts,
+        "third turn of a conversation": third_turn,
+        "one tool call": one_tool_call,
+        "JSON by a schema": in_json,
+    }
+
+
+def agents(server: Any) -> tuple[dict[str, Callable[[], Any]], Any]:
+    """The same by agents, and the tool."""
+    from tests.build import make_agent, make_agent_with, make_prompt, make_provider
+    from zango_ai import get_agent, tool
+
+    @tool(description="Twice a number.")
+    def bench_double(number: int) -> int:
+        return number * 2
+
+    provider = make_provider(server)
+    make_agent(server, "plain", provider=provider)
+    user_prompt = make_prompt("Tell of {{ name }} in {{ words }} words.")
+    system_prompt = make_prompt("You work at {{ site }}.", "system")
+    prompts = {"user_prompt": user_prompt, "system_prompt": system_prompt}
+    make_agent(server, "prompts", provider=provider, **prompts)
+    make_agent(server, "memory", provider=provider, short_term_memory=True)
+    make_agent_with(server, bench_double, name="tool", provider=provider)
+    make_agent(server, "json", provider=provider, output_schema="json", output_json_schema=SCHEMA)
+    runs = {
+        "plain": lambda: get_agent("plain").run("hi"),
+        "prompts with variables": lambda: get_agent("prompts").run(
+            variables={"name": "Ada", "words": 3}, system_variables={"site": "North"}
+        ),
+        "third turn of a conversation": third_turns(get_agent("memory")),
+        "one tool call": lambda: get_agent("tool").run("hi"),
+        "JSON by a schema": lambda: get_agent("json").run("hi"),
+    }
+    return runs, bench_double.tool
+
+
+def third_turns(agent: Any) -> Callable[[], Any]:
+    """A run that finds two turns, each time: what it has added is taken away before the next."""
+    from zango_ai import get_agent
+    from zango_ai.models import MemoryMessage, MemorySession
+
+    session_id = agent.run("first").session_id
+    agent.run("second", session_id=session_id)
+    session = MemorySession.objects.get(session_id=session_id)
+
+    def forget() -> None:
+        MemoryMessage.objects.filter(session=session, sequence__gt=4).delete()
+        MemorySession.objects.filter(pk=session.pk).update(last_sequence=4, turns_count=2)
+
+    def run() -> None:
+        get_agent("memory").run("third", session_id=session_id)
+
+    run.before = forget  # type: ignore[attr-defined]
+    return run
+
+
+def measured(server: Any, rounds: int) -> dict[str, Any]:
+    runs, tool = agents(server)
+    litellm, openai = (bare(complete(server), tool) for complete in (bare_litellm, bare_openai))
+    figures = {}
+    for name, run in runs.items():
+        works = {"litellm": litellm[name], "openai": openai[name], "run": run}
+        ms = measure.interleaved(works, rounds)
+        getattr(run, "before", lambda: None)()
+        count = len(statements(run))
+        figures[name] = {
+            "litellm_ms": ms["litellm"],
+            "openai_ms": ms["openai"],
+            "run_ms": ms["run"],
+            "run_to_litellm": ms["run"] / ms["litellm"],
+            "added_ms": ms["run"] - ms["litellm"],
+            "sql": count,
+        }
+    return figures
