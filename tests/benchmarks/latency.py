@@ -1,4 +1,4 @@
-"""What a run takes beside the same calls by bare litellm and by the bare OpenAI client, at a model that answers at once."""
+"""What a run takes beside the same calls by bare litellm and the bare OpenAI client; the model answers at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The local model server in a process of its own, which calls a tool where it is given one: for benchmarks.
 
-    python -m tests.benchmarks.server --port 18766 --delay 0.05
+python -m tests.benchmarks.server --port 18766 --delay 0.05
 """
 
 import argparse

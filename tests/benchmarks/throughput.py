@@ -1,4 +1,4 @@
-"""How many runs a second 16 threads of one process get through at a model that thinks for 50 ms, beside bare litellm."""
+"""How many runs a second 16 threads get through at a model that thinks for 50 ms, beside bare litellm."""
 
 from __future__ import annotations
 

@@ -121,6 +121,8 @@ def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
         return kept.built
     import openai
 
+    from .openai_client import Client
+
     common = {"api_key": given["api_key"], "http_client": kept.http, "max_retries": 0}
     if kind.client == "azure":
         built: Any = openai.AzureOpenAI(
@@ -128,7 +130,7 @@ def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
         )
         built._azure_ad_token = None  # it has read the host's environment
     else:
-        built = openai.OpenAI(base_url=given["api_base"], **common)
+        built = Client(base_url=given["api_base"], **common)
     built._custom_headers = {}  # OPENAI_CUSTOM_HEADERS
     # Both are read from the environment, by the SDK and once more by litellm.
     own = {"openai-organization": given.get("organization"), "openai-project": None}

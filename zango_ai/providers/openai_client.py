@@ -1,0 +1,84 @@
+"""What litellm is given as OpenAI's client: one request, and the answer as it came.
+
+litellm puts the body together, and takes the answer apart. The SDK in between would walk through the body's types,
+and make objects of the answer for litellm to make dicts of: half the time of a call. Errors are the SDK's own, by
+which litellm knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import httpx
+import openai
+
+
+class Client(openai.OpenAI):
+    @cached_property
+    def chat(self) -> Any:
+        return _Chat(self)
+
+
+class _Chat:
+    def __init__(self, client: Client) -> None:
+        self.completions = _Completions(client)
+
+
+class _Completions:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._url = f"{str(client.base_url).rstrip('/')}/chat/completions"
+        self._headers = {"Authorization": f"Bearer {client.api_key}", "User-Agent": client.user_agent}
+
+    @property
+    def with_raw_response(self) -> _Completions:
+        return self
+
+    def create(
+        self,
+        *,
+        timeout: Any = None,  # kept by the streams, see ``wire``
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **body: Any,
+    ) -> _Reply:
+        """Raises the SDK's APITimeoutError, APIConnectionError, APIStatusError."""
+        http = self._client._client
+        request = http.build_request(
+            "POST",
+            self._url,
+            json={**body, **(extra_body or {})},
+            headers={**self._headers, **(extra_headers or {})},
+            params=extra_query,
+        )
+        try:
+            response = http.send(request)
+        except httpx.TimeoutException as exc:
+            raise openai.APITimeoutError(request=request) from exc
+        except Exception as exc:
+            raise openai.APIConnectionError(request=request) from exc
+        if not response.is_success:
+            raise self._client._make_status_error_from_response(response) from None
+        return _Reply(response)
+
+
+class _Reply:
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers = response.headers
+        self._response = response
+
+    def parse(self) -> Any:
+        """The answer; where it is no object, what litellm refuses."""
+        answer = self._response.json()
+        return _Answer(answer) if isinstance(answer, dict) else answer
+
+
+class _Answer:
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._content = content
+
+    def model_dump(self) -> dict[str, Any]:
+        return self._content
