@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .background import EnqueuedRun, get_run
     from .files import LLMFile
     from .lookups import get_prompt, get_provider
+    from .providers.chat import warm_up
     from .tools import ToolParam, ToolSafety, tool
     from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage, PendingApproval
 
@@ -40,6 +41,7 @@ __all__ = [
     "get_provider",
     "get_run",
     "tool",
+    "warm_up",
 ]
 
 _HOMES = {
@@ -58,6 +60,7 @@ _HOMES = {
     "ToolParam": "tools",
     "ToolSafety": "tools",
     "tool": "tools",
+    "warm_up": "providers.chat",
 }
 
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import FieldError, ValidationError
 from django.core.signals import setting_changed
@@ -23,6 +22,9 @@ from django.dispatch import receiver
 
 from .conf import get_conf
 from .keys import derive_key
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet, MultiFernet
 
 _TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]{90,}={0,2}")
 """Fernet's form: a version byte and a time of this century, then vector, text and signature."""
@@ -35,16 +37,22 @@ class Undecryptable(Exception):
 @lru_cache(maxsize=1)
 def _keys() -> tuple[Fernet, ...]:
     """The first encrypts, all decrypt."""
+    from cryptography.fernet import Fernet
+
     derived = (derive_key(secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
     return tuple(Fernet(key) for key in get_conf().encryption_keys or derived)
 
 
 def _cipher() -> MultiFernet:
+    from cryptography.fernet import MultiFernet
+
     return MultiFernet(_keys())
 
 
 def rotated(token: str) -> str | None:
     """``token`` under the first key; None where it is under that key already. Raises Undecryptable."""
+    from cryptography.fernet import InvalidToken
+
     try:
         _keys()[0].decrypt(token.encode())
         return None
@@ -90,6 +98,8 @@ class Credentials(MutableMapping[str, Any]):
 
     def _open(self) -> dict[str, Any]:
         if self._plain is None:
+            from cryptography.fernet import InvalidToken
+
             try:
                 opened = json.loads(_cipher().decrypt((self._token or "").encode()))
             except InvalidToken:

@@ -7,10 +7,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
-from .types import StopReason
+
+if TYPE_CHECKING:
+    from .types import StopReason
 
 # What may begin a JSON object or array; a bracket in prose is seldom followed by such.
 _START = re.compile(r'\{\s*["}]|\[\s*(?:["{\[\]\-\d]|true|false|null)')

@@ -132,6 +132,7 @@ def third_turns(agent: Any) -> Callable[[], Any]:
 
 
 def measured(server: Any, rounds: int) -> dict[str, Any]:
+    """Medians; and of the parts of a plain run by themselves."""
     runs, tool = agents(server)
     litellm, openai = (bare(complete(server), tool) for complete in (bare_litellm, bare_openai))
     figures = {}
@@ -148,4 +149,55 @@ def measured(server: Any, rounds: int) -> dict[str, Any]:
             "added_ms": ms["run"] - ms["litellm"],
             "sql": count,
         }
-    return figures
+    return {"cases": figures, "parts": parts(server, rounds)}
+
+
+def parts(server: Any, rounds: int) -> dict[str, float]:
+    """What a plain run does, each by itself, and the same call without litellm, in milliseconds."""
+    from unittest import mock
+
+    from zango_ai import get_agent
+    from zango_ai.providers import chat, clients, wire
+    from zango_ai.providers.kinds import KINDS
+    from zango_ai.store import configs, writer
+    from zango_ai.types import LLMMessage, ModelRequest
+
+    provider = configs.read_agent("plain").provider  # type: ignore[union-attr]
+    messages = (LLMMessage("user", "hi"),)
+    request = ModelRequest(MODEL, messages, temperature=0.7, max_tokens=2000, timeout_s=30.0)
+    body = {"messages": [{"role": "user", "content": "hi"}], "model": MODEL, **PARAMS}
+
+    def direct() -> None:
+        with wire.calling(30.0), clients.kept_for(provider, KINDS["openai"]) as kept:
+            kept.built.chat.completions.create(**body).parse()
+
+    answer = chat.ask(provider, request)
+    rows: dict[str, Any] = {}
+
+    def remembered(connection: Any, sql: str, params: Any) -> Any:
+        if sql not in rows:
+            rows[sql] = once(connection, sql, params)
+        return rows[sql]
+
+    once = writer.once
+
+    def without(*, sql: bool = False, model: bool = False) -> Callable[[], Any]:
+        def run() -> None:
+            executed = remembered if sql else once
+            asked = (lambda *_: answer) if model else chat.ask
+            with mock.patch.object(writer, "once", executed), mock.patch.object(chat, "ask", asked):
+                get_agent("plain").run("hi")
+
+        return run
+
+    return measure.interleaved(
+        {
+            "a plain run": without(),
+            "without PostgreSQL": without(sql=True),
+            "without the model": without(model=True),
+            "without either": without(sql=True, model=True),
+            "the call to the model, by litellm": lambda: chat.ask(provider, request),
+            "the same without litellm": direct,
+        },
+        rounds,
+    )

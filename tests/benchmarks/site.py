@@ -14,17 +14,36 @@ PORT = 18766
 
 
 class Elsewhere:
-    """The running model server, as ``tests.build`` asks for it."""
+    """A running model server, as ``tests.build`` asks for it."""
 
-    url = f"http://127.0.0.1:{PORT}"
-    openai_base = f"{url}/v1"
-    anthropic_base = url
-    gemini_base = f"{url}/v1beta"
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.openai_base = f"{self.url}/v1"
+        self.anthropic_base = self.url
+        self.gemini_base = f"{self.url}/v1beta"
 
 
 @contextmanager
-def tenant(schema: str = "north", *, delay_s: float = 0.0) -> Iterator[Elsewhere]:
-    """The schema is active inside the block."""
+def model_server(*, port: int = PORT, delay_s: float = 0.0) -> Iterator[Elsewhere]:
+    """The local model server, in a process of its own."""
+    from django.test.utils import override_settings
+
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.server"]
+    command += ["--port", str(port), "--delay", str(delay_s)]
+    server = Elsewhere(port)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            with override_settings(ZANGO_AI={"ALLOWED_API_BASES": [server.url]}):
+                yield server
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def project() -> Iterator[None]:
+    """The example project on a PostgreSQL of its own, without a tenant."""
     sys.path.insert(0, str(EXAMPLE))
     warnings.simplefilter("ignore")
     from clinic import database
@@ -39,19 +58,26 @@ def tenant(schema: str = "north", *, delay_s: float = 0.0) -> Iterator[Elsewhere
         django.setup()
         from django.core.management import call_command
         from django.test.utils import override_settings
-        from django_tenants.utils import schema_context
-        from patients import setup
 
         call_command("migrate_schemas", schema_name="public", verbosity=0)
+        with override_settings(DEBUG=False):
+            yield
+
+
+def add_tenant(schema: str) -> None:
+    from django_tenants.utils import schema_context
+    from patients import setup
+
+    with schema_context("public"):
         setup.create_site(schema)
-        server = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.server", "--port", str(PORT)]
-        server += ["--delay", str(delay_s)]
-        with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            try:
-                allowed = {"ALLOWED_API_BASES": [Elsewhere.url]}
-                with override_settings(ZANGO_AI=allowed, DEBUG=False), schema_context(schema):
-                    yield Elsewhere()
-            finally:
-                process.terminate()
+
+
+@contextmanager
+def tenant(schema: str = "north", *, delay_s: float = 0.0) -> Iterator[Elsewhere]:
+    """A project with one tenant, which is active inside the block, and a model server."""
+    with project(), model_server(delay_s=delay_s) as server:
+        from django_tenants.utils import schema_context
+
+        add_tenant(schema)
+        with schema_context(schema):
+            yield server

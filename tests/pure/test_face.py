@@ -17,10 +17,17 @@ def test_every_name_of_the_face_loads():
         zango_ai.get_agnet  # noqa: B018
 
 
-def test_starting_django_loads_no_litellm_no_celery_worker_and_no_vendor():
+VENDORS = ["litellm", "openai", "anthropic", "celery.worker", "boto3"]
+OF_RUNS = ["httpx", "jsonschema", "zango_ai.types"]
+
+
+@pytest.mark.parametrize(
+    ("code", "late"), [("import zango_ai", VENDORS + OF_RUNS), ("zango_ai.get_agent", VENDORS)]
+)
+def test_starting_django_loads_no_litellm_no_celery_worker_no_vendor_and_nothing_of_runs(code, late):
     code = (
-        "import django, sys; django.setup(); import zango_ai; zango_ai.get_agent;"
-        "print([m for m in ('litellm', 'openai', 'anthropic', 'celery.worker', 'boto3') if m in sys.modules])"
+        f"import django, sys; django.setup(); import zango_ai; {code};"
+        f"print([m for m in {late} if m in sys.modules])"
     )
     seen = subprocess.run(
         [sys.executable, "-c", code],

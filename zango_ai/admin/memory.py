@@ -9,7 +9,6 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import tenancy
 from ..models import MemorySession
-from ..store import memory
 from .access import ViewOnly, preformatted
 
 _MOST_SHOWN = 50
@@ -43,5 +42,7 @@ class MemorySessionAdmin(ViewOnly, admin.ModelAdmin):
     @admin.action(description=_("Clear the selected conversations"), permissions=["clear"])
     def clear(self, request: HttpRequest, sessions: QuerySet[MemorySession]) -> None:
         schema = tenancy.current_schema()
+        from ..store import memory
+
         cleared = sum(memory.clear(schema, session.agent_id, session.session_id) for session in sessions)
         messages.success(request, _("Cleared: %(count)d") % {"count": cleared})

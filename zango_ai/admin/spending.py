@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits, tenancy
 from ..models import Spend
-from ..models.limited import budget_of
-from ..store import reservations
 from .access import TenantOnly, ViewOnly
 
 
@@ -33,6 +31,9 @@ class SpendsByMonth(TenantOnly):
     def this_month(self, row: Any) -> SafeString | str:
         if row.pk is None:
             return "-"
+        from ..models.specs import budget_of
+        from ..store import reservations
+
         budget = budget_of(vars(row))
         month = reservations.month_of(budget, tenancy.current_schema())
         is_current = getattr(row, "latest_month_start", None) == month

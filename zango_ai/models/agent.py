@@ -8,7 +8,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .. import output, strict_schemas
 from ..fields import OrderedJSONField
 from .limited import Budgeted
 from .prompt import Prompt
@@ -138,6 +137,8 @@ class AgentConfig(Budgeted):
         if self.provider_id and not self.model and not self.provider.default_model:
             problems["model"] = _("Name a model here, or a default model on the provider.")
         if self.output_json_schema is not None:
+            from .. import output
+
             error = output.problem_of(self.output_json_schema)
             if error:
                 problems["output_json_schema"] = error
@@ -151,6 +152,8 @@ class AgentConfig(Budgeted):
         """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
         if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):
             return ""
+        from .. import strict_schemas
+
         reason = strict_schemas.reason_against(self.output_json_schema)
         return "" if reason is None else str(_STRICTNESS) % {"reason": reason}
 

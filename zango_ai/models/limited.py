@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +9,6 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..types import Budget
 from .stamped import Stamped
 
 
@@ -51,12 +49,6 @@ class Budgeted(Stamped):
                 condition=models.Q(budget_reset_day__range=(1, 31)), name="%(app_label)s_%(class)s_reset_day"
             ),
         ]
-
-
-def budget_of(values: Mapping[str, Any]) -> Budget:
-    """The budget in a row's columns."""
-    limit, reset_day, percent = (values[name] for name in Budgeted.BUDGET_FIELDS)
-    return Budget(limit, reset_day, percent)
 
 
 def per_minute(verbose_name: Any) -> models.PositiveIntegerField[Any, Any]:

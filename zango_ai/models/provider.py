@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,11 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import get_conf
 from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..fields import CredentialsField, Undecryptable
-from ..providers import addresses, catalogue, chat
+from ..providers import addresses
 from ..providers.kinds import KINDS
-from ..types import ModelSpec, ProviderSpec, RateLimits
-from .limited import Budgeted, budget_of, per_minute
+from .limited import Budgeted, per_minute
 from .stamped import Stamped
+
+if TYPE_CHECKING:
+    from ..types import ModelSpec, ProviderSpec
 
 
 class Provider(Budgeted):
@@ -68,8 +69,10 @@ class Provider(Budgeted):
 
     def spec(self) -> ProviderSpec:
         """The provider as a run sees it."""
+        from . import specs
+
         values = {name: getattr(self, name) for name in self.SPEC_FIELDS}
-        return provider_spec(values, [model.spec() for model in self.models.all()])
+        return specs.provider_spec(values, [model.spec() for model in self.models.all()])
 
     @classmethod
     def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
@@ -88,6 +91,8 @@ class Provider(Budgeted):
 
         Asks the default model, or the first that is enabled; the call costs a few tokens at the vendor.
         """
+        from ..providers import chat
+
         spec = self.spec()
         model = self.default_model or next((row.model_id for row in spec.models if row.is_enabled), "")
         try:
@@ -107,6 +112,8 @@ class Provider(Budgeted):
         New ones are enabled, except in a list of which somebody has disabled a model: that list has been
         chosen. Raises a ZangoAIError where the vendor cannot be asked.
         """
+        from ..providers import catalogue
+
         found = {*catalogue.list_models(self.spec()), *self._models_in_use()}
         here = dict(self.models.values_list("model_id", "is_enabled"))
         new = [
@@ -196,30 +203,13 @@ class ProviderModel(Stamped):
     def __str__(self) -> str:
         return self.display_name or self.model_id
 
-    def spec(self) -> ModelSpec:
-        return ModelSpec(
-            model_id=self.model_id,
-            is_enabled=self.is_enabled,
-            input_cost_per_mtok=self.input_cost_per_mtok,
-            output_cost_per_mtok=self.output_cost_per_mtok,
-            accepts_images=self.accepts_images,
-            accepts_documents=self.accepts_documents,
-            rates=RateLimits(self.rate_limit_rpm, self.rate_limit_tpm),
-        )
-
-
-def provider_spec(values: Mapping[str, Any], models: Iterable[ModelSpec]) -> ProviderSpec:
-    """The provider as a run sees it, from the columns in ``Provider.SPEC_FIELDS`` and its models."""
-    return ProviderSpec(
-        id=values["id"],
-        name=values["name"],
-        kind=values["kind"],
-        credentials=values["credentials"],
-        default_model=values["default_model"],
-        is_enabled=values["is_enabled"],
-        max_retries=values["max_retries"],
-        budget=budget_of(values),
-        rates=RateLimits(values["rate_limit_rpm"], values["rate_limit_tpm"]),
-        allow_unpriced=values["allow_unpriced"],
-        models=tuple(models),
+    SPEC_FIELDS = (
+        *("model_id", "is_enabled", "input_cost_per_mtok", "output_cost_per_mtok"),
+        *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm"),
     )
+    """What a run has to know of a model."""
+
+    def spec(self) -> ModelSpec:
+        from . import specs
+
+        return specs.model_spec({name: getattr(self, name) for name in self.SPEC_FIELDS})

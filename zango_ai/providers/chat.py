@@ -81,8 +81,13 @@ def _problem(kind_name: str, credentials: Mapping[str, str], bases: tuple[str, .
 
 
 def warm_up() -> None:
-    """Import what the first call needs, before the call's time begins to run."""
+    """Load what the first run of a process needs: litellm, and the certificates that vendors are checked by.
+
+    It takes some seconds, once. A run does it by itself; a worker or a web process may do it at its start. It
+    starts no thread and opens no connection, so it may be done before a process forks.
+    """
     gate.load()
+    wire.tls()
 
 
 def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:

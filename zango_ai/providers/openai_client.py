@@ -30,7 +30,11 @@ class _Completions:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._url = f"{str(client.base_url).rstrip('/')}/chat/completions"
-        self._headers = {"Authorization": f"Bearer {client.api_key}", "User-Agent": client.user_agent}
+        self._headers = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {client.api_key}",
+            "User-Agent": client.user_agent,
+        }
 
     @property
     def with_raw_response(self) -> _Completions:

@@ -159,10 +159,10 @@ class _Pool(httpx.HTTPTransport):
     """httpx's own transport over a pool that connects through a backend of ours."""
 
     def __init__(self, *, outside_only: bool) -> None:
-        super().__init__(verify=_tls())
+        super().__init__(verify=tls())
         self._pool.close()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
+            ssl_context=tls(),
             max_connections=None,
             max_keepalive_connections=50,
             keepalive_expiry=60.0,
@@ -220,7 +220,7 @@ def _params_of(request: httpx.Request) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 

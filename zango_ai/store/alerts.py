@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from .. import signals, tenancy
 from ..models import AgentConfig, Invocation, Provider, Spend
-from ..models.limited import Budgeted, budget_of
+from ..models.limited import Budgeted
+from ..models.specs import budget_of
 from . import writer
 from .reservations import Account, Owner, Reservation, month_of
 from .rounds import Crossing

@@ -15,9 +15,9 @@ from .. import recordable, tenancy
 from ..exceptions import AgentNotFound, WrongTenant
 from ..fields import Credentials
 from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool
-from ..models.limited import Budgeted, budget_of
-from ..models.provider import provider_spec
-from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, RateLimits, Target
+from ..models.limited import Budgeted
+from ..models.specs import budget_of, model_spec, provider_spec
+from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, Target
 from . import reading
 from .writer import table
 
@@ -27,10 +27,6 @@ _AGENT_FIELDS = (
     *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS),
 )
 _PROMPT_FIELDS = ("name", "version", "content")
-_MODEL_FIELDS = (
-    *("model_id", "is_enabled", "input_cost_per_mtok", "output_cost_per_mtok"),
-    *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm"),
-)
 
 
 def require_tenant(name: str) -> str:
@@ -97,7 +93,7 @@ def _columns(alias: str, fields: Sequence[str]) -> str:
 
 def _models(schema: str) -> str:
     """The provider's models as JSON. Costs as text: a JSON number would come back as a float."""
-    columns = (f"m.{name}::text" if "cost" in name else f"m.{name}" for name in _MODEL_FIELDS)
+    columns = (f"m.{name}::text" if "cost" in name else f"m.{name}" for name in ProviderModel.SPEC_FIELDS)
     return f"""(
         SELECT json_agg(json_build_array({", ".join(columns)}))::text
         FROM {table(schema, ProviderModel)} m WHERE m.provider_id = p.id
@@ -168,9 +164,10 @@ def _provider(columns: Mapping[str, Any], models: str | None) -> ProviderSpec:
 
 
 def _model(values: list[Any]) -> ModelSpec:
-    model_id, is_enabled, input_cost, output_cost, images, documents, rpm, tpm = values
-    costs = [None if cost is None else Decimal(cost) for cost in (input_cost, output_cost)]
-    return ModelSpec(model_id, is_enabled, costs[0], costs[1], images, documents, RateLimits(rpm, tpm))
+    columns = dict(zip(ProviderModel.SPEC_FIELDS, values, strict=True))
+    for name in ("input_cost_per_mtok", "output_cost_per_mtok"):
+        columns[name] = None if columns[name] is None else Decimal(columns[name])
+    return model_spec(columns)
 
 
 def find_agent_id(name: str) -> int | None:

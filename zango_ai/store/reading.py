@@ -21,6 +21,7 @@ from . import own_connection, writer
 from .writer import Params, Rows
 
 _IN_FAILED_TRANSACTION = "25P02"
+_AT_REST = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
 
 
 def rows(sql: str, params: Params) -> Rows:
@@ -42,11 +43,9 @@ def _is_free(caller: BaseDatabaseWrapper) -> bool:
     raw = caller.connection
     if raw is None:
         return not caller.in_atomic_block
-    return (
-        caller.autocommit
-        and not caller.in_atomic_block
-        and raw.info.transaction_status == TransactionStatus.IDLE  # not even one that was begun in SQL
-    )
+    # Nor one that was begun in SQL. A connection that is lost has none.
+    status = raw.info.transaction_status
+    return caller.autocommit and not caller.in_atomic_block and status in _AT_REST
 
 
 def _is_broken(exc: DatabaseError) -> bool:

@@ -23,7 +23,7 @@ from . import journal
 from .own_connection import ALIAS, give_up, in_test_transaction, own_connection
 
 Params = Mapping[str, Any]
-_NAMED = re.compile(r"%\((\w+)\)s")
+_NAMED = re.compile(r"%%|%\((\w+)\)s")
 _DEADLOCK = "40P01"
 _PLAN_OUTDATED = "0A000"
 """Of a prepared statement, after a migration has changed what it returns."""
@@ -115,9 +115,13 @@ def once(connection: BaseDatabaseWrapper, sql: str, params: Params) -> Rows:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def _numbered(sql: str) -> tuple[bytes, list[str]]:
     """With PostgreSQL's own placeholders ($1) for the named ones, and the names in their order."""
-    wanted = list(dict.fromkeys(_NAMED.findall(sql)))
-    numbers = {name: f"${number}" for number, name in enumerate(wanted, start=1)}
-    return _NAMED.sub(lambda found: numbers[found[1]], sql).replace("%%", "%").encode(), wanted
+    numbers: dict[str, str] = {}
+
+    def number(found: re.Match[str]) -> str:
+        name = found[1]
+        return "%" if name is None else numbers.setdefault(name, f"${len(numbers) + 1}")
+
+    return _NAMED.sub(number, sql).encode(), list(numbers)
