@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django_tenants.utils import schema_context
 
-from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt
+from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
@@ -140,13 +140,16 @@ def heard():
     litellm = gate.load()
     told, is_told = [], threading.Event()
 
-    def listener(arguments, reply, started, ended):
-        told.append((arguments["model"], reply))
-        is_told.set()
+    class Listener(litellm.integrations.custom_logger.CustomLogger):
+        def log_success_event(self, kwargs, response_obj, start_time, end_time):
+            told.append((kwargs["model"], response_obj))
+            is_told.set()
 
-    litellm.success_callback = litellm.failure_callback = [listener]
+    before = {name: list(getattr(litellm, name)) for name in unheard._LISTENERS}
+    litellm.callbacks = [Listener()]
     yield told, is_told
-    litellm.success_callback = litellm.failure_callback = []
+    for name, listeners in before.items():
+        setattr(litellm, name, listeners)
 
 
 def test_litellms_callbacks_hear_of_runs(model, live_north, heard):
@@ -167,7 +170,10 @@ def test_without_one_litellm_keeps_no_record_of_a_call_and_prices_none(model, li
     for name in ("success_handler", "failure_handler", "_response_cost_calculator"):
         monkeypatch.setattr(Logging, name, refuse)
     make_agent(model)
-    assert get_agent("helper").run("hi").content.endswith("You asked: hi")
+    gemini = make_provider(model, name="gemini", kind="gemini")
+    make_agent(model, "gemini", provider=gemini)  # here litellm registers something of its own
+    for name in ("helper", "gemini", "helper"):
+        assert get_agent(name).run("hi").content.endswith("You asked: hi")
     model.script(Reply("no", status=400))
     with pytest.raises(LLMAPIError):
         get_agent("helper").run("hi")

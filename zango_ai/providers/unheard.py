@@ -18,13 +18,14 @@ logger = logging.getLogger("zango_ai.providers")
 _LISTENERS = (
     *("callbacks", "input_callback", "success_callback", "failure_callback"),
     *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
-    "max_budget",  # it is counted by the record of each call
 )
+_OF_ITS_CACHE = "cache"
+"""What litellm registers by itself at the first call to Gemini. It hears something where there is a cache."""
 
 
 def arguments_of(litellm: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``litellm.completion`` for a call of which it keeps no record."""
-    if any(getattr(litellm, name, None) for name in _LISTENERS):
+    if _is_heard(litellm):
         return dict(arguments)
     try:
         # What litellm does itself at the beginning of a call.
@@ -41,6 +42,13 @@ def arguments_of(litellm: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         logger.debug("litellm keeps its records: its release is not known")
         return dict(arguments)
     return {**prepared, "litellm_logging_obj": record}
+
+
+def _is_heard(litellm: Any) -> bool:
+    # A budget of litellm's is counted by the record of each call.
+    if getattr(litellm, "cache", None) is not None or getattr(litellm, "max_budget", None):
+        return True
+    return any(each != _OF_ITS_CACHE for name in _LISTENERS for each in getattr(litellm, name, None) or ())
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
