@@ -6,7 +6,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection, transaction
+from django.db import close_old_connections, connection, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
@@ -129,6 +129,47 @@ def test_a_month_of_another_agent_is_left_alone(model, live_north):
     spent = {(row.owner_name, row.spent_usd) for row in Spend.objects.all()}
     quarter = Decimal("0.25")
     assert spent == {(provider.name, 4 * quarter), ("helper", 2 * quarter), ("other", 2 * quarter), ("x", 0)}
+
+
+# How long the ledger's connection lives
+
+
+@pytest.fixture
+def max_age(request):
+    """CONN_MAX_AGE as it is in a project that does not set it; neither connection is open."""
+    before = connection.settings_dict["CONN_MAX_AGE"]
+    connection.close()
+    connection.settings_dict["CONN_MAX_AGE"] = 0
+    yield
+    connection.settings_dict["CONN_MAX_AGE"] = before
+    connection.close()
+    connection.set_schema("north")
+
+
+def test_a_run_connects_once_however_long_connections_are_kept(model, live_north, max_age, monkeypatch):
+    """Asked for its age before each statement, a connection of age 0 was made anew four times."""
+    make_agent(model)
+    connection.close()
+    own = own_connection.own_connection()
+    opened, connect = [], own.connect
+    monkeypatch.setattr(own, "connect", lambda: opened.append(1) or connect())
+    own.close()
+    get_agent("helper").run("hi")
+    assert len(opened) == 1
+
+
+def test_the_end_of_a_request_closes_it_also_where_nothing_else_was_asked(model, live_north, max_age):
+    make_agent(model)
+    connection.close()
+    get_agent("helper").run("hi")
+    assert connection.connection is None  # the run has not needed it
+    own = own_connection.own_connection()
+    close_old_connections()
+    assert own.connection is None
+    get_agent("helper").run("hi")
+    connection.settings_dict["CONN_MAX_AGE"] = 60
+    close_old_connections()
+    assert own.connection is not None
 
 
 # litellm's own records

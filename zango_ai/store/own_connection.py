@@ -1,9 +1,10 @@
 """The ledger's own connection to the tenants' database: its rows outlive the caller's rollback.
 
 It is a copy of the caller's connection in autocommit, one for each of the caller's, and is closed with it:
-whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both. It
-is not an alias in ``DATABASES``, so nothing creates, migrates, flushes or forbids it by name. A connection
-pool, if the project uses one, is a second pool: a run never waits for the connection that its caller holds.
+whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both, also
+where the caller's has never been opened. It is not an alias in ``DATABASES``, so nothing creates, migrates, flushes
+or forbids it by name. A connection pool, if the project uses one, is a second pool: a run never waits for the
+connection that its caller holds.
 
 What is executed on it again and again is prepared: PostgreSQL plans it once for each tenant, and not for each run.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -35,21 +38,31 @@ SET plan_cache_mode = force_generic_plan
 _OWN = "_zango_ai_own"
 
 
+@dataclass(slots=True)
+class _Held:
+    """The ledger's connection, as the caller's holds it."""
+
+    pid: int
+    own: BaseDatabaseWrapper
+    opened_at: float = 0.0
+
+
 def own_connection(caller: BaseDatabaseWrapper | None = None) -> BaseDatabaseWrapper:
     """This thread's ledger connection, open and in autocommit."""
     caller = tenancy.connection() if caller is None else caller
-    held = getattr(caller, _OWN, None)
-    if held is not None and held[0] == os.getpid():
-        own: BaseDatabaseWrapper = held[1]
-    else:
+    held: _Held | None = getattr(caller, _OWN, None)
+    if held is None or held.pid != os.getpid():
         # After a fork the parent process's socket is left alone: psycopg never closes a foreign one.
-        own = _copy(caller)
         if held is None:
             _close_together(caller)
-        setattr(caller, _OWN, (os.getpid(), own))
+        held = _Held(os.getpid(), _copy(caller))
+        setattr(caller, _OWN, held)
+    own = held.own
     own.close_if_unusable_or_obsolete()
     if own.connection is None:
         own.ensure_connection()
+        # Its age is looked at when the caller's is, and not in the middle of a run.
+        held.opened_at, own.close_at = time.monotonic(), None
         with own.cursor() as cursor:
             cursor.execute(_SETTINGS)
         # Of one type whatever its size: else each size is a statement of its own to prepare.
@@ -83,13 +96,21 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     return own
 
 
-def _close_together(caller: BaseDatabaseWrapper) -> None:
-    close_caller = caller.close
+def _close_together(caller: Any) -> None:
+    close_caller, close_old_caller = caller.close, caller.close_if_unusable_or_obsolete
 
     def close(*args: Any, **kwargs: Any) -> None:
-        pid, own = getattr(caller, _OWN)
-        if pid == os.getpid():
-            own.close()
+        held: _Held = getattr(caller, _OWN)
+        if held.pid == os.getpid():
+            held.own.close()
         close_caller(*args, **kwargs)
 
-    caller.close = close  # type: ignore[method-assign]
+    def close_if_unusable_or_obsolete() -> None:
+        """At the end of a request or a task."""
+        close_old_caller()
+        held: _Held = getattr(caller, _OWN)
+        most_s = caller.settings_dict["CONN_MAX_AGE"]
+        if most_s is not None and held.pid == os.getpid() and time.monotonic() >= held.opened_at + most_s:
+            held.own.close()
+
+    caller.close, caller.close_if_unusable_or_obsolete = close, close_if_unusable_or_obsolete
