@@ -21,6 +21,9 @@ from . import tenancy
 
 T = TypeVar("T")
 
+_READ_ONLY = "SELECT set_config('transaction_read_only', 'on', true)"
+"""Until the savepoint ends. By a query, since PostgreSQL lets a transaction be made writable again as long as it
+has had none."""
 _CANCEL_TIMEOUT_S = 2.0
 _COPIES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 _SAME = (
@@ -72,10 +75,8 @@ class Lent:
                 return
             with transaction.atomic(using=caller.alias):
                 if is_read_only:
-                    with tenancy.bare_cursor(caller) as cursor:
-                        # Until the savepoint ends. By a query, since PostgreSQL lets a transaction be made
-                        # writable again as long as it has had none.
-                        cursor.execute("SELECT set_config('transaction_read_only', 'on', true)")
+                    with tenancy.bare_cursor(caller, _READ_ONLY) as cursor:
+                        cursor.execute(_READ_ONLY)
                 with self._used():
                     yield
         finally:

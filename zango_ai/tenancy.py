@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
+from django.dispatch import receiver
 from django_tenants.utils import (
     get_public_schema_name,
     get_tenant_database_alias,
@@ -20,6 +22,7 @@ from django_tenants.utils import (
     schema_context,
     tenant_context,
 )
+from psycopg import ClientCursor
 
 
 def connection() -> BaseDatabaseWrapper:
@@ -32,10 +35,16 @@ def _alias() -> str:
     return str(get_tenant_database_alias())
 
 
-def bare_cursor(caller: BaseDatabaseWrapper, made_by: Callable[[Any], Any] | None = None) -> CursorWrapper:
-    """One for which no search path is set: each time that is a statement of its own."""
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    _alias.cache_clear()
+
+
+def bare_cursor(caller: BaseDatabaseWrapper, sql: str) -> CursorWrapper:
+    """One to execute ``sql`` with, for which no search path is set: each time that is a statement of its own."""
     caller.ensure_connection()
-    cursor = caller.create_cursor() if made_by is None else made_by(caller.connection)
+    # Two statements, which are one transaction, are more than PostgreSQL takes with parameters apart.
+    cursor: Any = ClientCursor(caller.connection) if ";" in sql else caller.create_cursor()
     return caller.make_debug_cursor(cursor) if caller.queries_logged else caller.make_cursor(cursor)
 
 

@@ -1,5 +1,6 @@
 """What comes back from a run, and what is written about it."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -170,3 +171,11 @@ def test_no_row_knows_the_key(model):
     get_agent("helper").run("hi")
     for row in [*Invocation.objects.values(), *InvocationRound.objects.values()]:
         assert "sk-secret" not in str(row)
+
+
+def test_a_server_that_leaves_out_whose_message_it_is_has_answered_all_the_same(model, north):
+    """Some that say they are OpenAI's do, and have billed it."""
+    body = {"model": "m", "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+    model.script(Reply(raw=json.dumps(body).encode()))
+    make_agent(model, provider=make_provider(model, kind="openai_compatible"))
+    assert get_agent("helper").run("hello").content == "hi"

@@ -55,6 +55,49 @@ print(get_agent("helper").run("hi").content)
     assert list(reconciliation.find_drift("north")) == []
 
 
+def test_a_pool_keeps_no_connection_whose_plans_are_outdated(model, live_north):
+    """A migration has changed what a prepared statement returns."""
+    make_priced_agent(model)
+    code = """
+for number in range(5):
+    get_agent("helper").run("hi")
+with connection.cursor() as cursor:
+    cursor.execute("ALTER TABLE zango_ai_agentconfig ALTER COLUMN model TYPE text")
+try:
+    print([get_agent("helper").run("hi").content for _ in range(2)])
+finally:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE zango_ai_agentconfig ALTER COLUMN model TYPE varchar(200)")
+"""
+    model.script(*[QUARTER] * 7)
+    with child(POOL + code) as process:
+        assert said(process).endswith("['a quarter', 'a quarter']")
+
+
+@pytest.mark.parametrize("checks", [False, True])
+def test_a_pool_of_lost_connections_is_made_anew(model, live_north, checks):
+    """As after a restart of the database."""
+    make_priced_agent(model)
+    code = f"""
+connection.settings_dict["CONN_HEALTH_CHECKS"] = {checks}
+connection.settings_dict["OPTIONS"]["pool"] = {{"min_size": {4 if checks else 1}, "max_size": 4}}
+get_agent("helper").run("hi")
+pid = own_connection().connection.info.backend_pid
+connection.close()
+import psycopg
+with psycopg.connect(**{{k: v for k, v in own_connection().get_connection_params().items()
+        if k in ("host", "port", "user", "password", "dbname")}}, autocommit=True) as other:
+    other.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND application_name = 'pooled'")
+print([get_agent("helper").run("hi").content for _ in range(3)])
+"""
+    model.script(*[QUARTER] * 4)
+    named = 'connection.settings_dict["OPTIONS"]["application_name"] = "pooled"\n'
+    with child(POOL + named + code) as process:
+        assert said(process).endswith("['a quarter', 'a quarter', 'a quarter']")
+
+
 def test_a_pool_that_is_exhausted_after_the_call_loses_no_answer_and_no_row(model, live_north):
     make_priced_agent(model, monthly_budget_usd="1")
     code = """

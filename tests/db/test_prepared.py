@@ -6,16 +6,17 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from django.db import close_old_connections, connection, transaction
+from billiard.exceptions import SoftTimeLimitExceeded
+from django.db import DataError, close_old_connections, connection, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
 from tests.together import run_together
-from zango_ai import get_agent
+from zango_ai import get_agent, tenancy
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
 from zango_ai.models import AgentConfig, Invocation, Spend
 from zango_ai.providers import gate, unheard
-from zango_ai.store import own_connection, reconciliation
+from zango_ai.store import configs, own_connection, reconciliation, round_statements, writer
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_tenants")
@@ -131,6 +132,55 @@ def test_a_month_of_another_agent_is_left_alone(model, live_north):
     assert spent == {(provider.name, 4 * quarter), ("helper", 2 * quarter), ("other", 2 * quarter), ("x", 0)}
 
 
+@pytest.mark.parametrize("schema", ["a  b", "nb\xa0sp", "100%", "%(key)s", "$1", 'a"b'])
+def test_a_schemas_name_is_kept_to_the_letter(schema):
+    """Whatever PostgreSQL takes as a name: else a run would be written into another tenant's."""
+    quoted = tenancy.quote(schema)
+    for sql in (
+        round_statements.beginning(schema, ("run_id",), ("number",), is_first=True, has_tolls=True),
+        round_statements.settling(schema, ("status",), ("status",), has_moves=True, has_alerts=True, ends_run=True),
+        configs._reading(schema),
+    ):
+        executed = writer._numbered(sql)[0].decode()
+        assert executed.count(f"{quoted}.") == executed.count('."zango_ai_') > 4
+
+
+def test_the_last_call_is_settled_also_where_the_runs_row_cannot_be_written_with_it(
+    model, live_north, monkeypatch, caplog
+):
+    make_priced_agent(model)
+    really = writer.once
+
+    def once(connection, sql, params):
+        if "charged" in params and "run_status" in params:
+            raise DataError("a value that no column takes")
+        return really(connection, sql, params)
+
+    monkeypatch.setattr(writer, "once", once)
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    row = Invocation.objects.get()
+    assert (row.status, row.rounds.get().status, row.cost_usd) == ("success", "success", Decimal("0.25"))
+    assert Spend.objects.get(owner="provider").spent_usd == Decimal("0.25")
+
+
+def test_a_row_that_is_gone_when_its_run_ends_is_told_of(model, live_north, caplog):
+    make_agent(model)
+    model.script(Reply("late", delay_s=0.5))
+
+    def delete():
+        with schema_context("north"):
+            model.wait_for_requests(1)
+            Invocation.objects.all().delete()
+
+    def ask():
+        with schema_context("north"):
+            assert get_agent("helper").run("hi").content == "late"
+
+    run_together([ask, delete])
+    assert "Could not write the end of run" in caplog.text
+
+
 # How long the ledger's connection lives
 
 
@@ -218,6 +268,17 @@ def test_without_one_litellm_keeps_no_record_of_a_call_and_prices_none(model, li
     model.script(Reply("no", status=400))
     with pytest.raises(LLMAPIError):
         get_agent("helper").run("hi")
+
+
+def test_a_time_limit_that_cuts_into_its_preparation_is_not_taken_for_its_fault(model, live_north, monkeypatch):
+    def cut(*args, **options):
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(gate.load().utils, "function_setup", cut)
+    make_agent(model)
+    with pytest.raises(SoftTimeLimitExceeded):
+        get_agent("helper").run("hi")
+    assert model.requests == []
 
 
 def test_a_release_of_litellm_that_is_built_otherwise_is_asked_as_it_is():

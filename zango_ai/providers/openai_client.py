@@ -84,5 +84,9 @@ class _Answer:
     def __init__(self, content: dict[str, Any]) -> None:
         self._content = content
 
-    def model_dump(self) -> dict[str, Any]:
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        for choice in self._content.get("choices") or ():
+            message = choice.get("message") if isinstance(choice, dict) else None
+            if isinstance(message, dict):
+                message.setdefault("role", "assistant")  # some servers leave it out, and litellm asks for it
         return self._content

@@ -11,7 +11,10 @@ import datetime
 import logging
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+
+from . import errors
 
 logger = logging.getLogger("zango_ai.providers")
 
@@ -38,10 +41,17 @@ def arguments_of(litellm: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
             **arguments,
         )
         record.success_handler = record.failure_handler = record._response_cost_calculator = _nothing
-    except Exception:  # of another release of litellm's, which then takes its time and does the same
-        logger.debug("litellm keeps its records: its release is not known")
+    except Exception as exc:
+        if errors.passing(exc) is not None:
+            raise
+        _tell()  # another release of litellm's, which then takes its time and does the same
         return dict(arguments)
     return {**prepared, "litellm_logging_obj": record}
+
+
+@lru_cache(1)
+def _tell() -> None:
+    logger.warning("litellm keeps records that nobody reads, and takes longer: its release is not known")
 
 
 def _is_heard(litellm: Any) -> bool:

@@ -54,6 +54,7 @@ def require_same_tenant(name: str, schema: str) -> None:
 
 def read_agent(name: str) -> AgentSpec | None:
     """The agent of the current schema as it is now, also when it is disabled."""
+    name = str(name)
     if recordable.text(name) != name:
         return None  # PostgreSQL would refuse the question: no row has such a name
     schema = tenancy.current_schema()
@@ -190,6 +191,7 @@ def find_agent_name(agent_id: int | None) -> str | None:
 
 def _find(field: str, key: str, value: object) -> Any:
     """One field of one agent: a fraction of what reading all of it takes."""
+    value = value if isinstance(value, int) else str(value)
     if isinstance(value, str) and recordable.text(value) != value:
         return None
     sql = f"SELECT {field} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"

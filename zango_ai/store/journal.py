@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 
+from .. import tenancy
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -80,7 +82,7 @@ def _repeat_after(connection: BaseDatabaseWrapper, sid: str) -> None:
 
 def _again(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> bool:
     """Execute once more. What no longer fits is dropped: its tenant, say, was rolled back as well."""
-    with connection.cursor() as cursor:
+    with tenancy.bare_cursor(connection, sql) as cursor:
         cursor.execute("SAVEPOINT zango_ai_again")
         try:
             cursor.execute(sql, params)

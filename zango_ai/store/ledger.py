@@ -272,17 +272,27 @@ class Entry:
         for call in list(self._calls):
             if call.settlement is None:
                 continue
-            if call.ends_run and self._is_ending:
-                settled = rounds.settle(self.schema, call.settlement, self._columns)
-                self._columns = {}
-            else:
-                settled = rounds.settle(self.schema, call.settlement)
+            settled = self._settled(call, call.settlement)
             self._alerts.extend((call.reservation, crossing) for crossing in settled.crossings)
             self._calls.remove(call)
             if settled.is_found:
                 self.rounds_count = max(self.rounds_count, call.number)
         while self._alerts:
             alerts.send(self.schema, *self._alerts.pop(0))
+
+    def _settled(self, call: _Call, settlement: rounds.Settlement) -> rounds.Settled:
+        """With the end of the run, where the call was its last; by itself, where that cannot be written."""
+        if call.ends_run and self._is_ending:
+            try:
+                settled = rounds.settle(self.schema, settlement, self._columns)
+            except Error as exc:
+                if _may_pass(exc):
+                    raise
+            else:
+                if settled.is_found:
+                    self._columns = {}
+                return settled
+        return rounds.settle(self.schema, settlement)
 
     def succeed(self) -> None:
         # Of a run that was given up while it went on, the row says so until now.

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.types.numeric import Int8Dumper
 
@@ -32,7 +33,7 @@ _SETTINGS = f"""
 SET lock_timeout = {LOCK_TIMEOUT_MS};
 -- A role or a database may have another by default, at which statements fail to serialize.
 SET default_transaction_isolation = 'read committed';
--- Every statement finds its rows by their keys: no value of a parameter asks for a plan of its own.
+-- What is executed often finds its rows by their keys: no value of a parameter asks for a plan of its own.
 SET plan_cache_mode = force_generic_plan
 """
 _OWN = "_zango_ai_own"
@@ -60,14 +61,31 @@ def own_connection(caller: BaseDatabaseWrapper | None = None) -> BaseDatabaseWra
     own = held.own
     own.close_if_unusable_or_obsolete()
     if own.connection is None:
-        own.ensure_connection()
+        try:
+            _open(own)
+        except (OperationalError, InterfaceError):
+            if cast(Any, own).connection is None:
+                raise
+            discard(own)  # a pool had a lost one
+            _open(own)
         # Its age is looked at when the caller's is, and not in the middle of a run.
         held.opened_at, own.close_at = time.monotonic(), None
-        with own.cursor() as cursor:
-            cursor.execute(_SETTINGS)
-        # Of one type whatever its size: else each size is a statement of its own to prepare.
-        cast(Any, own.connection).adapters.register_dumper(int, Int8Dumper)
     return own
+
+
+def _open(own: BaseDatabaseWrapper) -> None:
+    own.ensure_connection()
+    with own.cursor() as cursor:
+        cursor.execute(_SETTINGS)
+    # Of one type whatever its size: else each size is a statement of its own to prepare.
+    cast(Any, own.connection).adapters.register_dumper(int, Int8Dumper)
+
+
+def discard(own: BaseDatabaseWrapper) -> None:
+    """Close it so that a pool does not keep it either."""
+    with suppress(Exception):
+        own.connection.close()
+    own.close()
 
 
 def give_up(own: BaseDatabaseWrapper) -> None:
@@ -84,8 +102,10 @@ def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings = copy.deepcopy(caller.settings_dict)
-    # A connection that is lost is made anew when that shows; to ask before each statement is one more of them.
-    settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False, CONN_HEALTH_CHECKS=False)
+    settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
+    if not settings["OPTIONS"].get("pool"):
+        # A connection that is lost is made anew when that shows; to ask before each statement is one more of them.
+        settings["CONN_HEALTH_CHECKS"] = False
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
     settings["OPTIONS"]["server_side_binding"] = True

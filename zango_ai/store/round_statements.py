@@ -36,7 +36,7 @@ def beginning(schema: str, run: Columns, round_: Columns, *, is_first: bool, has
     ``already`` finds that where the statement was executed before, and its confirmation was lost.
     """
     rounds = table(schema, InvocationRound)
-    return _short(f"""
+    return f"""
 WITH mine AS (
     SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
 ),{_paces_to_take(schema) if has_tolls else ""}
@@ -80,11 +80,7 @@ already AS (
 )
 SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM already)), verdict.*
 FROM verdict LEFT JOIN run ON true
-""")
-
-
-def _short(sql: str) -> str:
-    return " ".join(sql.split())
+"""
 
 
 _BOTH_MONTHS = """(
@@ -139,7 +135,7 @@ def settling(
     ``ends_run``: the run's row is written in any case, and not only with the round's.
     """
     rounds, spend = table(schema, InvocationRound), table(schema, Spend)
-    return _short(f"""
+    return f"""
 WITH mine AS (
     SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
 ),
@@ -176,7 +172,7 @@ alerts AS ({_alerts(spend) if has_alerts else "SELECT NULL AS owner, NULL AS spe
 SELECT alerts.owner, alerts.spent_usd
 FROM {rounds} LEFT JOIN alerts ON true
 WHERE invocation_id = (SELECT id FROM mine) AND number = %(number)s
-""")
+"""
 
 
 def _paces_to_move(schema: str) -> str:

@@ -14,11 +14,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db import OperationalError
+
 from ..models import Pace, Spend
 from . import round_statements, writer
 from .reservations import Owner, Reservation
 from .writer import params, remember, table
 
+_MOST_OPENINGS = 5
+"""Somebody may delete a counter between its opening and the look at it."""
 TOLERANCE_S = 0.001
 """An allowance of n is n shares of a minute, each rounded to microseconds."""
 
@@ -82,11 +86,13 @@ def begin(
     arguments = {"key": key, **params(run, "run"), **params(values, "round"), **_arguments(reservation)}
     form = {"is_first": is_first, "has_tolls": bool(reservation.tolls)}
     sql = round_statements.beginning(schema, tuple(run), tuple(values), **form)
-    while True:
+    for _ in range(_MOST_OPENINGS):
         ((run_id, round_id, is_complete, *verdict),) = writer.execute(sql, arguments)
         if is_complete:
             break
         _open_counters(schema, reservation, round_["created_at"])
+    else:
+        raise OperationalError(f"The counters of the month in schema {schema!r} cannot be opened.")
     if writer.is_in_test_transaction():
         known = {"id": run_id, **run} if is_first else run
         again = {**arguments, **params(known, "run"), "round_id": round_id}

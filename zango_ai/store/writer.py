@@ -16,11 +16,11 @@ from typing import Any
 from django.db import DatabaseError, Error, InterfaceError, NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
-from psycopg import ClientCursor, RawCursor
+from psycopg import RawCursor
 
 from .. import tenancy
 from . import journal
-from .own_connection import ALIAS, give_up, in_test_transaction, own_connection
+from .own_connection import ALIAS, discard, give_up, in_test_transaction, own_connection
 
 Params = Mapping[str, Any]
 _NAMED = re.compile(r"%%|%\((\w+)\)s")
@@ -52,7 +52,7 @@ def execute(sql: str, params: Params, *, lost: tuple[str, Params] | None = None)
         if sqlstate != _DEADLOCK:
             if sqlstate != _PLAN_OUTDATED and own.is_usable():
                 raise
-            own.close()
+            discard(own)
         return once(own_connection(caller), sql, params)
     except Error:
         raise
@@ -103,19 +103,18 @@ def upsert(columns: Iterable[str], unique: str) -> str:
 def once(connection: BaseDatabaseWrapper, sql: str, params: Params) -> Rows:
     """Execute on that connection, and leave its errors to the caller."""
     if connection.alias == ALIAS and not (";" in sql or connection.execute_wrappers or connection.queries_logged):
-        # Past Django's cursors, whose work there is nobody to see.
+        # Past Django's cursors, whose work nobody asks to see.
         with connection.wrap_database_errors:
             numbered, wanted = _numbered(sql)
             raw: Any = RawCursor(connection.connection)
             raw.execute(numbered, [params[name] for name in wanted])
             return raw.fetchall() if raw.pgresult.nfields else []
-    # Two statements, which are one transaction, are more than PostgreSQL takes with parameters apart.
-    with tenancy.bare_cursor(connection, ClientCursor if ";" in sql else None) as cursor:
+    with tenancy.bare_cursor(connection, sql) as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall()) if cursor.description else []
 
 
-@lru_cache(4096)
+@lru_cache(2048)
 def _numbered(sql: str) -> tuple[bytes, list[str]]:
     """With PostgreSQL's own placeholders ($1) for the named ones, and the names in their order."""
     numbers: dict[str, str] = {}

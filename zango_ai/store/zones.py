@@ -39,6 +39,9 @@ def _read(schema: str, field: str) -> tzinfo:
     model = tenancy.tenant_model()
     try:
         column: Any = model._meta.get_field(field)
+        if column.model is not model._meta.get_field("schema_name").model:  # a row in two tables
+            found = list(model._base_manager.filter(schema_name=schema).values_list(field))
+            return _zone(schema, found[0][0] if found else None)
         sql = f"""
 SELECT "{column.column}" FROM {table(tenancy.public_schema(), column.model)} WHERE schema_name = %(schema)s
 """
