@@ -166,7 +166,7 @@ def test_the_last_call_is_settled_also_where_the_runs_row_cannot_be_written_with
 
 def test_a_row_that_is_gone_when_its_run_ends_is_told_of(model, live_north, caplog):
     make_agent(model)
-    model.script(Reply("late", delay_s=0.5))
+    model.script(Reply("late", delay_s=2))
 
     def delete():
         with schema_context("north"):
