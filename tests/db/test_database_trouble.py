@@ -80,7 +80,7 @@ def test_a_pool_of_lost_connections_is_made_anew(model, live_north, checks):
     make_priced_agent(model)
     code = f"""
 connection.settings_dict["CONN_HEALTH_CHECKS"] = {checks}
-connection.settings_dict["OPTIONS"]["pool"] = {{"min_size": {4 if checks else 1}, "max_size": 4}}
+connection.settings_dict["OPTIONS"]["pool"] = {{"min_size": {10 if checks else 1}, "max_size": 10}}
 get_agent("helper").run("hi")
 pid = own_connection().connection.info.backend_pid
 connection.close()
