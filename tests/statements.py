@@ -1,6 +1,6 @@
 """The SQL statements that something takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,3 +22,25 @@ def statements(work: Callable[[], Any]) -> list[str]:
             stack.enter_context(each.execute_wrapper(note))
         work()
     return asked
+
+
+def refuse(
+    patch: Any, error: Exception, *, when: Callable[[Mapping[str, Any]], bool], times: int | None = None
+) -> None:
+    """Have statements of the log fail whose parameters say so: so often, None: always. ``patch`` is monkeypatch."""
+    from zango_ai.store import writer
+
+    really, left = writer.once, [times]
+
+    def once(connection: Any, sql: str, params: Mapping[str, Any]) -> Any:
+        if left[0] != 0 and when(params):
+            left[0] = None if left[0] is None else left[0] - 1
+            raise error
+        return really(connection, sql, params)
+
+    patch.setattr(writer, "once", once)
+
+
+def settles(params: Mapping[str, Any]) -> bool:
+    """Whether a statement with these parameters settles a call."""
+    return "charged" in params

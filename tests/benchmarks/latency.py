@@ -81,8 +81,8 @@ def bare(complete: Complete, tool: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def agents(server: Any) -> tuple[dict[str, Callable[[], Any]], Any]:
-    """The same by agents, and the tool."""
+def agents(server: Any) -> tuple[measure.Works, measure.Works, Any]:
+    """The same by agents; what has to be done before each time; and the tool."""
     from tests.build import make_agent, make_agent_with, make_prompt, make_provider
     from zango_ai import get_agent, tool
 
@@ -99,20 +99,21 @@ def agents(server: Any) -> tuple[dict[str, Callable[[], Any]], Any]:
     make_agent(server, "memory", provider=provider, short_term_memory=True)
     make_agent_with(server, bench_double, name="tool", provider=provider)
     make_agent(server, "json", provider=provider, output_schema="json", output_json_schema=SCHEMA)
+    third_turn, forget = third_turns(get_agent("memory"))
     runs = {
         "plain": lambda: get_agent("plain").run("hi"),
         "prompts with variables": lambda: get_agent("prompts").run(
             variables={"name": "Ada", "words": 3}, system_variables={"site": "North"}
         ),
-        "third turn of a conversation": third_turns(get_agent("memory")),
+        "third turn of a conversation": third_turn,
         "one tool call": lambda: get_agent("tool").run("hi"),
         "JSON by a schema": lambda: get_agent("json").run("hi"),
     }
-    return runs, bench_double.tool
+    return runs, {"third turn of a conversation": forget}, bench_double.tool
 
 
-def third_turns(agent: Any) -> Callable[[], Any]:
-    """A run that finds two turns, each time: what it has added is taken away before the next."""
+def third_turns(agent: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """A run that finds two turns, and what takes away before the next what it has added."""
     from zango_ai import get_agent
     from zango_ai.models import MemoryMessage, MemorySession
 
@@ -127,19 +128,19 @@ def third_turns(agent: Any) -> Callable[[], Any]:
     def run() -> None:
         get_agent("memory").run("third", session_id=session_id)
 
-    run.before = forget  # type: ignore[attr-defined]
-    return run
+    return run, forget
 
 
 def measured(server: Any, rounds: int) -> dict[str, Any]:
     """Medians; and of the parts of a plain run by themselves."""
-    runs, tool = agents(server)
+    runs, before, tool = agents(server)
     litellm, openai = (bare(complete(server), tool) for complete in (bare_litellm, bare_openai))
     figures = {}
     for name, run in runs.items():
         works = {"litellm": litellm[name], "openai": openai[name], "run": run}
-        ms = measure.interleaved(works, rounds)
-        getattr(run, "before", lambda: None)()
+        prepare = before.get(name, lambda: None)
+        ms = measure.interleaved(works, rounds, before={"run": prepare})
+        prepare()
         count = len(statements(run))
         figures[name] = {
             "litellm_ms": ms["litellm"],

@@ -11,6 +11,7 @@ from django.db import DataError, close_old_connections, connection, transaction
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
+from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
@@ -149,14 +150,11 @@ def test_the_last_call_is_settled_also_where_the_runs_row_cannot_be_written_with
     model, live_north, monkeypatch, caplog
 ):
     make_priced_agent(model)
-    really = writer.once
-
-    def once(connection, sql, params):
-        if "charged" in params and "run_status" in params:
-            raise DataError("a value that no column takes")
-        return really(connection, sql, params)
-
-    monkeypatch.setattr(writer, "once", once)
+    refuse(
+        monkeypatch,
+        DataError("a value that no column takes"),
+        when=lambda params: settles(params) and "run_status" in params,
+    )
     model.script(QUARTER)
     get_agent("helper").run("hi")
     row = Invocation.objects.get()

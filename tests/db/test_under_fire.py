@@ -14,6 +14,7 @@ from django_tenants.utils import get_tenant_model, schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
 from tests.db.test_trouble import end_the_ledgers_connection
+from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import PromptRenderError
@@ -248,16 +249,7 @@ def test_a_connection_lost_before_a_statement_was_confirmed_counts_nothing_twice
 def test_a_database_that_is_away_for_a_moment_loses_no_paid_answer_and_no_row(
     warm, monkeypatch, caplog, form, failures
 ):
-    left = [failures]
-    really = writer.once
-
-    def once(*args):
-        if "charged" in args[2] and left[0] > 0:
-            left[0] -= 1
-            raise OperationalError("the database system is starting up")
-        return really(*args)
-
-    monkeypatch.setattr(writer, "once", once)
+    refuse(monkeypatch, OperationalError("the database system is starting up"), when=settles, times=failures)
     warm.script(answers_in(form))
     response = get_agent("helper").run("hi")
     assert response.content.strip('"') == "a quarter"
@@ -275,16 +267,7 @@ def test_a_call_that_could_not_be_settled_is_settled_before_the_next(warm, monke
     agent.save()
     Provider.objects.update(max_retries=1)
     Fallback.objects.create(agent=agent, provider=agent.provider)
-    left = [1]
-    really = writer.once
-
-    def once(*args):
-        if "charged" in args[2] and left[0] > 0:
-            left[0] -= 1
-            raise OperationalError("the database system is starting up")
-        return really(*args)
-
-    monkeypatch.setattr(writer, "once", once)
+    refuse(monkeypatch, OperationalError("the database system is starting up"), when=settles, times=1)
     warm.script(first, QUARTER)
     response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
@@ -300,16 +283,9 @@ def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeyp
     from tests.db.test_maintenance import let_pass
     from zango_ai.store import ledger
 
-    really = writer.once
-
-    def once(own, sql, params):
-        if "charged" in params:
-            raise OperationalError("somebody holds a lock")
-        return really(own, sql, params)
-
     monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "once", once)
+        refuse(patch, OperationalError("somebody holds a lock"), when=settles)
         warm.script(QUARTER)
         response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
@@ -343,14 +319,11 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):
     from zango_ai.store import ledger
 
-    really = writer.once
-
-    def once(own, sql, params):
-        if "charged" in params or "run_finished_at" in params:
-            raise OperationalError("no more connections")
-        return really(own, sql, params)
-
-    monkeypatch.setattr(writer, "once", once)
+    refuse(
+        monkeypatch,
+        OperationalError("no more connections"),
+        when=lambda params: settles(params) or "run_finished_at" in params,
+    )
     monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     warm.script(QUARTER)
     response = get_agent("helper").run("hi")

@@ -29,11 +29,11 @@ class SpendsByMonth(TenantOnly):
 
     @admin.display(description=_("spent this month"))
     def this_month(self, row: Any) -> SafeString | str:
-        if row.pk is None:
-            return "-"
         from ..models.specs import budget_of
         from ..store import reservations
 
+        if row.pk is None:
+            return "-"
         budget = budget_of(vars(row))
         month = reservations.month_of(budget, tenancy.current_schema())
         is_current = getattr(row, "latest_month_start", None) == month

@@ -95,7 +95,7 @@ class Entry:
         self.note(user_ref="" if user_ref is None else recordable.shown(user_ref))
         for name, values in (("variables", variables), ("system_variables", system_variables)):
             if values is not None:
-                self.note(**{name: _json(values)})
+                self.note(**{name: recordable.document(values)})
 
     def note_texts(self, system_text: str, user_text: str) -> None:
         """Note the prompts as they are sent."""
@@ -191,8 +191,8 @@ class Entry:
             "provider_name": target.provider.name,
             "model": target.model,
             "status": Status.RUNNING.value,
-            "request_tools": _json(composition.logged_tools(request.tools)),
-            "request_messages": _json(composition.logged(request.messages)),
+            "request_tools": recordable.document(composition.logged_tools(request.tools)),
+            "request_messages": recordable.document(composition.logged(request.messages)),
             "created_at": now,
             "updated_at": now,
         }
@@ -208,9 +208,9 @@ class Entry:
             answer.cost_usd,
             status=Status.SUCCESS.value,
             stop_reason="tool_use" if answer.tool_calls else answer.stop_reason,
-            request_params=_json(answer.request_params),
+            request_params=recordable.document(answer.request_params),
             response_content=recordable.text(answer.content),
-            response_tool_calls=_json(composition.logged_calls(answer.tool_calls)),
+            response_tool_calls=recordable.document(composition.logged_calls(answer.tool_calls)),
         )
         if is_last:
             self._calls[-1].ends_run = True
@@ -230,7 +230,7 @@ class Entry:
             status=outcomes.status_of(exc),
             error_type=type(exc).__name__[:200],
             error_message=recordable.text(words, _MAX_ERROR_CHARS),
-            request_params=_json(getattr(exc, "request_params", {})),
+            request_params=recordable.document(getattr(exc, "request_params", {})),
         )
 
     def _account(self, used: LLMUsage, cost_usd: Decimal | None, **columns: Any) -> None:
@@ -447,7 +447,3 @@ def _tokens(usage: LLMUsage) -> dict[str, int]:
         "cache_creation_tokens": usage.cache_creation_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
     }
-
-
-def _json(value: Any) -> str:
-    return recordable.document(value)
