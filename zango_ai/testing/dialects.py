@@ -10,16 +10,17 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import refusals
+from . import refusals, streams
 from .calls import Call
 from .refusals import mappings, part
 
 STAND_IN = "[stand-in, not a language model]"
 """Begins every answer that was not scripted."""
+Body = Mapping[str, Any]
 MODELS = ("stand-in-large", "stand-in-small")
 """What the list of models holds."""
 _EXTRACT_CHARS = 240
@@ -101,6 +102,24 @@ class Dialect:
         ]
         return message | {"content": said.text or None, "tool_calls": calls}
 
+    media_type = streams.SERVER_SENT_EVENTS
+    """Of a streamed answer."""
+
+    def is_streamed(self, path: str, body: Mapping[str, Any]) -> bool:
+        """Whether the client asks for a stream."""
+        return body.get("stream") is True
+
+    def stream(
+        self, body: Mapping[str, Any], said: Said, pieces: Sequence[str], *, has_usage: bool
+    ) -> Iterator[bytes]:
+        """The answer as events; ``pieces`` are its text."""
+        wanted = bool((body.get("stream_options") or {}).get("include_usage"))
+        return streams.openai(self.answer(body, said), pieces, includes_usage=has_usage and wanted)
+
+    def stream_error(self, message: str) -> bytes:
+        """An error that breaks a stream off."""
+        return streams.data(self.error(500, message))
+
     def error(self, status: int, message: str) -> dict[str, Any]:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         return {"error": {"message": message, "type": kind, "param": None, "code": None}}
@@ -170,6 +189,14 @@ class Anthropic(_SystemApart):
             },
         }
 
+    def stream(
+        self, body: Mapping[str, Any], said: Said, pieces: Sequence[str], *, has_usage: bool
+    ) -> Iterator[bytes]:
+        return streams.anthropic(self.answer(body, said), pieces, includes_usage=has_usage)
+
+    def stream_error(self, message: str) -> bytes:
+        return streams.named("error", self.error(529, message))
+
     def error(self, status: int, message: str) -> dict[str, Any]:
         kind = self._ERRORS.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": message}}
@@ -220,6 +247,14 @@ class Gemini(Dialect):
             },
             "modelVersion": "stand-in",
         }
+
+    def is_streamed(self, path: str, body: Mapping[str, Any]) -> bool:
+        return path.endswith(":streamGenerateContent")
+
+    def stream(
+        self, body: Mapping[str, Any], said: Said, pieces: Sequence[str], *, has_usage: bool
+    ) -> Iterator[bytes]:
+        return streams.gemini(self.answer(body, said), pieces, includes_usage=has_usage)
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return {"error": {"code": status, "message": message, "status": "FAILED"}}
@@ -274,6 +309,19 @@ class Bedrock(_SystemApart):
             "metrics": {"latencyMs": 1},
         }
 
+    media_type = streams.EVENT_STREAM
+
+    def is_streamed(self, path: str, body: Mapping[str, Any]) -> bool:
+        return path.endswith("/converse-stream")
+
+    def stream(
+        self, body: Mapping[str, Any], said: Said, pieces: Sequence[str], *, has_usage: bool
+    ) -> Iterator[bytes]:
+        return streams.bedrock(self.answer(body, said), pieces, includes_usage=has_usage)
+
+    def stream_error(self, message: str) -> bytes:
+        return streams.framed("modelStreamErrorException", self.error(500, message), kind="exception")
+
     def error(self, status: int, message: str) -> dict[str, Any]:
         return {"message": message}
 
@@ -282,8 +330,8 @@ _CHAT: tuple[tuple[str, Dialect], ...] = (
     (r"/v1/chat/completions", Dialect()),
     (r"/openai/deployments/[^/]+/chat/completions", Dialect()),
     (r"/v1/messages", Anthropic()),
-    (r"/v1beta/models/[^/]+:generateContent", Gemini()),
-    (r"/model/[^/]+/converse", Bedrock()),
+    (r"/v1beta/models/[^/]+:(?:generateContent|streamGenerateContent)", Gemini()),
+    (r"/model/[^/]+/converse(?:-stream)?", Bedrock()),
 )
 
 
