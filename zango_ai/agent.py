@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from . import answers, approval, background, callers, fitness, retrying, tenancy
+from . import answers, approval, arguments, background, callers, fitness, retrying, tenancy
 from .background import EnqueuedRun
 from .composition import Question
 from .conf import get_conf
@@ -21,6 +21,7 @@ from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 def get_agent(name: str) -> Agent:
     """The enabled agent of that exact name in the current tenant. Raises AgentNotFound."""
+    arguments.require_name(name, "get_agent")
     schema = configs.require_tenant(name)
     is_enabled = configs.find_enabled(name)
     if not is_enabled:
@@ -138,6 +139,8 @@ class Agent:
         Raises NotAwaitingApproval where the run does not wait (any more); ValueError where a call is not decided,
         or one that does not wait is; and what ``run()`` raises.
         """
+        background.require_run_id(run_id)
+        approval.require_mapping(approvals)
         configs.require_same_tenant(self.name, self._schema)
         row = self._awaiting(run_id)
         decisions = approval.read(row, approvals, decided_by)
@@ -163,9 +166,8 @@ class Agent:
         The same id used again begins an empty one. A run that is under way does not write into it any more. Like
         all that is remembered, this is not undone by a rollback of the caller's. Raises WrongTenant.
         """
+        arguments.require(session_id, str, "session_id", "the id of the conversation to end as a str")
         configs.require_same_tenant(self.name, self._schema)
-        if session_id is None:
-            raise TypeError("session_id is None; pass the id of the conversation to end.")
         memory.require_session_id(session_id)
         agent_id = configs.find_agent_id(self.name)
         return agent_id is not None and memory.clear(self._schema, agent_id, session_id)
@@ -174,6 +176,7 @@ class Agent:
         """The agent as it is configured now, and its run, ready to be asked or queued."""
         configs.require_same_tenant(self.name, self._schema)
         entry.note_caller(call.user_ref, call.question.variables, call.question.system_variables)
+        call.question.require_types()
         memory.require_session_id(call.session_id)
         agent, typed = answers.with_type(self._read(entry), call.output_type)
         run = Run(entry, agent, typed, trigger=call.trigger, has_own_schema=typed is not None)
@@ -226,7 +229,10 @@ class _Call:
 
     def __post_init__(self) -> None:
         most = self.max_tool_rounds
-        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 0):
+        if most is None:
+            return
+        arguments.require(most, int, "max_tool_rounds", "a whole number from 0")
+        if isinstance(most, bool) or most < 0:
             raise ValueError(f"max_tool_rounds is {most!r}; make it a whole number from 0.")
 
     def tool_rounds(self, agent: AgentSpec) -> int:

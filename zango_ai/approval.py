@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import arguments
 from .store import run_rows
 from .tool_use import Decision
 
 
+def require_mapping(approvals: object) -> None:
+    """Raises TypeError."""
+    arguments.require(approvals, Mapping, "approvals", "a dict of decisions by id")
+
+
 def read(run: run_rows.RunRow, approvals: Mapping[Any, bool | str], decided_by: str) -> dict[str, Decision]:
     """A decision for each call that waits, by its id. Raises ValueError, TypeError."""
-    if not isinstance(approvals, Mapping):
-        raise TypeError(f"approvals is a {type(approvals).__name__}; pass a dict of decisions by id.")
     given = {str(key): decision for key, decision in approvals.items()}
     due = {call["uid"]: call["tool_name"] for call in run.undecided}
     missing = [f"{key} ({name})" for key, name in due.items() if key not in given]

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import Error, transaction
 from django.utils.dateparse import parse_datetime
 
-from . import output, queueing, recordable, tenancy
+from . import arguments, output, queueing, recordable, tenancy
 from .exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
 from .store import run_rows
 from .types import LLMResponse, LLMToolCall, PendingApproval
@@ -22,6 +22,7 @@ _FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
 
 def get_run(run_id: UUID | str) -> EnqueuedRun:
     """The run of that id in the current tenant. Raises RunNotFound."""
+    require_run_id(run_id)
     schema = tenancy.current_schema()
     key = uuid_of(run_id)
     if key is None or tenancy.is_public(schema) or run_rows.status_of(schema, key) is None:
@@ -153,6 +154,11 @@ def _send_quietly(run_id: UUID, schema: str) -> None:
 
 def _not_found(run_id: object, schema: str) -> RunNotFound:
     return RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
+
+
+def require_run_id(run_id: object) -> None:
+    """Raises TypeError."""
+    arguments.require(run_id, (UUID, str), "run_id", "a UUID or its text")
 
 
 def uuid_of(run_id: object) -> UUID | None:

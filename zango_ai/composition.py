@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import prompts
+from . import arguments, prompts
 from .exceptions import InputRequired, PromptNotFound
 from .files import LLMFile
 from .types import AgentSpec, LLMMessage, ModelRequest, PromptSpec, ToolRequest, ToolSchema
@@ -21,6 +21,18 @@ class Question:
     system_variables: Mapping[str, Any] | None
     messages: Iterable[LLMMessage] | None
     files: Iterable[LLMFile] | None = None
+
+    def require_types(self) -> None:
+        """Raise TypeError for an argument of the wrong type, whether or not it is used."""
+        if self.input is not None:
+            arguments.require(self.input, str, "input", "the text as a str")
+        for name, values in (("variables", self.variables), ("system_variables", self.system_variables)):
+            if values is not None:
+                arguments.require(values, Mapping, name, "a dict of values by name")
+        if self.messages is not None:
+            arguments.require_iterable(self.messages, LLMMessage, "messages")
+        if self.files is not None:
+            arguments.require_iterable(self.files, LLMFile, "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,7 @@ def compose(agent: AgentSpec, question: Question, tools: tuple[ToolSchema, ...] 
     renderer = prompts.Renderer()
     system = ""
     if agent.system_prompt is not None:
-        system = _text_of(renderer, agent.system_prompt, "system_variables", question.system_variables)
+        system = _text_of(renderer, agent.system_prompt, question.system_variables)
     said = _said(renderer, agent, question)
     renderer.finish()
     said = _with_files(agent, question.files, said)
@@ -82,8 +94,6 @@ def without_tools(request: ModelRequest) -> ModelRequest:
 
 def _said(renderer: prompts.Renderer, agent: AgentSpec, question: Question) -> tuple[LLMMessage, ...]:
     if question.input is not None:
-        if not isinstance(question.input, str):
-            raise TypeError(f"input is a {type(question.input).__name__}; pass the text as a str.")
         return (LLMMessage("user", question.input),)
     if question.variables is None and question.messages is not None:
         return _checked(agent, question.messages)
@@ -95,28 +105,21 @@ def _said(renderer: prompts.Renderer, agent: AgentSpec, question: Question) -> t
             "prompt in the admin.",
         )
     values = {} if question.variables is None else question.variables
-    return (LLMMessage("user", _text_of(renderer, agent.user_prompt, "variables", values)),)
+    return (LLMMessage("user", _text_of(renderer, agent.user_prompt, values)),)
 
 
-def _text_of(
-    renderer: prompts.Renderer, prompt: PromptSpec, argument: str, values: Mapping[str, Any] | None
-) -> str:
+def _text_of(renderer: prompts.Renderer, prompt: PromptSpec, values: Mapping[str, Any] | None) -> str:
     if prompt.content is None:
         raise PromptNotFound(
             prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
         )
     if values is None:
         return prompt.content
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{argument} is a {type(values).__name__}; pass a dict of values by name.")
     return renderer.render(prompt.content, values, prompt_name=prompt.name)
 
 
 def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
-    said = tuple(messages)
-    for message in said:
-        if not isinstance(message, LLMMessage):
-            raise TypeError(f"messages holds a {type(message).__name__}; pass LLMMessage(role=..., content=...).")
+    said = arguments.as_tuple(messages, LLMMessage, "messages")
     if not said:
         raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
     return said
@@ -126,12 +129,7 @@ def _with_files(
     agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMessage, ...]
 ) -> tuple[LLMMessage, ...]:
     """What is said, with the files at the last message of the user."""
-    if isinstance(files, LLMFile):
-        raise TypeError("files is one LLMFile; pass a list of them.")
-    given = tuple(files or ())
-    for file in (*given, *(file for message in said for file in message.files)):
-        if not isinstance(file, LLMFile):
-            raise TypeError(f"files holds a {type(file).__name__}; pass LLMFile.from_django_file(...) or another.")
+    given = arguments.as_tuple(files or (), LLMFile, "files")
     if not given:
         return said
     last = next((i for i in reversed(range(len(said))) if said[i].role == "user"), None)

@@ -12,10 +12,11 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from . import media_types
+from . import arguments, media_types
 from .exceptions import LLMFileError, is_time_limit
 from .media_types import IMAGE_TYPES, PDF
 
@@ -61,6 +62,12 @@ class LLMFile:
     @classmethod
     def from_django_file(cls, file: Any) -> LLMFile:
         """A model's file field, on any storage, or an upload. It is read from the start, and left as it was."""
+        # A file field that is empty is looked at later: its attributes raise.
+        if file is not None and not (hasattr(type(file), "read") or hasattr(file, "read")):
+            raise TypeError(
+                f"file is a {type(file).__name__}; pass a model's file field or an upload, or use from_path() or "
+                "from_bytes()."
+            )
         name = _base_name(getattr(file, "name", None))
         declared, guessed = str(getattr(file, "content_type", None) or ""), media_types.guess(name)
         # Browsers on Windows call a CSV what its usual program calls its own files.
@@ -71,8 +78,9 @@ class LLMFile:
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, filename: str | None = None) -> LLMFile:
         """Content in memory. ``media_type`` is held against it for images and PDF."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"LLMFile.from_bytes() was given a {type(data).__name__}; pass bytes.")
+        arguments.require(data, (bytes, bytearray, memoryview), "data", "bytes")
+        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        arguments.require(filename, (str, NoneType), "filename", "it as a str")
         name, content = _base_name(filename), bytes(data)
         stand_in = "file" + (mimetypes.guess_extension(media_types.plain(media_type)) or "")
         return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
@@ -80,14 +88,15 @@ class LLMFile:
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
         """A file of this machine. Never pass a path that a user has typed."""
+        arguments.require(path, (str, os.PathLike), "path", "it as a str or a Path")
         name = _base_name(os.fspath(path))
         return cls(name, media_types.guess(name), read=lambda most: _read_path(Path(path), most))
 
     @classmethod
     def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
         """A public file that the provider fetches by itself. Nothing here asks for it."""
-        if not isinstance(url, str):
-            raise TypeError(f"LLMFile.from_url() was given a {type(url).__name__}; pass the URL as a str.")
+        arguments.require(url, str, "url", "the URL as a str")
+        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
         name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
         kind = media_type or media_types.guess(name)
         return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))

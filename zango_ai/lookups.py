@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.db.models import Model, QuerySet
 
-from . import recordable, tenancy
+from . import arguments, recordable, tenancy
 from .exceptions import PromptNotFound, ProviderNotFound
 from .models import Prompt, Provider
 
@@ -15,6 +15,7 @@ Row = TypeVar("Row", bound=Model)
 
 def get_provider(name: str) -> Provider:
     """The provider of that name in the current tenant, enabled or not. Raises ProviderNotFound."""
+    arguments.require_name(name, "get_provider")
     if _no_tenant() or (row := _named(Provider.objects.all(), name)) is None:
         raise ProviderNotFound(name, _message("provider", "Providers", name))
     return row
@@ -22,6 +23,7 @@ def get_provider(name: str) -> Provider:
 
 def get_prompt(name: str) -> Prompt:
     """The prompt of that name in the current tenant, with its active version. Raises PromptNotFound."""
+    arguments.require_name(name, "get_prompt")
     rows = Prompt.objects.select_related("active_version")
     if _no_tenant() or (row := _named(rows, name)) is None:
         raise PromptNotFound(name, _message("prompt", "Prompts", name))

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 from uuid import UUID
 
+from . import arguments
 from .files import LLMFile
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -54,10 +55,16 @@ class LLMMessage:
             yield f"{call.name} {call.arguments}"
 
     def __post_init__(self) -> None:
+        arguments.require(self.role, str, "LLMMessage.role", "it as a str")
         if self.role not in ROLES:
             raise ValueError(f"LLMMessage.role is {self.role!r}; use one of {', '.join(ROLES)}.")
-        if not isinstance(self.content, str):
-            raise TypeError(f"LLMMessage.content is a {type(self.content).__name__}; pass the text as a str.")
+        arguments.require(self.content, str, "LLMMessage.content", "the text as a str")
+        arguments.require(self.tool_call_id, str, "LLMMessage.tool_call_id", "the id as a str")
+        if self.tool_calls != ():
+            calls = arguments.as_tuple(self.tool_calls, ToolRequest, "LLMMessage.tool_calls")
+            object.__setattr__(self, "tool_calls", calls)
+        if self.files != ():
+            object.__setattr__(self, "files", arguments.as_tuple(self.files, LLMFile, "LLMMessage.files"))
 
 
 @dataclass(frozen=True, slots=True)

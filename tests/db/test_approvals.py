@@ -187,7 +187,7 @@ def test_only_the_agents_own_runs_that_wait_go_on(model, agent):
     response = start(model)
     make_agent(model, "other", provider=agent.provider)
     approvals = {response.pending_approvals[0].id: True}
-    for run_id in (uuid.uuid4(), "no id", None):
+    for run_id in (uuid.uuid4(), "no id"):
         with pytest.raises(NotAwaitingApproval):
             get_agent("helper").resume(run_id, approvals)
     with pytest.raises(NotAwaitingApproval):
