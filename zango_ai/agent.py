@@ -13,6 +13,7 @@ from .composition import Question
 from .conf import get_conf
 from .exceptions import AgentNotFound, NotAwaitingApproval, ZangoAIError
 from .files import LLMFile
+from .overrides import Overrides
 from .runs import Run
 from .store import configs, ledger, memory, run_rows
 from .typed_output import OutputType
@@ -57,6 +58,9 @@ class Agent:
         triggered_by: Trigger | None = None,
         max_tool_rounds: int | None = None,
         output_type: Any = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
     ) -> LLMResponse:
         """Ask the model, have it use its tools, and return its answer.
 
@@ -75,14 +79,18 @@ class Agent:
         ``resume()`` goes on.
         ``output_type`` is a pydantic model or a dataclass: for this call the answer is JSON of its schema, and
         ``parsed_content`` an instance of it.
+        ``model``, ``temperature`` and ``max_tokens`` replace the agent's settings for this call. The model must be
+        allowed on the agent's provider. A fallback keeps its own model, and takes the other two.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else
         ``"user"``.
 
-        Raises a ZangoAIError with ``invocation_id``; ValueError for a wrong ``triggered_by``.
+        Raises a ZangoAIError with ``invocation_id``; TypeError or ValueError for a wrong argument.
         """
         question = Question(input, variables, system_variables, messages, files)
         task_id = callers.current_celery_task_id() or ""
-        call = _Call(question, session_id, user_ref, _trigger(triggered_by, task_id), max_tool_rounds, output_type)
+        overrides = Overrides(model, temperature, max_tokens)
+        trigger = _trigger(triggered_by, task_id)
+        call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type, overrides)
         with ledger.record(
             self._schema, agent_name=self.name, triggered_by=call.trigger, celery_task_id=task_id
         ) as entry:
@@ -103,6 +111,9 @@ class Agent:
         triggered_by: Trigger | None = None,
         max_tool_rounds: int | None = None,
         output_type: Any = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
     ) -> EnqueuedRun:
         """Have a Celery worker run the agent, with the arguments of ``run()``.
 
@@ -116,7 +127,8 @@ class Agent:
         """
         question = Question(input, variables, system_variables, messages, files)
         trigger = _trigger(triggered_by, "background")
-        call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type)
+        overrides = Overrides(model, temperature, max_tokens)
+        call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type, overrides)
         with ledger.record(self._schema, agent_name=self.name, triggered_by=trigger) as entry:
             agent, run = self._prepared(entry, call)
             run.queue(session_id, user_ref, call.tool_rounds(agent))
@@ -178,13 +190,21 @@ class Agent:
         entry.note_caller(call.user_ref, call.question.variables, call.question.system_variables)
         call.question.require_types()
         memory.require_session_id(call.session_id)
-        agent, typed = answers.with_type(self._read(entry), call.output_type)
-        run = Run(entry, agent, typed, trigger=call.trigger, has_own_schema=typed is not None)
+        agent, typed = answers.with_type(self._read(entry, call.overrides), call.output_type)
+        run = Run(
+            entry,
+            agent,
+            typed,
+            trigger=call.trigger,
+            has_own_schema=typed is not None,
+            overrides=call.overrides,
+        )
         run.prepare(call.question)
         return agent, run
 
     def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, output_type: Any) -> Run:
-        configured = self._read(entry)
+        overrides = Overrides(**row.goes_on_with.get("overrides", {}))
+        configured = self._read(entry, overrides)
         if row.agent_id not in {None, configured.id}:
             raise AgentNotFound(
                 self.name, f"The agent of run {row.run_id} has been deleted; {self.name!r} is another."
@@ -193,7 +213,14 @@ class Agent:
         agent, typed = answers.with_type(configured, output_type)
         agent = answers.with_schema(agent, schema)
         has_own_schema = schema is not None or typed is not None
-        return Run(entry, agent, typed, trigger=row.triggered_by, has_own_schema=has_own_schema)
+        return Run(
+            entry,
+            agent,
+            typed,
+            trigger=row.triggered_by,
+            has_own_schema=has_own_schema,
+            overrides=overrides,
+        )
 
     def _awaiting(self, run_id: UUID | str) -> run_rows.RunRow:
         """Raises NotAwaitingApproval."""
@@ -206,11 +233,12 @@ class Agent:
             raise _not_awaiting(run_id, f"its status is {row.status}")
         return row
 
-    def _read(self, entry: ledger.Entry) -> AgentSpec:
-        """The agent as it is configured now, fit to run."""
+    def _read(self, entry: ledger.Entry, overrides: Overrides) -> AgentSpec:
+        """The agent as it is configured now, with what this call replaces, fit to run."""
         agent = configs.read_agent(self.name)
         if agent is None:
             raise AgentNotFound(self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}.")
+        agent = overrides.apply(agent)
         entry.describe(agent)
         fitness.require_enabled(agent)
         return agent
@@ -226,6 +254,7 @@ class _Call:
     trigger: str
     max_tool_rounds: int | None
     output_type: Any
+    overrides: Overrides
 
     def __post_init__(self) -> None:
         most = self.max_tool_rounds

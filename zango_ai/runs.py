@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,7 @@ from .composition import Composed, Question
 from .engine import drivers, turns
 from .exceptions import LLMFileError, ZangoAIError
 from .files import LLMFile
+from .overrides import Overrides
 from .providers import chat, errors
 from .store import kept_files, ledger, memory, run_rows
 from .tool_use import Decision, Toolbox
@@ -47,11 +49,15 @@ class Run:
         *,
         trigger: str,
         has_own_schema: bool,
+        overrides: Overrides,
     ) -> None:
-        """``has_own_schema``: the agent's JSON schema is this run's, and not as it is configured."""
+        """``has_own_schema``: the agent's JSON schema is this run's, and not as it is configured.
+
+        ``overrides`` are applied to the agent already; they are kept with a run that stops.
+        """
         self.toolbox = Toolbox(agent, entry, trigger=trigger)
         self._entry, self._agent, self._typed = entry, agent, typed
-        self._has_own_schema = has_own_schema
+        self._has_own_schema, self._overrides = has_own_schema, overrides
         self._session: memory.Session | None = None
         self._composed: Composed | None = None
         self._at: turns.GoingOn | None = None
@@ -133,6 +139,7 @@ class Run:
             "session": None if self._session is None else self._session.lasting(),
             "opens": None,
             "output_json_schema": self._agent.output_json_schema if self._has_own_schema else None,
+            "overrides": asdict(self._overrides),
         }
 
     def _start(self, tool_rounds: int) -> turns.GoingOn:
