@@ -110,7 +110,7 @@ def readable(call: ToolRequest) -> ToolRequest:
         name = _NOT_SENDABLE.sub("_", name)[:_MOST_NAME_CHARS] or "unknown"
     try:
         value = output.load(call.arguments)
-    except (ValueError, RecursionError):
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         return replace(call, name=name, arguments="{}")

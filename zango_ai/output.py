@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from . import json_limits
 from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ _DECODER = json.JSONDecoder(
 
 
 def load(text: str) -> Any:
-    """A text that is one JSON value and nothing else. Raises ValueError, RecursionError."""
+    """A text that is one JSON value and nothing else. Raises ValueError."""
+    if not json_limits.is_within(text):
+        raise ValueError(
+            f"it is nested more than {json_limits.MAX_DEPTH} levels deep, or holds a number of more than "
+            f"{json_limits.MAX_DIGITS} digits."
+        )
     return _DECODER.decode(text)
 
 

@@ -292,5 +292,5 @@ def _too_often(made: DeclaredTool, wait_s: float) -> str:
 def _as_json(arguments: str) -> Any:
     try:
         return output.load(arguments.strip() or "{}")
-    except (ValueError, RecursionError):
+    except ValueError:
         return arguments

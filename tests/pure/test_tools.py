@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from zango_ai import ToolParam, ToolSafety, tool
+from zango_ai import ToolParam, ToolSafety, output, tool
 from zango_ai.exceptions import ToolDeclarationInvalid, ToolNotFound
 from zango_ai.tools import registry, results
 from zango_ai.tools.signature import ArgumentsInvalid
@@ -267,6 +267,107 @@ def test_a_tool_that_is_not_declared_is_not_found():
     with pytest.raises(ToolNotFound) as caught:
         registry.find("nobody")
     assert caught.value.tool_name == "nobody"
+
+
+# Allowed values
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@tool(description="Parameters that are limited to some values.")
+def limited(
+    text: str = ToolParam("Which.", enum=["a", "b"]),
+    whole: int = ToolParam(enum=(1, 3)),
+    mode: Literal["fast", "slow", "off"] = ToolParam(enum=["fast", "slow"]),
+    ward: Ward = ToolParam(enum=[Ward.A]),  # noqa: B008
+    level: Level = ToolParam(enum=[2]),  # noqa: B008
+    day: date = ToolParam(enum=["2026-11-25"]),  # noqa: B008
+    maybe: str | None = ToolParam(enum=["a"], default=None),
+    either: int | str = ToolParam(enum=[1, "one"], default=1),
+    items: list[str] = ToolParam(enum=["a", "b"], default=["a"], max_length=3),  # noqa: B008
+    bare: list = ToolParam(enum=["a", 1], default=["a"]),  # noqa: B008
+    wards: set[Ward] | None = ToolParam(enum=["a"], default=None),  # noqa: B008
+    noted: Annotated[str, Field(min_length=1)] = ToolParam(enum=["x"], default="x"),
+) -> str:
+    return "done"
+
+
+LIMITED = {"text": "a", "whole": 3, "mode": "slow", "ward": "a", "level": 2, "day": "2026-11-25"}
+
+
+def test_the_schema_of_a_limited_parameter_lists_its_values():
+    schema = limited.tool.parameters_schema
+    properties = schema["properties"]
+    assert properties["text"] == {"type": "string", "enum": ["a", "b"], "description": "Which."}
+    assert properties["whole"] == {"type": "integer", "enum": [1, 3]}
+    assert properties["mode"] == {"type": "string", "enum": ["fast", "slow"]}
+    assert properties["ward"] == {"type": "string", "enum": ["a"]}
+    assert properties["level"] == {"type": "integer", "enum": [2]}
+    assert properties["day"] == {"type": "string", "format": "date", "enum": ["2026-11-25"]}
+    assert properties["maybe"] == {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}], "default": None}
+    assert properties["either"]["anyOf"] == [
+        {"type": "integer", "enum": [1]},
+        {"type": "string", "enum": ["one"]},
+    ]
+    assert properties["items"] == {
+        "type": "array", "items": {"type": "string", "enum": ["a", "b"]}, "maxItems": 3
+    }  # fmt: skip
+    assert properties["bare"]["items"] == {"enum": ["a", 1]}
+    assert properties["noted"]["minLength"] == 1
+    assert "$defs" not in schema
+    assert output.problem_of(schema) is None
+
+
+def test_allowed_values_are_converted_as_ever():
+    read = limited.tool.arguments.read(json.dumps(LIMITED))
+    assert read["ward"] is Ward.A
+    assert read["level"] is Level.HIGH
+    assert read["day"] == date(2026, 11, 25)
+    assert (read["maybe"], read["either"], read["items"], read["noted"]) == (None, 1, ["a"], "x")
+    given = {**LIMITED, "maybe": None, "either": "one", "items": ["b", "a"], "bare": [1], "wards": ["a"]}
+    read = limited.tool.arguments.read(json.dumps(given))
+    assert (read["maybe"], read["either"], read["items"], read["wards"]) == (None, "one", ["b", "a"], {Ward.A})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"text": "c"}, "text: Value error, Use one of 'a', 'b'"),
+        ({"text": "A"}, "text"),
+        ({"whole": 2}, "whole"),
+        ({"mode": "off"}, "mode"),
+        ({"ward": "b"}, "ward"),
+        ({"level": 1}, "level"),
+        ({"maybe": "b"}, "maybe"),
+        ({"either": "two"}, "either"),
+        ({"items": ["a", "c"]}, "items[1]"),
+        ({"bare": [True]}, "bare[0]"),
+        ({"wards": ["b"]}, "wards"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(change, reason):
+    with pytest.raises(ArgumentsInvalid) as caught:
+        limited.tool.arguments.read(json.dumps({**LIMITED, **change}))
+    assert any(reason in each for each in caught.value.reasons)
+
+
+def test_values_that_do_not_fit_the_parameter_are_a_wrong_declaration():
+    @tool(description="Do.")
+    def unfit(x: int = ToolParam(enum=[1, "one"])) -> None: ...
+
+    @tool(description="Do.")
+    def default(x: str = ToolParam(enum=["a", "b"], default="c")) -> None: ...
+
+    with pytest.raises(ToolDeclarationInvalid, match="enum has 'one'"):
+        _ = unfit.tool.arguments
+    with pytest.raises(ToolDeclarationInvalid, match="default 'c' is not in enum"):
+        _ = default.tool.arguments
+    for wrong in ("ab", 1, []):
+        with pytest.raises(TypeError, match="enum"):
+            ToolParam(enum=wrong)
 
 
 # Results

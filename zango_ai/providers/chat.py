@@ -235,11 +235,11 @@ def _read(
         usage=usage,
         cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),
         request_params=call.request_params,
-        tool_calls=tuple(_tool_calls(choice.message, hidden)),
+        tool_calls=tuple(_tool_calls(choice.message, call, hidden)),
     )
 
 
-def _tool_calls(message: Any, hidden: list[str]) -> Iterator[ToolRequest]:
+def _tool_calls(message: Any, answered: wire.Call, hidden: list[str]) -> Iterator[ToolRequest]:
     """Each with an id that no other has: some servers give none, or one twice."""
     seen: set[str] = set()
     for call in getattr(message, "tool_calls", None) or ():
@@ -248,6 +248,7 @@ def _tool_calls(message: Any, hidden: list[str]) -> Iterator[ToolRequest]:
             key = f"call_{secrets_module.token_hex(12)}"
         seen.add(key)
         name, arguments = (str(getattr(call.function, field, None) or "") for field in ("name", "arguments"))
+        arguments = answered.withheld.put_back(arguments)
         yield ToolRequest(key, errors.mask(name, hidden), errors.mask(arguments, hidden))
 
 

@@ -23,6 +23,7 @@ import httpx
 from ..conf import get_conf
 from . import addresses
 from .attachments import Placeholders
+from .withheld import Withheld
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE = 64 * 1024
@@ -41,6 +42,8 @@ class Call:
     """On the clock of ``time.monotonic()``."""
     attachments: Placeholders = field(default_factory=Placeholders)
     """The files that go along."""
+    withheld: Withheld = field(default_factory=Withheld)
+    """Parts of the answer that litellm cannot read."""
     request_params: dict[str, Any] = field(default_factory=dict)
     """The body that was sent, without messages and tools."""
     status: int | None = None
@@ -191,6 +194,8 @@ class _Transport(httpx.BaseTransport):
             raise
         finally:
             response.close()
+        if response.is_success:
+            content = call.withheld.take_out(content)
         kept = [(name, value) for name, value in response.headers.items() if name not in _DROPPED]
         return httpx.Response(response.status_code, headers=kept, content=content)
 

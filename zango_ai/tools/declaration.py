@@ -6,7 +6,7 @@ import enum
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
@@ -44,14 +44,25 @@ def ToolParam(  # noqa: N802  stands where a value stands, as a field's default 
     description: str = "",
     *,
     default: Any = signature.REQUIRED,
+    enum: Iterable[Any] | None = None,
     **constraints: Any,
 ) -> Any:
     """Describe a parameter to the model: ``item_id: int = ToolParam(description="The item's id")``.
 
-    ``default`` makes it optional. ``constraints`` are pydantic's: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``,
+    ``default`` makes it optional. ``enum`` limits the parameter to these values; of a list, each item.
+    ``constraints`` are pydantic's: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``,
     ``min_length``, ``max_length``, ``pattern``. Raises TypeError for any other.
     """
-    return signature.Param(description, default, constraints)
+    return signature.Param(description, default, constraints, None if enum is None else _values(enum))
+
+
+def _values(enum: Any) -> tuple[Any, ...]:
+    if isinstance(enum, (str, bytes)) or not isinstance(enum, Iterable):
+        raise TypeError(f"ToolParam(enum=...) is a {type(enum).__name__}; pass a list of values.")
+    values = tuple(enum)
+    if not values:
+        raise TypeError("ToolParam(enum=...) is empty; pass at least one value.")
+    return values
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from .. import output
+from . import allowed_values
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -32,6 +33,8 @@ class Param:
     description: str
     default: Any
     constraints: Mapping[str, Any]
+    enum: tuple[Any, ...] | None = None
+    """The only values that are allowed."""
 
     def __post_init__(self) -> None:
         unknown = set(self.constraints) - _CONSTRAINTS
@@ -84,7 +87,7 @@ class Arguments:
         text = text.strip() or "{}"  # some models write nothing where there is nothing to give
         try:
             given = output.load(text)
-        except (ValueError, RecursionError) as exc:
+        except ValueError as exc:
             raise ArgumentsInvalid([f"The arguments are not JSON: {_first_line(exc)}"]) from None
         if not isinstance(given, dict):
             raise ArgumentsInvalid(["The arguments are not a JSON object."])
@@ -94,8 +97,6 @@ class Arguments:
             errors = exc.errors(include_url=False, include_context=False, include_input=False)
             reasons = [f"{_path(error['loc'])}: {error['msg']}" for error in errors]
             raise ArgumentsInvalid(_some(reasons)) from None
-        except RecursionError:
-            raise ArgumentsInvalid(["The arguments are nested too deeply."]) from None
         return {name: getattr(taken, name) for name in self._names}
 
 
@@ -112,6 +113,10 @@ def _field(name: str, hint: Any, default: Any) -> tuple[str, Any, Any]:
 
     param = default if isinstance(default, Param) else Param("", default, {})
     said = {**param.constraints, **({"description": param.description} if param.description else {})}
+    if param.enum is not None:
+        hint = allowed_values.limited(hint, param.enum)
+        if param.default is not REQUIRED and param.default is not None:
+            allowed_values.require_default(hint, param.default)
     annotated = typing.Annotated[hint, Field(**said)] if said else hint
     if param.default is REQUIRED:
         return name, annotated, dataclasses.field()
@@ -142,7 +147,7 @@ def _some(reasons: list[str]) -> list[str]:
 
 
 def _first_line(exc: BaseException) -> str:
-    return str(exc).partition("\n")[0][:200] or "nested too deeply"
+    return str(exc).partition("\n")[0][:200]
 
 
 def _shown(hint: Any) -> str:

@@ -1,0 +1,62 @@
+"""Keep parts of a tool call's arguments away from litellm that it cannot read.
+
+litellm parses the arguments of every call. An integer of 5,000 digits or an array nested 2,000 levels deep makes it
+reject the whole answer. So such parts are replaced in the response body, and put back once litellm has read it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+
+from .. import json_limits
+
+_ARGUMENTS = re.compile(r'("arguments"\s*+:\s*+)("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+"""OpenAI's form: JSON inside a string. Inside another string its quotation marks would be escaped."""
+_PLACEHOLDER = re.compile(r'\{"withheld_[0-9a-f]{24}": true\}|"withheld_[0-9a-f]{24}"')
+
+
+class Withheld:
+    """What was replaced in the response of one call."""
+
+    def __init__(self) -> None:
+        self._originals: dict[str, str] = {}
+        """By what stands in their place."""
+
+    def take_out(self, body: bytes) -> bytes:
+        """The response body with a placeholder for each part that litellm cannot read."""
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return body
+        taken = self._without_excesses(_ARGUMENTS.sub(self._checked, text))
+        return taken.encode() if self._originals else body
+
+    def put_back(self, arguments: str) -> str:
+        """A call's arguments as the model wrote them."""
+        if not self._originals:
+            return arguments
+        return _PLACEHOLDER.sub(lambda found: self._originals.get(found[0], found[0]), arguments)
+
+    def _checked(self, found: re.Match[str]) -> str:
+        prefix, encoded = found.groups()
+        try:
+            text = json.loads(encoded)
+        except ValueError:
+            return found[0]
+        if json_limits.is_within(text):
+            return found[0]
+        return prefix + json.dumps(self._placeholder(text, '{{"{}": true}}'))
+
+    def _without_excesses(self, text: str) -> str:
+        pieces, done = [], 0
+        for start, end in json_limits.excesses(text):
+            pieces += [text[done:start], self._placeholder(text[start:end], '"{}"')]
+            done = end
+        return "".join([*pieces, text[done:]])
+
+    def _placeholder(self, original: str, form: str) -> str:
+        placeholder = form.format(f"withheld_{secrets.token_hex(12)}")
+        self._originals[placeholder] = original
+        return placeholder
