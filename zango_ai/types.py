@@ -213,6 +213,8 @@ class ProviderSpec:
     allow_unpriced: bool = False
     models: tuple[ModelSpec, ...] = ()
     """Empty: the provider may use any model."""
+    xmin: str | None = None
+    """The version of the row in PostgreSQL that was read; None: not known."""
 
     def allows(self, model_id: str) -> bool:
         listed = self.find_model(model_id)
@@ -260,6 +262,8 @@ class AgentSpec:
     """Whether a run that the system triggers waits for no approval."""
     fallbacks: tuple[Target, ...] = ()
     """Asked in this order where the ones before them cannot answer."""
+    xmin: str | None = None
+    """As in ``ProviderSpec``."""
 
 
 @dataclass(frozen=True, slots=True)

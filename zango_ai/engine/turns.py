@@ -20,7 +20,9 @@ from ..exceptions import (
     LLMTimeoutError,
     OutputParseError,
     OutputValidationError,
+    ProviderDisabled,
     RateLimitExceeded,
+    ZangoAIError,
 )
 from ..types import LLMMessage, ModelAnswer, ModelRequest, Target
 
@@ -148,16 +150,25 @@ def _correction(said: ModelAnswer, exc: OutputParseError | OutputValidationError
 
 
 def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -> Turns:
-    """Ask the first target; where it fails through no fault of the request, the next one."""
-    for target in targets[:-1]:
+    """Ask the first target; where it fails through no fault of the request, the next one.
+
+    A fallback whose provider was disabled during the run is skipped.
+    """
+    failure: ZangoAIError | None = None
+    for target in targets:
         try:
             return (yield from _ask(target, request, chance))
-        except (RateLimitExceeded, BudgetExceeded, LLMTimeoutError):
-            continue
+        except ProviderDisabled:
+            if failure is None:
+                raise
+        except (RateLimitExceeded, BudgetExceeded, LLMTimeoutError) as exc:
+            failure = exc
         except LLMAPIError as exc:
             if not exc.is_retryable:
                 raise
-    return (yield from _ask(targets[-1], request, chance))
+            failure = exc
+    assert failure is not None
+    raise failure
 
 
 def _ask(target: Target, request: ModelRequest, chance: Chance) -> Turns:

@@ -38,8 +38,7 @@ def tell_finished(schema: str, run_id: UUID, invocation_id: int | None, agent_na
 
 def send(schema: str, reservation: Reservation, crossing: Crossing) -> None:
     """Tell of a call that has made an alert due."""
-    account = reservation.provider if crossing.owner == "provider" else reservation.agent
-    _send(schema, account, reservation.provider.name, crossing.spent_usd)
+    _send(schema, reservation.account_of(crossing.owner), reservation.provider.name, crossing.spent_usd)
 
 
 def send_due(schema: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -21,11 +22,14 @@ from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, Target
 from . import reading
 from .writer import table
 
+_XMIN = "xmin::text"
+"""The version of a row: whether it has changed since."""
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
     *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "approves_system_runs"),
-    *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS),
+    *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS, _XMIN),
 )
+_PROVIDER_FIELDS = (*Provider.SPEC_FIELDS, _XMIN)
 _PROMPT_FIELDS = ("name", "version", "content")
 
 
@@ -70,7 +74,7 @@ def _reading(schema: str) -> str:
         for role in ("system", "said")
     )
     return f"""
-SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", Provider.SPEC_FIELDS)}, {", ".join(prompts)},
+SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".join(prompts)},
     {_models(schema)},
     ARRAY(
         SELECT t.name FROM {table(schema, Tool)} t JOIN {table(schema, AgentConfig.tools.through)} listed
@@ -104,7 +108,7 @@ def _models(schema: str) -> str:
 def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
     columns = iter(row)
     agent = _taken(columns, _AGENT_FIELDS)
-    of_provider = _taken(columns, Provider.SPEC_FIELDS)
+    of_provider = _taken(columns, _PROVIDER_FIELDS)
     system_prompt, user_prompt = _prompt(columns), _prompt(columns)
     models, tools, has_fallbacks = columns
     provider = _provider(of_provider, models)
@@ -131,12 +135,13 @@ def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
         max_tool_rounds=agent["max_tool_rounds"],
         approves_system_runs=agent["approves_system_runs"],
         fallbacks=_fallbacks(schema, agent["id"]) if has_fallbacks else (),
+        xmin=agent[_XMIN],
     )
 
 
 def _fallbacks(schema: str, agent_id: int) -> tuple[Target, ...]:
     sql = f"""
-SELECT f.model, {_columns("p", Provider.SPEC_FIELDS)}, {_models(schema)}
+SELECT f.model, {_columns("p", _PROVIDER_FIELDS)}, {_models(schema)}
 FROM {table(schema, Fallback)} f JOIN {table(schema, Provider)} p ON p.id = f.provider_id
 WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
 """
@@ -145,7 +150,7 @@ WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
 
 def _fallback(row: tuple[Any, ...]) -> Target:
     model, *of_provider, models = row
-    provider = _provider(_taken(iter(of_provider), Provider.SPEC_FIELDS), models)
+    provider = _provider(_taken(iter(of_provider), _PROVIDER_FIELDS), models)
     return Target(provider, model or provider.default_model)
 
 
@@ -161,7 +166,8 @@ def _prompt(columns: Iterator[Any]) -> PromptSpec | None:
 
 def _provider(columns: Mapping[str, Any], models: str | None) -> ProviderSpec:
     values = {**columns, "credentials": Credentials(token=columns["credentials"])}
-    return provider_spec(values, map(_model, json.loads(models) if models else ()))
+    spec = provider_spec(values, map(_model, json.loads(models) if models else ()))
+    return replace(spec, xmin=columns[_XMIN])
 
 
 def _model(values: list[Any]) -> ModelSpec:

@@ -27,11 +27,14 @@ def may_be_billed(exc: BaseException) -> bool:
 
 def refusal(reservation: reservations.Reservation, begun: rounds.Begun) -> ZangoAIError:
     """The error for a reservation that was not granted."""
+    if begun.disabled is not None:
+        return reservations.disabled(reservation.account_of(begun.disabled))
     if begun.over is not None:
-        account = reservation.provider if begun.over == "provider" else reservation.agent
+        assert begun.limit_usd is not None
         assert begun.spent_usd is not None
         assert begun.held_usd is not None
-        return reservations.over_budget(account, reservation, begun.spent_usd, begun.held_usd)
+        account = reservation.account_of(begun.over)
+        return reservations.over_budget(account, reservation, begun.limit_usd, begun.spent_usd, begun.held_usd)
     assert begun.wait_s is not None
     return reservations.too_fast(reservation, begun.busiest, begun.wait_s)
 

@@ -12,8 +12,8 @@ from typing import Literal
 from django.utils import timezone
 
 from .. import limits
-from ..exceptions import BudgetExceeded, RateLimitExceeded
-from ..types import AgentSpec, Budget, Estimate, LLMUsage, RateLimits, Target
+from ..exceptions import AgentDisabled, BudgetExceeded, ProviderDisabled, RateLimitExceeded
+from ..types import AgentSpec, Budget, Estimate, LLMUsage, ProviderSpec, RateLimits, Target
 from . import zones
 
 Owner = Literal["provider", "agent"]
@@ -28,6 +28,8 @@ class Account:
     name: str
     budget: Budget
     month_start: date
+    xmin: str | None = None
+    """The version of the owner's row that the budget was read from."""
 
     @property
     def alert_at_usd(self) -> Decimal | None:
@@ -58,6 +60,9 @@ class Reservation:
     usd: Decimal
     is_priced: bool
 
+    def account_of(self, owner: Owner) -> Account:
+        return self.provider if owner == "provider" else self.agent
+
     def moves(self, usage: LLMUsage) -> dict[str, float]:
         """By how many seconds to move each limit of tokens when the call has used ``usage``; negative: back."""
         used = usage.input_tokens + usage.output_tokens
@@ -73,14 +78,16 @@ def reserve(agent: AgentSpec, target: Target, estimate: Estimate) -> Reservation
         whose = f"Model {target.model!r} of provider {provider.name!r}"
         tolls += _tolls(f"model:{provider.id}:{target.model}", whose, model.rates, estimate)
     return Reservation(
-        provider=Account(
-            "provider", provider.id, provider.name, provider.budget, month_of(provider.budget, agent.schema)
-        ),
-        agent=Account("agent", agent.id, agent.name, agent.budget, month_of(agent.budget, agent.schema)),
+        provider=_account("provider", provider, agent.schema),
+        agent=_account("agent", agent, agent.schema),
         tolls=tuple(tolls),
         usd=estimate.cost_usd or Decimal(0),
         is_priced=estimate.cost_usd is not None,
     )
+
+
+def _account(owner: Owner, row: ProviderSpec | AgentSpec, schema: str) -> Account:
+    return Account(owner, row.id, row.name, row.budget, month_of(row.budget, schema), row.xmin)
 
 
 def month_of(budget: Budget, schema: str) -> date:
@@ -100,16 +107,26 @@ def _tolls(key: str, whose: str, rates: RateLimits, estimate: Estimate) -> Itera
         yield Toll(f"{key}:{unit}", what, per_minute, taken_s, is_of_tokens=unit == "tokens")
 
 
-def over_budget(account: Account, reservation: Reservation, spent: Decimal, held: Decimal) -> BudgetExceeded:
-    """The error for a budget that does not allow the call."""
-    budget = account.budget
-    assert budget.limit_usd is not None
-    ends = limits.next_month_start(account.month_start, budget.reset_day)
-    limit, is_spent, is_held = map(limits.dollars, (budget.limit_usd, spent, held))
+def disabled(account: Account) -> AgentDisabled | ProviderDisabled:
+    """The error for an agent or a provider that was switched off during the run."""
+    error = ProviderDisabled if account.owner == "provider" else AgentDisabled
+    return error(
+        account.name,
+        f"{account.owner.title()} {account.name!r} was disabled or deleted after the run began, so no further call "
+        "is made. Enable it in the admin.",
+    )
+
+
+def over_budget(
+    account: Account, reservation: Reservation, limit_usd: Decimal, spent: Decimal, held: Decimal
+) -> BudgetExceeded:
+    """The error for a budget that does not allow the call. ``limit_usd`` is the budget as it is now."""
+    ends = limits.next_month_start(account.month_start, account.budget.reset_day)
+    limit, is_spent, is_held = map(limits.dollars, (limit_usd, spent, held))
     costs = f"may cost {limits.dollars(reservation.usd)}" if reservation.is_priced else "has no known price"
     return BudgetExceeded(
         reservation.provider.name,
-        budget.limit_usd,
+        limit_usd,
         f"{account.owner.title()} {account.name!r} has a budget of {limit} for the month from "
         f"{account.month_start}: {is_spent} is spent, {is_held} is held by calls under way, and this call {costs}. "
         f"Raise the budget, lower the agent's max_tokens, or wait until {ends}.",

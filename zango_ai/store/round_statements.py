@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..models import Invocation, InvocationRound, Pace, Spend
+from ..models import AgentConfig, Invocation, InvocationRound, Pace, Provider, Spend
 from .writer import assignments, marks, names, table, upsert
 
 Columns = tuple[str, ...]
@@ -31,7 +31,7 @@ def run_row(schema: str, run: Columns, *, is_first: bool, source: str = "") -> s
 
 @lru_cache(_KEPT)
 def beginning(schema: str, run: Columns, round_: Columns, *, is_first: bool, has_tolls: bool) -> str:
-    """Look whether limits and budgets allow a call; if so, take what it needs and write its row.
+    """Look whether switches, limits and budgets allow a call; if so, take what it needs and write its row.
 
     ``already`` finds that where the statement was executed before, and its confirmation was lost.
     """
@@ -39,16 +39,20 @@ def beginning(schema: str, run: Columns, round_: Columns, *, is_first: bool, has
     return f"""
 WITH mine AS (
     SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
+),
+rules AS (
+    {_rules_of("provider", table(schema, Provider))}
+    UNION ALL
+    {_rules_of("agent", table(schema, AgentConfig))}
 ),{_paces_to_take(schema) if has_tolls else ""}
 months AS (
-    SELECT s.id, s.owner, s.spent_usd, s.reserved_usd, CASE s.owner
-        WHEN 'provider' THEN %(provider_budget)s::numeric ELSE %(agent_budget)s::numeric END AS limit_usd
-    FROM {table(schema, Spend)} s
+    SELECT s.id, s.owner, s.spent_usd, s.reserved_usd, rules.limit_usd
+    FROM {table(schema, Spend)} s JOIN rules ON rules.owner = s.owner
     WHERE (SELECT count(*) FROM {"paces" if has_tolls else "mine"}) >= 0 AND {_BOTH_MONTHS}
-    ORDER BY s.id FOR UPDATE
+    ORDER BY s.id FOR UPDATE OF s
 ),
 overdrawn AS (
-    SELECT owner, spent_usd, reserved_usd FROM months
+    SELECT owner, spent_usd, reserved_usd, limit_usd FROM months
     WHERE spent_usd + reserved_usd + %(usd)s > limit_usd
         OR (NOT %(is_priced)s AND spent_usd + reserved_usd >= limit_usd)
     ORDER BY owner DESC LIMIT 1
@@ -57,7 +61,8 @@ verdict AS (
     SELECT
         (SELECT count(*) FROM months) = 2
             {"AND (SELECT count(*) FROM paces) = %(tolls_count)s" if has_tolls else ""} AS is_complete,
-        overdrawn.owner AS over, overdrawn.spent_usd, overdrawn.reserved_usd AS held_usd,
+        (SELECT min(owner) FROM rules WHERE NOT is_enabled) AS disabled,
+        overdrawn.owner AS over, overdrawn.limit_usd, overdrawn.spent_usd, overdrawn.reserved_usd AS held_usd,
         {"busiest.wait_s, busiest.key, clock.at" if has_tolls else "NULL::float8 AS wait_s, NULL, now.at"}
     FROM {"clock LEFT JOIN busiest ON true" if has_tolls else "(SELECT clock_timestamp() AS at) AS now"}
     LEFT JOIN overdrawn ON true
@@ -68,7 +73,7 @@ run AS (
 round AS (
     INSERT INTO {rounds} (invocation_id, {names(round_)})
     SELECT run.id, {marks(round_, "round")} FROM run, verdict
-    WHERE verdict.is_complete AND verdict.over IS NULL AND verdict.wait_s IS NULL
+    WHERE verdict.is_complete AND verdict.disabled IS NULL AND verdict.over IS NULL AND verdict.wait_s IS NULL
     ON CONFLICT (invocation_id, number) DO NOTHING RETURNING id
 ),
 held AS (
@@ -82,6 +87,29 @@ SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM already)), verdi
 FROM verdict LEFT JOIN run ON true
 """
 
+
+def _rules_of(owner: str, table: str) -> str:
+    """The budget and the switch of a provider or an agent as they are now. A deleted one counts as disabled.
+
+    The caller's own transaction may have changed the row, and this connection does not see that change. Then the
+    values that the run has read at its start hold. ``xmin`` is the transaction that wrote a version of a row: the
+    caller's is still in progress.
+    """
+    return f"""
+    SELECT '{owner}' AS owner,
+        CASE WHEN is_unseen THEN %({owner}_budget)s::numeric ELSE r.monthly_budget_usd END AS limit_usd,
+        is_unseen OR coalesce(r.is_enabled, false) AS is_enabled
+    FROM (SELECT %({owner})s::bigint AS id, %({owner}_xmin)s::text AS xmin) AS w
+    LEFT JOIN {table} r ON r.id = w.id
+    CROSS JOIN LATERAL (SELECT %(is_repeated)s OR coalesce(CASE
+        WHEN r.xmin::text = w.xmin THEN false ELSE {_IS_IN_PROGRESS} END, false)) AS own(is_unseen)"""
+
+
+_IS_IN_PROGRESS = """pg_xact_status((
+            pg_current_xact_id()::text::bigint
+            - ((pg_current_xact_id()::text::bigint - w.xmin::bigint) & 4294967295)
+        )::text::xid8) = 'in progress'"""
+"""``xmin`` has the lower 32 of a transaction's 64 bits; the transaction is older than this statement's own."""
 
 _BOTH_MONTHS = """(
         (s.owner = 'provider' AND s.owner_id = %(provider)s AND s.month_start = %(provider_month)s)

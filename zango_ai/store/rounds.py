@@ -33,8 +33,12 @@ class Begun:
 
     invocation_id: int
     is_granted: bool
+    disabled: Owner | None
+    """Who has been disabled or deleted since the run began."""
     over: Owner | None
     """Whose budget does not allow it."""
+    limit_usd: Decimal | None
+    """That budget, as it is now."""
     spent_usd: Decimal | None
     held_usd: Decimal | None
     """Of that budget: what is spent, and what other calls hold."""
@@ -95,7 +99,7 @@ def begin(
         raise OperationalError(f"The counters of the month in schema {schema!r} cannot be opened.")
     if writer.is_in_test_transaction():
         known = {"id": run_id, **run} if is_first else run
-        again = {**arguments, **params(known, "run"), "round_id": round_id}
+        again = {**arguments, **params(known, "run"), "round_id": round_id, "is_repeated": True}
         if round_id is None:
             remember(round_statements.run_row(schema, tuple(known), is_first=is_first), again)
         else:
@@ -115,10 +119,15 @@ def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -
 
 
 def _arguments(reservation: Reservation) -> dict[str, Any]:
+    provider, agent = reservation.provider, reservation.agent
+    sees_all = writer.is_in_test_transaction()
     arguments = {
         **_months(reservation),
-        "provider_budget": reservation.provider.budget.limit_usd,
-        "agent_budget": reservation.agent.budget.limit_usd,
+        "provider_budget": provider.budget.limit_usd,
+        "provider_xmin": None if sees_all else provider.xmin,
+        "agent_budget": agent.budget.limit_usd,
+        "agent_xmin": None if sees_all else agent.xmin,
+        "is_repeated": False,
         "usd": reservation.usd,
         "is_priced": reservation.is_priced,
     }
