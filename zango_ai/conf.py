@@ -18,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Conf:
     """How often a run in the background is tried again after a fault that may pass."""
     session_ttl_days: int | None = None
     """Conversations that were idle for longer are deleted by maintenance. None: never."""
+    api_permission: Callable[[Any, str], bool] | None = None
+    """Who may call an agent over HTTP: a callable ``(request, agent_name)``, or its dotted path. None: any user who
+    is logged in."""
     tenant_time_zone: str = "timezone"
     """Field of the tenant model that holds the name of the tenant's time zone."""
 
@@ -123,6 +127,17 @@ def _attribute(value: Any) -> str:
     return value
 
 
+def _callable(value: Any) -> Callable[..., Any] | None:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError as exc:
+            raise ValueError(f"{value!r} cannot be imported ({exc}).") from None
+    if value is not None and not callable(value):
+        raise ValueError("make it a callable, or the dotted path of one.")
+    return value  # type: ignore[no-any-return]
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "ENCRYPTION_KEYS": _fernet_keys,
     "ALLOWED_API_BASES": _url_prefixes,
@@ -132,6 +147,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "APPROVAL_TTL_HOURS": _count,
     "BACKGROUND_RETRIES": _count_from_zero,
     "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),
+    "API_PERMISSION": _callable,
     "TENANT_TIME_ZONE": _attribute,
 }
 

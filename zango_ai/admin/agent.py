@@ -46,7 +46,7 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
         models.JSONField: {"form_class": SchemaField, "required": False},
     }
     fieldsets = [
-        (None, {"fields": ["name", "description", "is_enabled"]}),
+        (None, {"fields": ["name", "description", "is_enabled", "is_public_api"]}),
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),
         (_("Prompts"), {"fields": ["system_prompt", "user_prompt"]}),
         (_("Output"), {"fields": ["output_schema", "output_json_schema", "output_retries"]}),

@@ -117,6 +117,13 @@ class AgentConfig(Budgeted):
     short_term_memory_max_messages = models.PositiveIntegerField(
         _("remembered messages"), default=20, help_text=_("Pairs of user and assistant that are sent again.")
     )
+    is_public_api = models.BooleanField(
+        _("available over HTTP"),
+        default=False,
+        help_text=_(
+            "Let users of your site call this agent through the HTTP API. They see its answers and its tool calls."
+        ),
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
     class Meta(Budgeted.Meta):

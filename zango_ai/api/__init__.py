@@ -1,0 +1,1 @@
+"""The HTTP API: ``path("ai/", include("zango_ai.urls"))``."""

@@ -1,0 +1,122 @@
+"""Request bodies: JSON, or multipart with files. Whatever is wrong is a 400 that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from ..conf import get_conf
+from ..exceptions import LLMFileError
+from ..files import LLMFile
+from ..output import load
+from .errors import bad_request
+
+_RUN_FIELDS = ("input", "variables", "session_id")
+_MAX_SESSION_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class RunBody:
+    """What a client may choose of a run."""
+
+    input: str | None = None
+    variables: Mapping[str, Any] | None = None
+    session_id: str | None = None
+    files: tuple[LLMFile, ...] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of ``Agent.run()``."""
+        return {
+            "input": self.input,
+            "variables": self.variables,
+            "session_id": self.session_id,
+            "files": self.files or None,
+        }
+
+
+def read_run(request: HttpRequest) -> RunBody:
+    """Raises ApiError."""
+    if request.content_type == "multipart/form-data":
+        return _multipart(request)
+    return RunBody(**_checked(read_json(request, _RUN_FIELDS)))
+
+
+def read_approvals(request: HttpRequest) -> dict[str, bool | str]:
+    """Decisions by the id of the call: true, false, or a reason against it. Raises ApiError."""
+    given = read_json(request, ("approvals",)).get("approvals")
+    if not isinstance(given, dict) or not given:
+        raise bad_request("approvals must be an object with a decision for each pending id.", "approvals")
+    for key, decision in given.items():
+        if not isinstance(decision, (bool, str)):
+            raise bad_request(f"approvals[{key!r}] must be true, false or a reason.", "approvals")
+    return given
+
+
+def read_json(request: HttpRequest, fields: Collection[str]) -> dict[str, Any]:
+    """The JSON object in the body, which may have these fields and no others. Raises ApiError."""
+    if request.content_type != "application/json":
+        raise bad_request("Send application/json, or multipart/form-data for files.", "Content-Type")
+    try:
+        value = load(request.body.decode("utf-8")) if request.body else {}
+    except (ValueError, RecursionError):
+        raise bad_request("The body is not valid JSON.", "body") from None
+    if not isinstance(value, dict):
+        raise bad_request("The body must be a JSON object.", "body")
+    _require_known(value, fields)
+    return value
+
+
+def _multipart(request: HttpRequest) -> RunBody:
+    fields = request.POST
+    _require_known(fields, {*_RUN_FIELDS, "csrfmiddlewaretoken"})
+    _require_known(request.FILES, {"files"})
+    given: dict[str, Any] = {}
+    for name in _RUN_FIELDS:
+        values = fields.getlist(name)
+        if len(values) > 1:
+            raise bad_request(f"{name} is sent {len(values)} times.", name)
+        if values:
+            given[name] = values[0]
+    if "variables" in given:
+        try:
+            given["variables"] = load(given["variables"])
+        except (ValueError, RecursionError):
+            raise bad_request("variables is not valid JSON.", "variables") from None
+    return RunBody(**_checked(given), files=_files(request.FILES.getlist("files")))
+
+
+def _files(uploads: list[Any]) -> tuple[LLMFile, ...]:
+    conf = get_conf()
+    if len(uploads) > conf.max_files:
+        raise bad_request(f"Send at most {conf.max_files} files.", "files")
+    for upload in uploads:
+        if (upload.size or 0) > conf.max_file_bytes:
+            raise bad_request(f"A file may have at most {conf.max_file_bytes} bytes.", "files")
+    try:
+        return tuple(LLMFile.from_django_file(upload) for upload in uploads)
+    except LLMFileError as exc:
+        raise bad_request(str(exc), "files") from None
+
+
+def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    text, variables, session_id = (given.get(name) for name in _RUN_FIELDS)
+    if text is not None and not isinstance(text, str):
+        raise bad_request("input must be a string.", "input")
+    if variables is not None and not isinstance(variables, dict):
+        raise bad_request("variables must be an object.", "variables")
+    if session_id is not None and not _is_session_id(session_id):
+        raise bad_request(f"session_id must be 1 to {_MAX_SESSION_ID} printable characters.", "session_id")
+    return {"input": text, "variables": variables, "session_id": session_id}
+
+
+def _is_session_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_SESSION_ID and value.isprintable()
+
+
+def _require_known(given: Collection[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise bad_request(f"{name!r} is not a field of this request.", name)

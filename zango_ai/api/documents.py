@@ -1,0 +1,62 @@
+"""Runs and responses as the API's JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..background import EnqueuedRun
+from ..exceptions import RunFailed
+from ..types import LLMResponse
+
+
+def response_document(response: LLMResponse) -> dict[str, Any]:
+    """Everything of an ``LLMResponse``; ids and times as text."""
+    return {
+        "run_id": str(response.run_id),
+        "content": response.content,
+        "parsed_content": response.parsed_content,
+        "session_id": response.session_id,
+        "stop_reason": response.stop_reason,
+        "model": response.model,
+        "usage": asdict(response.usage),
+        "cost_usd": response.cost_usd,
+        "is_cost_known": response.is_cost_known,
+        "latency_ms": response.latency_ms,
+        "tool_calls": [
+            {
+                "id": call.id,
+                "name": call.name,
+                "input": dict(call.input),
+                "result": call.result,
+                "status": call.status,
+            }
+            for call in response.tool_calls
+        ],
+        "pending_approvals": [
+            {
+                "id": str(pending.id),
+                "tool_name": pending.tool_name,
+                "arguments": dict(pending.arguments),
+                "expires_at": pending.expires_at.isoformat(),
+            }
+            for pending in response.pending_approvals
+        ],
+    }
+
+
+def run_document(run: EnqueuedRun) -> dict[str, Any]:
+    """How a run stands; its ``response`` once there is one, ``error_type`` where it has failed."""
+    document: dict[str, Any] = {
+        "run_id": str(run.run_id),
+        "status": run.status,
+        "response": None,
+        "error_type": None,
+    }
+    if not run.is_finished:
+        return document
+    try:
+        document["response"] = response_document(run.response())
+    except RunFailed as exc:
+        document["error_type"] = exc.error_type
+    return document

@@ -1,0 +1,127 @@
+"""Errors as the API answers them: a status and ``{"error": {"type": ..., "message": ..., "field": ...}}``.
+
+A client learns what it can correct itself. Faults of the configuration, the provider or a budget get a general
+message: the details are in the log, for staff to read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.views.decorators.csrf import csrf_protect
+
+from ..exceptions import (
+    AgentDisabled,
+    AgentNotFound,
+    InputRequired,
+    LLMFileError,
+    LLMTimeoutError,
+    NotAwaitingApproval,
+    PromptRenderError,
+    QueueUnavailable,
+    RateLimitExceeded,
+    RunNotFound,
+    SessionNotOwned,
+    ZangoAIError,
+)
+
+logger = logging.getLogger("zango_ai.api")
+
+View = Callable[..., HttpResponseBase]
+_NOT_FOUND = (AgentNotFound, AgentDisabled, RunNotFound, SessionNotOwned)
+_CLIENTS_FAULT: dict[type[ZangoAIError], str] = {
+    InputRequired: "input",
+    PromptRenderError: "variables",
+    LLMFileError: "files",
+}
+_TOO_LARGE = "The request is larger than this server accepts."
+
+
+class ApiError(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, kind: str, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.field = status, kind, field
+        self.headers: dict[str, str] = {}
+
+    def response(self) -> JsonResponse:
+        error: dict[str, Any] = {"type": self.kind, "message": str(self)}
+        if self.field is not None:
+            error["field"] = self.field
+        return JsonResponse({"error": error}, status=self.status, headers=self.headers)
+
+
+def bad_request(message: str, field: str) -> ApiError:
+    return ApiError(400, "InvalidRequest", message, field=field)
+
+
+def not_found(what: str) -> ApiError:
+    """The same answer whether there is none, or it is somebody else's."""
+    return ApiError(404, "NotFound", f"No such {what}.")
+
+
+def endpoint(method: str) -> Callable[[View], View]:
+    """Accept one HTTP method, check the CSRF token, and answer errors as JSON."""
+
+    def decorate(view: View) -> View:
+        protected = csrf_protect(view)
+
+        @wraps(view)
+        def wrapped(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
+            if request.method != method:
+                error = ApiError(405, "MethodNotAllowed", f"Use {method}.")
+                error.headers["Allow"] = method
+                return error.response()
+            try:
+                return protected(request, **arguments)
+            except Exception as exc:
+                return api_error(exc).response()
+
+        return wrapped
+
+    return decorate
+
+
+def api_error(exc: Exception) -> ApiError:
+    """What a client is told about ``exc``. Raises ``exc`` where it is not an error that the API knows."""
+    if isinstance(exc, ApiError):
+        return exc
+    if isinstance(exc, RequestDataTooBig):
+        return ApiError(413, "RequestTooLarge", _TOO_LARGE)
+    if isinstance(exc, (TooManyFieldsSent, TooManyFilesSent, MultiPartParserError)):
+        return bad_request("The body is not valid multipart/form-data.", "body")
+    if not isinstance(exc, ZangoAIError):
+        raise exc
+    return _known_error(exc)
+
+
+def _known_error(exc: ZangoAIError) -> ApiError:
+    kind = type(exc).__name__
+    if isinstance(exc, _NOT_FOUND):
+        return not_found("session" if isinstance(exc, SessionNotOwned) else "agent or run")
+    for fault, field in _CLIENTS_FAULT.items():
+        if isinstance(exc, fault):
+            return ApiError(400, kind, str(exc), field=field)
+    if isinstance(exc, NotAwaitingApproval):
+        return ApiError(409, kind, "The run is not waiting for an approval.")
+    logger.warning("A run was refused or failed: %s", exc)
+    if isinstance(exc, RateLimitExceeded):
+        error = ApiError(429, kind, "Too many requests. Try again later.")
+        if exc.retry_after_seconds is not None and math.isfinite(exc.retry_after_seconds):
+            error.headers["Retry-After"] = str(math.ceil(exc.retry_after_seconds))
+        return error
+    if isinstance(exc, LLMTimeoutError):
+        return ApiError(504, kind, "The model did not answer in time.")
+    if isinstance(exc, QueueUnavailable):
+        return ApiError(503, kind, "The run could not be queued. Try again later.")
+    return ApiError(
+        502, kind, "The agent could not answer. Its administrators find the reason in the invocation log."
+    )

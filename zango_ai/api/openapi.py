@@ -1,0 +1,169 @@
+"""The API described as OpenAPI 3.1, served beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_OBJECT: Schema = {"type": "object"}
+_ANY: Schema = {}
+_SESSION_ID: Schema = {"type": ["string", "null"], "minLength": 1, "maxLength": 255}
+_AGENT = {"name": "name", "in": "path", "required": True, "schema": _TEXT, "description": "The agent's name."}
+_RUN = {"name": "run_id", "in": "path", "required": True, "schema": _TEXT | {"format": "uuid"}}
+_SESSION = {
+    "name": "session_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+_RUN_REQUEST = {
+    "input": _TEXT_OR_NULL | {"description": "The user's message, sent as it is."},
+    "variables": {"type": ["object", "null"], "description": "Values for the placeholders of the user prompt."},
+    "session_id": _SESSION_ID | {"description": "Continues a conversation."},
+}
+
+
+@require_safe
+def document(request: HttpRequest) -> JsonResponse:
+    """The OpenAPI document; its server is the path that the API is included at."""
+    base = request.path.rsplit("/", 1)[0] or "/"
+    return JsonResponse(openapi(base))
+
+
+def openapi(base: str) -> dict[str, Any]:
+    """The document for an API that is included at the path ``base``."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Agents", "version": "1", "description": "Run this site's agents."},
+        "servers": [{"url": base}],
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+                "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRFToken"},
+            },
+        },
+        "security": [{"session": [], "csrf": []}],
+    }
+
+
+def _paths() -> dict[str, Any]:
+    run_body = _body(_object(_RUN_REQUEST), with_files=True)
+    decisions = {"type": "object", "additionalProperties": {"type": ["boolean", "string"]}, "minProperties": 1}
+    return {
+        "/agents/{name}/run/": _post("run", "Run an agent", [_AGENT], "Response", body=run_body),
+        "/agents/{name}/enqueue/": _post(
+            "enqueue", "Queue a run", [_AGENT], "QueuedRun", body=run_body, status="202"
+        ),
+        "/agents/{name}/sessions/{session_id}/clear/": _post(
+            "clear_session", "End a conversation", [_AGENT, _SESSION], "Cleared"
+        ),
+        "/runs/{run_id}/": {"get": _operation("run_detail", "Look at a run", [_RUN], "Run")},
+        "/runs/{run_id}/approvals/": _post(
+            "approvals",
+            "Decide the tool calls that a run waits for",
+            [_RUN],
+            "Response",
+            body=_body(_object({"approvals": decisions}, required=["approvals"])),
+        ),
+    }
+
+
+def _schemas() -> dict[str, Schema]:
+    usage = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+    call = {"id": _TEXT, "name": _TEXT, "input": _OBJECT, "result": _ANY, "status": _TEXT}
+    approval = {
+        "id": _TEXT,
+        "tool_name": _TEXT,
+        "arguments": _OBJECT,
+        "expires_at": _TEXT | {"format": "date-time"},
+    }
+    response = {
+        "run_id": _TEXT | {"format": "uuid"},
+        "content": _TEXT,
+        "parsed_content": _ANY,
+        "session_id": _TEXT_OR_NULL,
+        "stop_reason": _TEXT,
+        "model": _TEXT,
+        "usage": _closed(dict.fromkeys(usage, _COUNT)),
+        "cost_usd": {"type": "number", "minimum": 0},
+        "is_cost_known": {"type": "boolean"},
+        "latency_ms": _COUNT,
+        "tool_calls": {"type": "array", "items": _closed(call)},
+        "pending_approvals": {"type": "array", "items": _closed(approval)},
+    }
+    run = {
+        "run_id": _TEXT,
+        "status": _TEXT,
+        "error_type": _TEXT_OR_NULL,
+        "response": {"oneOf": [_ref("Response"), {"type": "null"}]},
+    }
+    error = {"type": _TEXT, "message": _TEXT}
+    return {
+        "Response": _closed(response),
+        "QueuedRun": _closed({"run_id": _TEXT, "status": _TEXT}),
+        "Run": _closed(run),
+        "Cleared": _closed({"cleared": {"const": True}}),
+        "Error": _closed({"error": _object(error | {"field": _TEXT}, required=list(error))}),
+    }
+
+
+def _post(
+    name: str, summary: str, parameters: list[Any], answer: str, *, body: Any = None, status: str = "200"
+) -> dict[str, Any]:
+    operation = _operation(name, summary, parameters, answer, status)
+    return {"post": operation | ({"requestBody": body} if body else {})}
+
+
+def _operation(name: str, summary: str, parameters: list[Any], answer: str, status: str = "200") -> dict[str, Any]:
+    error = {"description": "What went wrong.", "content": _json(_ref("Error"))}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "parameters": parameters,
+        "responses": {
+            status: {"description": answer, "content": _json(_ref(answer))},
+            "4XX": error,
+            "5XX": error,
+        },
+    }
+
+
+def _body(schema: Schema, *, with_files: bool = False) -> dict[str, Any]:
+    content = _json(schema)
+    if with_files:
+        files = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+        content["multipart/form-data"] = {"schema": _object({**_MULTIPART, "files": files})}
+    return {"required": True, "content": content}
+
+
+_MULTIPART = {
+    "input": _TEXT,
+    "variables": {"type": "string", "contentMediaType": "application/json"},
+    "session_id": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def _json(schema: Schema) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, required: list[str] | None = None) -> Schema:
+    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return schema | ({"required": required} if required else {})
+
+
+def _closed(properties: Schema) -> Schema:
+    return _object(properties, required=list(properties))

@@ -1,0 +1,65 @@
+"""The API's views. Each looks up the agent, reads the body, and calls the verb that an application would call."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import reverse
+
+from ..background import get_run
+from . import access, bodies, documents
+from .errors import bad_request, endpoint, not_found
+
+
+@endpoint("POST")
+def run(request: HttpRequest, *, name: str) -> HttpResponseBase:
+    """Run the agent and answer with its response."""
+    agent = access.open_agent(request, name)
+    body = bodies.read_run(request)
+    access.require_own_session(request, agent, body.session_id)
+    response = agent.run(**body.arguments(), user_ref=access.user_ref(request), triggered_by="user")
+    return JsonResponse(documents.response_document(response))
+
+
+@endpoint("POST")
+def enqueue(request: HttpRequest, *, name: str) -> HttpResponseBase:
+    """Queue a run; ``Location`` says where to look for it."""
+    agent = access.open_agent(request, name)
+    body = bodies.read_run(request)
+    access.require_own_session(request, agent, body.session_id)
+    queued = agent.enqueue(**body.arguments(), user_ref=access.user_ref(request), triggered_by="user")
+    match = request.resolver_match
+    assert match is not None
+    location = reverse(
+        f"{match.namespace}:run_detail", kwargs={"run_id": queued.run_id}, current_app=match.app_name
+    )
+    document = {"run_id": str(queued.run_id), "status": queued.status}
+    return JsonResponse(document, status=202, headers={"Location": location})
+
+
+@endpoint("GET")
+def run_detail(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
+    """How the caller's run stands, with its response when it is finished."""
+    _agent, key = access.own_run(request, run_id)
+    return JsonResponse(documents.run_document(get_run(key)))
+
+
+@endpoint("POST")
+def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
+    """Decide the tool calls that the caller's run waits for; answer as ``run`` does."""
+    agent, key = access.own_run(request, run_id)
+    decisions = bodies.read_approvals(request)
+    try:
+        response = agent.resume(key, decisions, decided_by=access.user_ref(request))
+    except ValueError as exc:
+        raise bad_request(str(exc), "approvals") from None
+    return JsonResponse(documents.response_document(response))
+
+
+@endpoint("POST")
+def clear_session(request: HttpRequest, *, name: str, session_id: str) -> HttpResponseBase:
+    """End the caller's session and delete what was said in it."""
+    agent = access.open_agent(request, name)
+    access.require_own_session(request, agent, session_id)
+    if not agent.clear_session(session_id):
+        raise not_found("session")
+    return JsonResponse({"cleared": True})
