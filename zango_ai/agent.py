@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -11,13 +12,19 @@ from . import answers, approval, arguments, background, callers, fitness, retryi
 from .background import EnqueuedRun
 from .composition import Question
 from .conf import get_conf
-from .exceptions import AgentNotFound, NotAwaitingApproval, ZangoAIError
+from .exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
 from .files import LLMFile
 from .overrides import Overrides
+from .run_state import RunState
 from .runs import Run
 from .store import configs, ledger, memory, run_rows
 from .typed_output import OutputType
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
+
+logger = logging.getLogger("zango_ai.agent")
+
+_WAIT_FOR_A_RELEASE_S = 60.0
+"""During a deployment: until a worker of the new release takes the run."""
 
 
 def get_agent(name: str) -> Agent:
@@ -149,7 +156,8 @@ class Agent:
         kept with the calls, for the log. Give ``output_type`` again where ``run()`` had it.
 
         Raises NotAwaitingApproval where the run does not wait (any more); ValueError where a call is not decided,
-        or one that does not wait is; and what ``run()`` raises.
+        or one that does not wait is; RunStateUnreadable where a newer release has stored the run, which then keeps
+        waiting; and what ``run()`` raises.
         """
         background.require_run_id(run_id)
         approval.require_mapping(approvals)
@@ -158,19 +166,20 @@ class Agent:
         decisions = approval.read(row, approvals, decided_by)
         if output_type is not None:
             OutputType(output_type)  # what is wrong with it is to be told before the run is claimed
+        state = row.state()
         if not run_rows.claim(self._schema, row):
             raise _not_awaiting(run_id, "it has just been decided")
         with ledger.go_on(self._schema, row) as entry:
-            run = self._resumed(entry, row, output_type)
-            run.go_on(row, decisions)
+            run = self._resumed(entry, row, state, output_type)
+            run.go_on(row, state, decisions)
         return run.response()
 
-    def _execute(self, row: run_rows.RunRow, retries: retrying.Retries) -> None:
+    def _execute(self, row: run_rows.RunRow, state: RunState, retries: retrying.Retries) -> None:
         """Go on with a queued run that is claimed."""
         with ledger.go_on(self._schema, row) as entry:
-            run = self._resumed(entry, row, None)
-            entry.again = lambda exc: {**run.state(), **retries.next(exc)} if retries.allow(exc) else None
-            run.go_on(row, {})
+            run = self._resumed(entry, row, state, None)
+            entry.again = lambda exc: replace(run.state(), **retries.next(exc)) if retries.allow(exc) else None
+            run.go_on(row, state, {})
 
     def clear_session(self, session_id: str) -> bool:
         """End a conversation and delete what was said in it. False where there is none of that id.
@@ -202,24 +211,22 @@ class Agent:
         run.prepare(call.question)
         return agent, run
 
-    def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, output_type: Any) -> Run:
-        overrides = Overrides(**row.goes_on_with.get("overrides", {}))
-        configured = self._read(entry, overrides)
+    def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, state: RunState, output_type: Any) -> Run:
+        configured = self._read(entry, state.overrides)
         if row.agent_id not in {None, configured.id}:
             raise AgentNotFound(
                 self.name, f"The agent of run {row.run_id} has been deleted; {self.name!r} is another."
             )
-        schema = row.goes_on_with["output_json_schema"]
         agent, typed = answers.with_type(configured, output_type)
-        agent = answers.with_schema(agent, schema)
-        has_own_schema = schema is not None or typed is not None
+        agent = answers.with_schema(agent, state.output_json_schema)
+        has_own_schema = state.output_json_schema is not None or typed is not None
         return Run(
             entry,
             agent,
             typed,
             trigger=row.triggered_by,
             has_own_schema=has_own_schema,
-            overrides=overrides,
+            overrides=state.overrides,
         )
 
     def _awaiting(self, run_id: UUID | str) -> run_rows.RunRow:
@@ -278,14 +285,21 @@ def execute_queued(run_id: str, *, celery_task_id: str, waits: bool = True) -> f
     row = background.row_of(run_id, schema)
     if row.status != run_rows.Status.QUEUED:
         return 0.0  # delivered twice, or given up
-    retries = retrying.Retries(row.goes_on_with.get("attempt", 0), get_conf().background_retries)
-    early_s = retrying.early_s(row.goes_on_with.get("not_before"))
+    try:
+        state = row.state()
+    except RunStateUnreadable:
+        if not waits:
+            raise
+        logger.exception("Run %s of %s was queued by a newer release; trying again later", run_id, schema)
+        return _WAIT_FOR_A_RELEASE_S
+    retries = retrying.Retries(state.attempt, get_conf().background_retries)
+    early_s = retrying.early_s(state.not_before)
     if early_s and waits:
         return early_s  # another delivery of a task that is to wait
     if not run_rows.claim(schema, row, celery_task_id=celery_task_id):
         return 0.0
     try:
-        Agent(configs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, retries)
+        Agent(configs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, state, retries)
     except ZangoAIError as exc:
         if not retries.allow(exc):
             raise

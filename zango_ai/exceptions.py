@@ -20,7 +20,7 @@
     ├── SessionNotOwned
     ├── LogUnavailable
     ├── NotAwaitingApproval
-    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, QueueUnavailable
+    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunStateUnreadable, QueueUnavailable
     ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -270,6 +270,10 @@ class RunError(ZangoAIError):
 
 class RunNotFound(RunError):
     """The current tenant has no run of that id."""
+
+
+class RunStateUnreadable(RunError):
+    """The run cannot go on in this process: a newer release has stored its state. It keeps waiting."""
 
 
 class RunNotFinished(RunError):

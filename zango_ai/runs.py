@@ -10,7 +10,7 @@
 
     with ledger.go_on(schema, row) as entry:         # of a run that was queued, or waited for a person
         run = Run(entry, agent, typed, trigger=row.triggered_by)
-        run.go_on(row, decisions)
+        run.go_on(row, row.state(), decisions)
     return run.response()
 """
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,7 @@ from .exceptions import LLMFileError, ZangoAIError
 from .files import LLMFile
 from .overrides import Overrides
 from .providers import chat, errors
+from .run_state import RunState, SavedAnswer, SessionToOpen
 from .store import kept_files, ledger, memory, run_rows
 from .tool_use import Decision, Toolbox
 from .typed_output import OutputType
@@ -92,55 +93,52 @@ class Run:
             self._entry.note(session_id=session_id)
             session = memory.open_session(self._agent, session_id, user_ref)
             self._entry.note(session_id=session.session_id)
-            opens = {"session_id": session.session_id, "user_ref": "" if user_ref is None else str(user_ref)}
+            opens = SessionToOpen(session_id=session.session_id, user_ref="" if user_ref is None else str(user_ref))
         self._at = self._start(tool_rounds)
-        self._entry.queue({**self.state(), "opens": opens})
+        self._entry.queue(replace(self.state(), opens=opens))
 
-    def go_on(self, row: run_rows.RunRow, decisions: Mapping[str, Decision]) -> None:
+    def go_on(self, row: run_rows.RunRow, state: RunState, decisions: Mapping[str, Decision]) -> None:
         """From where the run has stopped."""
-        state = row.goes_on_with
         self.toolbox.take_over(row, decisions)
-        self.toolbox.exchanged = self._read_back(row, state["exchanged"])
-        messages = tuple(self._read_back(row, state["messages"]))
+        self.toolbox.exchanged = self._read_back(row, state.exchanged)
+        messages = tuple(self._read_back(row, state.messages))
         request = composition.request_of(self._agent, messages, self.toolbox.schemas)
-        if not state["tool_rounds"]:
+        if not state.tool_rounds:
             request = composition.without_tools(request)
-        first, last = state["said"]
+        first, last = state.said
         self._composed = Composed(request, messages[first:last], "", "", first)
-        if state["session"] is not None:
-            self._session = memory.Session(**state["session"])
+        if state.session is not None:
+            self._session = memory.Session.restored(state.session)
         chat.warm_up()
         targets = fitness.targets(self._agent, request.files)
-        if state["opens"] is not None:
-            self._open_session(state["opens"]["session_id"], state["opens"]["user_ref"])
-        waiting = None if state["answer"] is None else _answer_of(state["answer"])
+        if state.opens is not None:
+            self._open_session(state.opens.session_id, state.opens.user_ref)
         at = turns.GoingOn(
             self._composed.request,
-            state["tool_rounds"],
-            state["corrections"],
-            waiting,
-            has_used_tools=state["has_used_tools"],
+            state.tool_rounds,
+            state.corrections,
+            None if state.answer is None else _answer_of(state.answer),
+            has_used_tools=state.has_used_tools,
         )
         self._go(targets, at)
 
-    def state(self, waiting: ModelAnswer | None = None) -> dict[str, Any]:
+    def state(self, waiting: ModelAnswer | None = None) -> RunState:
         """All that the run goes on with, in whatever process that will be."""
         composed, at = self._composed, self._at
         assert composed is not None
         assert at is not None
-        return {
-            "messages": composition.logged(at.request.messages),
-            "said": [composed.said_from, composed.said_from + len(composed.said)],
-            "exchanged": composition.logged(self.toolbox.exchanged),
-            "answer": None if waiting is None else _logged_answer(waiting),
-            "tool_rounds": at.tool_rounds,
-            "has_used_tools": at.has_used_tools,
-            "corrections": at.corrections,
-            "session": None if self._session is None else self._session.lasting(),
-            "opens": None,
-            "output_json_schema": self._agent.output_json_schema if self._has_own_schema else None,
-            "overrides": asdict(self._overrides),
-        }
+        return RunState(
+            messages=composition.logged(at.request.messages),
+            said=(composed.said_from, composed.said_from + len(composed.said)),
+            exchanged=composition.logged(self.toolbox.exchanged),
+            answer=None if waiting is None else _saved_answer(waiting),
+            tool_rounds=at.tool_rounds,
+            has_used_tools=at.has_used_tools,
+            corrections=at.corrections,
+            session=None if self._session is None else self._session.saved(),
+            output_json_schema=self._agent.output_json_schema if self._has_own_schema else None,
+            overrides=self._overrides,
+        )
 
     def _start(self, tool_rounds: int) -> turns.GoingOn:
         assert self._composed is not None
@@ -231,11 +229,9 @@ class Run:
         )
 
 
-def _logged_answer(answer: ModelAnswer) -> dict[str, Any]:
-    calls = composition.logged_calls(answer.tool_calls)
-    return {"content": answer.content, "model": answer.model, "tool_calls": calls}
+def _saved_answer(answer: ModelAnswer) -> SavedAnswer:
+    return SavedAnswer(content=answer.content, model=answer.model, tool_calls=answer.tool_calls)
 
 
-def _answer_of(logged: Mapping[str, Any]) -> ModelAnswer:
-    calls = composition.read_calls(logged["tool_calls"])
-    return ModelAnswer(logged["content"], logged["model"], "end_turn", LLMUsage(), None, {}, calls)
+def _answer_of(saved: SavedAnswer) -> ModelAnswer:
+    return ModelAnswer(saved.content, saved.model, "end_turn", LLMUsage(), None, {}, saved.tool_calls)

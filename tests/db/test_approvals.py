@@ -1,5 +1,6 @@
 """Tool calls that a person has to approve: the run stops, and goes on later, elsewhere, once."""
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,8 +16,15 @@ from patients.models import Patient
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.children import child, said
 from tests.together import run_together
-from zango_ai import LLMFile, ToolSafety, get_agent, tool
-from zango_ai.exceptions import AgentDisabled, LLMAPIError, NotAwaitingApproval, OutputParseError
+from zango_ai import LLMFile, ToolSafety, get_agent, get_run, tool
+from zango_ai.agent import execute_queued
+from zango_ai.exceptions import (
+    AgentDisabled,
+    LLMAPIError,
+    NotAwaitingApproval,
+    OutputParseError,
+    RunStateUnreadable,
+)
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, ToolCall
 from zango_ai.testing import Call, Reply
 
@@ -302,6 +310,61 @@ def test_of_many_who_approve_at_once_one_goes_on(model, live_north):
     run_together([approve] * 6)
     assert sorted(outcomes) == ["end_turn"] + ["not awaiting"] * 5
     assert Patient.objects.count() == 1
+
+
+STORED_BEFORE = {
+    "messages": [{"role": "user", "content": "Record Ada."}],
+    "said": [0, 1],
+    "exchanged": [],
+    "answer": {
+        "content": "I shall record it.",
+        "model": "gpt-4o-mini",
+        "tool_calls": [{"id": "ada", "name": "record", "arguments": '{"name": "Ada"}'}],
+    },
+    "tool_rounds": 10,
+    "has_used_tools": False,
+    "corrections": 0,
+    "session": None,
+    "opens": None,
+    "output_json_schema": None,
+}
+"""What a release without versions and overrides has stored."""
+
+
+def test_a_run_that_waits_since_before_a_deployment_goes_on_after_it(model, agent):
+    response = start(model)
+    Invocation.objects.update(goes_on_with=json.dumps(STORED_BEFORE))
+    model.script("Recorded.")
+    assert decide(response, True).content == "Recorded."
+    assert Patient.objects.get().name == "Ada"
+    assert [m["role"] for m in model.requests[1].body["messages"]] == ["user", "assistant", "tool"]
+
+
+def test_a_run_that_a_newer_release_has_stored_keeps_waiting(model, agent):
+    response = start(model)
+    stored = Invocation.objects.get().goes_on_with
+    Invocation.objects.update(goes_on_with=json.dumps({**json.loads(stored), "version": 2}))
+    with pytest.raises(RunStateUnreadable, match="version 2") as caught:
+        decide(response, True)
+    assert caught.value.run_id == response.run_id
+    assert Invocation.objects.get().status == "awaiting_approval"
+    assert len(get_run(response.run_id).response().pending_approvals) == 1
+    Invocation.objects.update(goes_on_with=stored)
+    model.script("Recorded.")
+    assert decide(response, True).content == "Recorded."
+
+
+def test_a_worker_leaves_a_run_that_a_newer_release_has_queued_to_others(model, agent):
+    run = get_agent("helper").enqueue("Hello")  # in the test's transaction, so no task is sent
+    stored = Invocation.objects.get().goes_on_with
+    Invocation.objects.update(goes_on_with=json.dumps({**json.loads(stored), "version": 2}))
+    assert execute_queued(str(run.run_id), celery_task_id="old") == 60
+    assert run.status == "queued"
+    assert model.requests == []
+    Invocation.objects.update(goes_on_with=stored)
+    model.script("Hello, too.")
+    assert execute_queued(str(run.run_id), celery_task_id="new") == 0
+    assert run.response().content == "Hello, too."
 
 
 def test_a_run_that_waits_is_no_orphan(model, live_north):

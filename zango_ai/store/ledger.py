@@ -33,6 +33,7 @@ from .. import composition, recordable
 from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
+from ..run_state import RunState
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
 from . import alerts, kept_files, outcomes, reservations, rounds, run_rows, tool_calls, writer
 from .reservations import Reservation
@@ -60,7 +61,7 @@ class Entry:
         self.latency_ms = 0
         """Wall clock of the whole run, once it is settled."""
         self._columns = columns
-        self.again: Callable[[BaseException], Mapping[str, Any] | None] = lambda exc: None
+        self.again: Callable[[BaseException], RunState | None] = lambda exc: None
         """What the run goes on with after that error, queued once more; None where it has failed."""
         self.has_stopped_before = False
         self._worked_ms = 0
@@ -299,9 +300,9 @@ class Entry:
         self.note(error_type="", error_message="")
         self._end(Status.SUCCESS)
 
-    def note_going_on(self, state: Mapping[str, Any]) -> None:
+    def note_going_on(self, state: RunState) -> None:
         """What the run goes on with, when it is claimed. As text, since jsonb takes not every text."""
-        self.note(goes_on_with=json.dumps(state), claim=secrets.token_hex(12))
+        self.note(goes_on_with=json.dumps(state.to_json()), claim=secrets.token_hex(12))
         self.has_stopped_before = True
 
     def note_end(self, answer: ModelAnswer) -> None:
@@ -309,7 +310,7 @@ class Entry:
         self.note_answer(answer.content)
         self.note(stop_reason=answer.stop_reason, response_model=recordable.text(answer.model, 200))
 
-    def queue(self, state: Mapping[str, Any]) -> None:
+    def queue(self, state: RunState) -> None:
         """Leave the run to whoever claims it. Raises LogUnavailable: then nobody could."""
         self.note_going_on(state)
         self.note(started_at=None)

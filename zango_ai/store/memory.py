@@ -20,6 +20,7 @@ from django.utils import timezone
 from .. import composition, history, recordable
 from ..exceptions import SessionNotOwned
 from ..models import AgentConfig, MemoryMessage, MemorySession
+from ..run_state import SavedSession
 from ..types import AgentSpec, LLMMessage
 from . import outcomes, writer
 from .writer import table
@@ -42,9 +43,14 @@ class Session:
     is_new: bool = False
     """Under an id that was made: its row is written with its first turn."""
 
-    def lasting(self) -> dict[str, Any]:
-        """What makes the same again in another process, but for the history."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "history"}
+    def saved(self) -> SavedSession:
+        """The session without its history, for a run that stops."""
+        return SavedSession(**{field.name: getattr(self, field.name) for field in fields(SavedSession)})
+
+    @classmethod
+    def restored(cls, saved: SavedSession) -> Session:
+        """The session of a run that goes on: its state has the messages that are sent."""
+        return cls(**{field.name: getattr(saved, field.name) for field in fields(SavedSession)})
 
 
 def require_session_id(session_id: object) -> None:

@@ -17,7 +17,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
+from ..run_state import RunState, StateUnreadable
 from ..types import LLMUsage
 from . import alerts, writer
 from .reconciliation import TOKENS
@@ -50,8 +52,20 @@ class RunRow:
     error_type: str
     error_message: str
     goes_on_with: Mapping[str, Any]
+    """The stored state; ``state()`` reads it."""
     calls: list[dict[str, Any]]
     """All its tool calls so far, in order: rows of ``ToolCall`` with the ``number`` of their round."""
+
+    def state(self) -> RunState:
+        """Where the run goes on from. Raises RunStateUnreadable."""
+        try:
+            return RunState.from_json(self.goes_on_with)
+        except StateUnreadable as exc:
+            raise RunStateUnreadable(
+                self.run_id,
+                f"Run {self.run_id} cannot go on in this process: {exc}. It keeps waiting. Go on with it in a "
+                "process of the release that stored it, or of a newer one.",
+            ) from exc
 
     @property
     def undecided(self) -> list[dict[str, Any]]:
