@@ -84,8 +84,8 @@ class Agent:
         ``max_tool_rounds`` bounds the rounds of tool calls; None: as the agent is configured. Then the model has to
         answer without tools. Where a tool needs a person's approval, the response has ``pending_approvals``, and
         ``resume()`` goes on.
-        ``output_type`` is a pydantic model or a dataclass: for this call the answer is JSON of its schema, and
-        ``parsed_content`` an instance of it.
+        ``output_type`` is a pydantic model, a dataclass or a JSON schema as a dict. For this call the answer is
+        JSON of that schema, and ``parsed_content`` an instance of the type, or the plain value.
         ``model``, ``temperature`` and ``max_tokens`` replace the agent's settings for this call. The model must be
         allowed on the agent's provider. A fallback keeps its own model, and takes the other two.
         ``triggered_by`` is ``"user"``, ``"task"`` or ``"system"``; None: ``"task"`` inside a Celery task, else

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import history, output
+from . import history, json_schema, output
 from .composition import Composed
 from .store import ledger, memory
 from .tool_use import Toolbox
@@ -54,7 +54,7 @@ class Reading:
             return
         value = output.parse(answer.content, stop_reason=answer.stop_reason)
         if self._agent.output_json_schema is not None:
-            output.validate(value, self._agent.output_json_schema)
+            json_schema.validate(value, self._agent.output_json_schema)
         self.parsed = value if self._typed is None else self._typed.read(value)
 
     def _remember(self, session: memory.Session) -> None:

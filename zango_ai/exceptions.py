@@ -345,8 +345,8 @@ class OutputParseError(OutputError):
 class OutputValidationError(OutputError):
     """The answer is JSON and does not match the agent's schema.
 
-    ``errors`` lists every mismatch as ``{"path": "$.items[0].price", "message": ...}`` in the order of
-    the document; ``field`` is the path of the first.
+    ``errors`` lists the mismatches, up to 100, as ``{"path": "$.items[0].price", "message": ...}`` in the order
+    of the document; ``field`` is the path of the first.
     """
 
     def __init__(self, errors: Sequence[Mapping[str, str]], message: str) -> None:

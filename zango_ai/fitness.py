@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from . import output
+from . import json_schema
 from .conf import get_conf
 from .exceptions import (
     AgentDisabled,
@@ -55,7 +55,7 @@ def require_schema(agent: AgentSpec) -> None:
     """Raises OutputSchemaInvalid before anything is paid for."""
     if agent.output_schema != "json" or agent.output_json_schema is None:
         return
-    problem = output.problem_of(agent.output_json_schema)
+    problem = json_schema.problem_of(agent.output_json_schema)
     if problem is not None:
         raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
 

@@ -1,16 +1,14 @@
-"""Read JSON out of a model's answer and hold it against the agent's schema."""
+"""Read JSON out of a model's answer."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from . import json_limits
-from .exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
+from .exceptions import OutputParseError
 
 if TYPE_CHECKING:
     from .types import StopReason
@@ -18,13 +16,6 @@ if TYPE_CHECKING:
 # What may begin a JSON object or array; a bracket in prose is seldom followed by such.
 _START = re.compile(r'\{\s*["}]|\[\s*(?:["{\[\]\-\d]|true|false|null)')
 _MOST_DIGITS = 1_000
-_MOST_MESSAGE = 500
-_REFERENCES = {"$ref", "$dynamicRef"}
-_DATA = {"const", "enum", "default", "examples"}
-"""Keywords of a schema that hold values, and no schemas."""
-_KEPT = 256
-"""Schemas of which is kept what was found out about them."""
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def parse(content: str, *, stop_reason: StopReason) -> Any:
@@ -121,119 +112,3 @@ def load(text: str) -> Any:
             f"{json_limits.MAX_DIGITS} digits."
         )
     return _DECODER.decode(text)
-
-
-def validate(value: Any, schema: Mapping[str, Any]) -> None:
-    """Raises OutputValidationError listing every mismatch. ``schema`` is JSON Schema, draft 2020-12."""
-    if _is_surely_valid(value, schema):
-        return
-    try:
-        found = sorted(_validator(schema).iter_errors(value), key=_place)
-    except Exception as exc:  # a schema can fail in as many ways as a program; all of them are its fault
-        raise OutputSchemaInvalid(
-            f"The agent's JSON schema cannot be held against an answer ({type(exc).__name__}). Correct it."
-        ) from None
-    errors = [{"path": error.json_path, "message": _cut(error.message)} for error in found]
-    if errors:
-        raise OutputValidationError(
-            errors,
-            f"The answer does not match its JSON schema in {len(errors)} places, the first of them "
-            f"{errors[0]['path']}. See errors; make the prompt or the schema agree with what is asked.",
-        )
-
-
-def _cut(message: str) -> str:
-    """Without most of the value that a message repeats."""
-    return message if len(message) <= _MOST_MESSAGE else f"{message[: _MOST_MESSAGE // 2]} … {message[-200:]}"
-
-
-def _is_surely_valid(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a compiled validator finds nothing wrong: it takes a hundredth of the time, and tells less.
-
-    Formats are checked by ``jsonschema`` for both. It is given no schema that could have it fetch another.
-    """
-    try:
-        compiled = _compiled(json.dumps(schema))
-        return compiled is not None and bool(compiled.is_valid(value))
-    except Exception:  # what it cannot compile or hold, the other one says
-        return False
-
-
-@lru_cache(_KEPT)
-def _compiled(schema_text: str) -> Any:
-    """None for a schema that may lead out of itself."""
-    schema = json.loads(schema_text)
-    told = list(_told(schema))
-    if any(key != "format" and text != _DRAFT and not text.startswith("#") for key, text in told):
-        return None
-    import jsonschema_rs
-    from jsonschema import Draft202012Validator
-
-    conforms = Draft202012Validator.FORMAT_CHECKER.conforms
-    formats: dict[str, Any] = {text: partial(conforms, format=text) for key, text in told if key == "format"}
-    return jsonschema_rs.Draft202012Validator(schema, formats=formats, validate_formats=True)
-
-
-def _told(schema: Any) -> Iterator[tuple[str, str]]:
-    """Formats, and what may lead out of the schema."""
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in {"format", "$id", "$schema", *_REFERENCES} and isinstance(value, str):
-                yield key, value
-            elif key not in _DATA:
-                yield from _told(value)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _told(item)
-
-
-def problem_of(schema: Any) -> str | None:
-    """What is wrong with a JSON schema; None if nothing is. Nothing is fetched for it, ever."""
-    if not isinstance(schema, Mapping):
-        return "Make it an object."
-    try:
-        text = json.dumps(schema, allow_nan=False)
-    except RecursionError:
-        return "It is nested too deeply."
-    except (ValueError, TypeError) as exc:
-        return f"It cannot be used ({exc})."
-    return _problem_of(text)
-
-
-@lru_cache(_KEPT)
-def _problem_of(schema_text: str) -> str | None:
-    """The same for the same schema: to find it takes as long as a call to a model that is near."""
-    from jsonschema import Draft202012Validator, SchemaError
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    try:
-        schema = json.loads(schema_text)
-        Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-        for reference in (text for key, text in _told(schema) if key in _REFERENCES):
-            if not isinstance(resolver.lookup(reference).contents, (Mapping, bool)):
-                return f"$ref {reference!r} leads to something that is no schema."
-    except SchemaError as exc:
-        return f"{exc.json_path}: {exc.message}"
-    except Unresolvable as exc:
-        return f"$ref {exc.ref!r} leads out of the schema, or nowhere. Put what it means under $defs."
-    except RecursionError:
-        return "It is nested too deeply."
-    except (ValueError, TypeError, LookupError) as exc:
-        return f"It cannot be used ({exc})."
-    return None
-
-
-def _validator(schema: Mapping[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-
-    # With a registry of our own a $ref to the outside is an error; jsonschema's own would go and fetch it.
-    return Draft202012Validator(schema, registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
-
-
-def _place(error: Any) -> list[tuple[int, int, str]]:
-    """Sorts by place in the document: item 2 before item 10."""
-    return [(0, part, "") if isinstance(part, int) else (1, 0, part) for part in error.absolute_path]

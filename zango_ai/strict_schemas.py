@@ -116,18 +116,25 @@ def _may_be_null(node: Any, root: Mapping[str, Any], seen: set[str]) -> bool:
 
 def is_recursive(schema: Mapping[str, Any]) -> bool:
     """Whether a part of the schema leads back to itself."""
-    return _leads_back(schema, schema, ())
+    return _leads_back(schema, schema, set(), set())
 
 
-def _leads_back(node: Any, root: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+def _leads_back(node: Any, root: Mapping[str, Any], path: set[str], done: set[str]) -> bool:
+    """``path``: the references that lead here. ``done``: those that are known not to lead back."""
     if isinstance(node, list):
-        return any(_leads_back(each, root, path) for each in node)
+        return any(_leads_back(each, root, path, done) for each in node)
     if not isinstance(node, Mapping):
         return False
     reference = node.get("$ref")
-    if isinstance(reference, str):
-        return reference in path or reference == "#" or _leads_back(_at(root, reference), root, (*path, reference))
-    return any(_leads_back(each, root, path) for key, each in node.items() if key != "$defs")
+    if not isinstance(reference, str):
+        return any(_leads_back(each, root, path, done) for key, each in node.items() if key != "$defs")
+    if reference in path or reference == "#":
+        return True
+    if reference in done:
+        return False
+    found = _leads_back(_at(root, reference), root, path | {reference}, done)
+    done.add(reference)
+    return found
 
 
 def _at(root: Mapping[str, Any], reference: str) -> Any:

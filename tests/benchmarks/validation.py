@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from zango_ai import output
+from zango_ai import json_schema, output
 
 ITEM = {
     "type": "object",
@@ -29,8 +29,8 @@ def main() -> None:
     works: dict[str, Callable[[], object]] = {
         "json.loads": lambda: json.loads(text),
         "output.parse": lambda: output.parse(text, stop_reason="end_turn"),
-        "output.validate": lambda: output.validate(value, SCHEMA),
-        "output.validate, a schema with formats": lambda: output.validate(value, WITH_FORMAT),
+        "json_schema.validate": lambda: json_schema.validate(value, SCHEMA),
+        "json_schema.validate, a schema with formats": lambda: json_schema.validate(value, WITH_FORMAT),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(7):

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import FieldError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from zango_ai import LLMFile, get_agent
-from zango_ai.exceptions import OutputParseError, OutputValidationError
+from zango_ai.exceptions import OutputParseError, OutputSchemaInvalid, OutputValidationError
 from zango_ai.models import AgentConfig, Fallback, Invocation, InvocationRound, MemoryMessage, Spend
 from zango_ai.testing import Reply
 
@@ -262,13 +262,52 @@ def test_what_the_schema_cannot_say_is_said_by_the_type(model):
     assert (caught.value.field, "is odd" in caught.value.errors[0]["message"]) == ("$.number", True)
 
 
-@pytest.mark.parametrize("wrong", [object(), 5, "Invoice"])
+@pytest.mark.parametrize("wrong", [object(), 5, "Invoice", [SCHEMA], b"{}"])
 def test_what_is_no_type_is_a_type_error_with_a_row(model, wrong):
     make_agent(model)
-    with pytest.raises(TypeError, match="pydantic") as caught:
+    allowed = (
+        "a pydantic model, a dataclass, another type that pydantic can read from JSON, or a JSON schema as a dict"
+    )
+    with pytest.raises(TypeError, match=allowed) as caught:
         ask(model, output_type=wrong)
     assert Invocation.objects.get(pk=caught.value.invocation_id).status == "failed"
     assert model.requests == []
+
+
+def test_a_json_schema_can_be_given_as_a_dict(model):
+    make_agent(model, output_retries=1)
+    model.script('{"total": "three"}', '{"total": 3}')
+    response = ask(model, output_type=SCHEMA)
+    assert response.parsed_content == {"total": 3}
+    assert model.requests[0].body["response_format"]["json_schema"]["schema"] == STRICT
+    assert "$.total" in model.requests[1].body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "objekt"}, r"\$\.type"),
+        ({"pattern": "(?=a)"}, "lookahead"),
+        ({"default": object()}, "cannot be used"),
+    ],
+)
+def test_a_dict_that_is_no_json_schema_is_refused_before_anything_is_sent(model, schema, words):
+    make_agent(model)
+    with pytest.raises(OutputSchemaInvalid, match=f"output_type.*{words}") as caught:
+        ask(model, output_type=schema)
+    assert Invocation.objects.get(pk=caught.value.invocation_id).status == "failed"
+    assert model.requests == []
+
+
+def test_a_type_whose_patterns_only_python_can_check_is_checked_by_pydantic(model):
+    class Code(BaseModel, regex_engine="python-re"):
+        text: str = Field(pattern="^(?!x)[a-z]+$")
+
+    make_agent(model)
+    model.script('{"text": "abc"}', '{"text": "xyz"}')
+    assert ask(model, output_type=Code).parsed_content == Code(text="abc")
+    with pytest.raises(OutputValidationError, match=r"does not match output_type: \$\.text: String should match"):
+        ask(model, output_type=Code)
 
 
 # Configuration
@@ -285,11 +324,12 @@ def test_the_form_warns_of_a_schema_that_cannot_be_strict(model, caplog):
 
 def test_large_answers_are_checked_by_the_compiled_validator_alone(model, monkeypatch):
     """It takes a hundredth of the time; the other one is asked where something is wrong."""
-    from zango_ai import output
+    from zango_ai import json_schema
+    from zango_ai.json_schema import mismatches
 
     asked = []
-    monkeypatch.setattr(output, "_validator", lambda schema: asked.append(schema) or 1 / 0)
-    output.validate({"total": 1}, SCHEMA)
+    monkeypatch.setattr(mismatches, "_validator", lambda schema: asked.append(schema) or 1 / 0)
+    json_schema.validate({"total": 1}, SCHEMA)
     assert asked == []
 
 

@@ -208,11 +208,11 @@ def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_paid_for(mod
 
 def test_nothing_is_fetched_for_a_schema(model, north):
     """Past the check, as a row saved by other means would be."""
-    from zango_ai import output
+    from zango_ai import json_schema
 
     with ModelServer() as elsewhere:
         with pytest.raises(OutputSchemaInvalid):
-            output.validate({}, {"$ref": f"{elsewhere.url}/schema.json"})
+            json_schema.validate({}, {"$ref": f"{elsewhere.url}/schema.json"})
         assert elsewhere.requests == []
 
 

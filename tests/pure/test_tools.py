@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from zango_ai import ToolParam, ToolSafety, output, tool
+from zango_ai import ToolParam, ToolSafety, json_schema, tool
 from zango_ai.exceptions import ToolDeclarationInvalid, ToolNotFound
 from zango_ai.tools import registry, results
 from zango_ai.tools.signature import ArgumentsInvalid
@@ -318,7 +318,7 @@ def test_the_schema_of_a_limited_parameter_lists_its_values():
     assert properties["bare"]["items"] == {"enum": ["a", 1]}
     assert properties["noted"]["minLength"] == 1
     assert "$defs" not in schema
-    assert output.problem_of(schema) is None
+    assert json_schema.problem_of(schema) is None
 
 
 def test_allowed_values_are_converted_as_ever():

@@ -144,9 +144,9 @@ class AgentConfig(Budgeted):
         if self.provider_id and not self.model and not self.provider.default_model:
             problems["model"] = _("Name a model here, or a default model on the provider.")
         if self.output_json_schema is not None:
-            from .. import output
+            from .. import json_schema
 
-            error = output.problem_of(self.output_json_schema)
+            error = json_schema.problem_of(self.output_json_schema)
             if error:
                 problems["output_json_schema"] = error
         if problems:
