@@ -152,8 +152,8 @@ class Agent:
         """Go on with a run that has stopped for approvals, in any process, once.
 
         ``approvals`` decides every tool call of ``response.pending_approvals`` by its id: True, False, or a text:
-        the reason against it, which the model is told. One that has expired counts as denied. ``decided_by`` is
-        kept with the calls, for the log. Give ``output_type`` again where ``run()`` had it.
+        the reason against it, which the model is told. An approval that comes too late is expired. ``decided_by``
+        is kept with the calls, for the log. Give ``output_type`` again where ``run()`` had it.
 
         Raises NotAwaitingApproval where the run does not wait (any more); ValueError where a call is not decided,
         or one that does not wait is; RunStateUnreadable where a newer release has stored the run, which then keeps

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import arguments
 from .store import run_rows
-from .tool_use import Decision
+from .tools.decisions import Decision, Verdict
 
 
 def require_mapping(approvals: object) -> None:
@@ -31,4 +31,5 @@ def read(run: run_rows.RunRow, approvals: Mapping[Any, bool | str], decided_by: 
 def _decision(key: str, given: bool | str, by: str) -> Decision:
     if not isinstance(given, (bool, str)):
         raise TypeError(f"approvals[{key!r}] is a {type(given).__name__}; use True, False or a reason against it.")
-    return Decision(is_approved=given is True, reason=given if isinstance(given, str) else "", by=str(by))
+    verdict = Verdict.APPROVED if given is True else Verdict.DENIED
+    return Decision(verdict, reason=given if isinstance(given, str) else "", by=str(by))

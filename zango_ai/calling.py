@@ -25,6 +25,8 @@ class Result:
 
     value: Any = None
     error: ToolTimeout | ToolExecutionError | None = None
+    warning: str = ""
+    """What went wrong after the tool had done its work: an ``on_commit`` hook has raised."""
     traceback: str = ""
     duration_ms: int = 0
 
@@ -88,7 +90,8 @@ def call(
     elif failure is not None:
         error, shown = ToolExecutionError(made.name, f"Tool {made.name!r} {failure.words}."), failure.shown
     value = None if error is not None else outcome.value
-    return Result(value, error, recordable.text(shown, _MAX_TRACEBACK_CHARS), _ms_since(started))
+    shown = recordable.text(shown, _MAX_TRACEBACK_CHARS)
+    return Result(value, error, traceback=shown, duration_ms=_ms_since(started))
 
 
 def _called(made: DeclaredTool, arguments: Mapping[str, Any], max_chars: int) -> Any:

@@ -33,8 +33,10 @@ class Conf:
     """In one run."""
     max_tool_result_chars: int = 60_000
     """Of what a tool returns; more is left out with a note of how much."""
+    max_tool_calls_per_round: int = 32
+    """How many tool calls of one answer are made. The others are answered with an error."""
     approval_ttl_hours: int = 72
-    """How long a tool call waits for a person's approval; then it counts as denied."""
+    """How long a tool call waits for a person's approval. Then maintenance ends its run."""
     background_retries: int = 5
     """How often a run in the background is tried again after a fault that may pass."""
     session_ttl_days: int | None = None
@@ -144,6 +146,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "MAX_FILE_BYTES": _count,
     "MAX_FILES": _count,
     "MAX_TOOL_RESULT_CHARS": _result_chars,
+    "MAX_TOOL_CALLS_PER_ROUND": _count,
     "APPROVAL_TTL_HOURS": _count,
     "BACKGROUND_RETRIES": _count_from_zero,
     "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),

@@ -32,7 +32,8 @@ from .overrides import Overrides
 from .providers import chat, errors
 from .run_state import RunState, SavedAnswer, SessionToOpen
 from .store import kept_files, ledger, memory, run_rows
-from .tool_use import Decision, Toolbox
+from .tool_use import Toolbox
+from .tools.decisions import Decision
 from .typed_output import OutputType
 from .types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target
 

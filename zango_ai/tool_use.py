@@ -10,19 +10,20 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error
 from django.utils import timezone
 
-from . import calling, history, output, recordable
+from . import calling, history, output, recordable, tool_endings
 from .conf import get_conf
 from .engine.turns import UseTools
-from .exceptions import ToolTimeout
 from .models import ToolCall
 from .store import ledger, outcomes, run_rows, tool_calls, writer
+from .tool_endings import Ending
 from .tools import DeclaredTool, registry, results
+from .tools.decisions import Decision, Verdict
 from .tools.signature import ArgumentsInvalid
 from .types import (
     AgentSpec,
@@ -37,29 +38,7 @@ from .types import (
 logger = logging.getLogger("zango_ai.tools")
 
 Status = ToolCall.Status
-_MAX_ERROR_CHARS = 4_000
 _MAX_TRACEBACK_CHARS = 40_000
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a person has said of a call that awaited approval."""
-
-    is_approved: bool
-    reason: str = ""
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """What has become of a call."""
-
-    status: str
-    told: Any
-    """What the model is told, as JSON."""
-    error_message: str = ""
-    traceback: str = ""
-    duration_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +52,12 @@ class _Asked:
     """The arguments as JSON; a text where they are none."""
     tool: DeclaredTool | None = None
     arguments: Mapping[str, Any] | None = None
-    ending: _Ending | None = None
+    ending: Ending | None = None
     """Where it is not to be made."""
     is_written: bool = False
     """It was over before the run waited."""
+    is_excess: bool = False
+    """The answer has more calls than are made; these are written together."""
     must_wait: bool = False
 
 
@@ -126,6 +107,7 @@ class Toolbox:
         self._rows = {}
         ready = next((index for index, call in enumerate(asked) if call.must_wait), len(asked))
         told = [self._answer(call) for call in asked[:ready]]
+        self._write_excess([call for call in asked[:ready] if call.is_excess])
         if ready < len(asked):
             self._wait_for([call for call in asked[ready:] if call.must_wait])
             pause(step.answer)
@@ -150,33 +132,34 @@ class Toolbox:
         made = self._tools.get(request.name)
         asked = _Asked(request, columns, given, made)
         if row is not None and row["status"] not in ToolCall.UNFINISHED:
-            return replace(asked, ending=_Ending(row["status"], row["result"]), is_written=True)
-        if made is None or not may_call:
-            reason = f"There is no tool {request.name[:100]!r}." if may_call else "No tool can be called any more."
-            return replace(asked, ending=_ending(Status.DENIED, reason))
+            return replace(asked, ending=Ending(row["status"], row["result"]), is_written=True)
+        most = get_conf().max_tool_calls_per_round
+        if row is None and position > most:
+            ending = tool_endings.too_many(most) if may_call else tool_endings.NO_TOOLS_LEFT
+            return replace(asked, ending=ending, is_excess=True)
+        if not may_call:
+            return replace(asked, ending=tool_endings.NO_TOOLS_LEFT)
+        if made is None:
+            return replace(asked, ending=tool_endings.unknown_tool(request.name))
         try:
             asked = replace(asked, arguments=made.arguments.read(request.arguments))
         except ArgumentsInvalid as exc:
-            ending = _ending(Status.INVALID_ARGUMENTS, str(exc))
-            return replace(asked, ending=replace(ending, told={**ending.told, "reasons": exc.reasons}))
+            return replace(asked, ending=tool_endings.invalid_arguments(exc))
         except Exception as exc:  # a validator of the application's own
-            words = (
-                f"The arguments of tool {made.name!r} cannot be read: {type(exc).__name__}: {recordable.shown(exc)}"
-            )
             shown = recordable.text(traceback.format_exc(), _MAX_TRACEBACK_CHARS)
-            return replace(asked, ending=replace(_FAILED, error_message=words, traceback=shown))
+            return replace(asked, ending=tool_endings.of_broken_validator(made, exc, shown))
         if row is not None:
             return _decided(asked, row, self._decisions[row["uid"]])
         return replace(asked, must_wait=made.requires_approval and not self._needs_nobody)
 
     def _answer(self, call: _Asked) -> LLMMessage:
         ending = call.ending or self._make(call)
-        if call.ending is not None and not call.is_written:
+        if call.ending is not None and not (call.is_written or call.is_excess):
             self._write(call, ending)
         self._note(call.request.id, call.request.name, call.given, ending.status, ending.told)
         return LLMMessage("tool", results.encoded(ending.told), tool_call_id=call.request.id)
 
-    def _make(self, call: _Asked) -> _Ending:
+    def _make(self, call: _Asked) -> Ending:
         """Call the tool, as far as its limit a minute allows. Raises LogUnavailable; then it was not called."""
         made = call.tool
         assert made is not None
@@ -186,15 +169,16 @@ class Toolbox:
         except Error as exc:
             raise outcomes.unavailable(f"The call of tool {made.name!r} cannot be written down", exc) from exc
         if not begun.is_allowed and not begun.wait_s:
-            return _ending(Status.DENIED, "This call has been made already.")
+            return tool_endings.MADE_BEFORE
         if not begun.is_allowed:
-            ending = _ending(Status.RATE_LIMITED, _too_often(made, begun.wait_s))
+            ending = tool_endings.rate_limited(made, begun.wait_s)
             self._write(call, ending)
             return ending
-        ending = _ending(Status.ERROR, "The run was interrupted while the tool worked.")
+        ending = tool_endings.INTERRUPTED
         try:
             most = get_conf().max_tool_result_chars
-            ending = _ending_of(calling.call(made, call.arguments or {}, max_chars=most, beat=self._beat()))
+            result = calling.call(made, call.arguments or {}, max_chars=most, beat=self._beat())
+            ending = tool_endings.of_result(result)
         finally:
             self._write(call, ending)
         return ending
@@ -211,20 +195,21 @@ class Toolbox:
 
         return None if writer.is_in_test_transaction() else beat
 
-    def _write(self, call: _Asked, ending: _Ending) -> None:
-        columns = {
-            **call.columns,
-            "status": str(ending.status),
-            "result": recordable.document(ending.told),
-            "error_message": recordable.text(ending.error_message, _MAX_ERROR_CHARS),
-            "traceback": ending.traceback,
-            "duration_ms": ending.duration_ms,
-        }
+    def _write(self, call: _Asked, ending: Ending) -> None:
         entry, number = self._entry, self._entry.rounds_count
+        columns = {**call.columns, **ending.columns}
+        self._write_now_or_later(lambda: tool_calls.write(entry.schema, entry.run_id, number, columns))
 
-        def write() -> None:
-            tool_calls.write(entry.schema, entry.run_id, number, columns)
+    def _write_excess(self, calls: Sequence[_Asked]) -> None:
+        """An answer may have thousands of them, so all are one statement."""
+        if not calls or calls[0].ending is None:
+            return
+        entry, number = self._entry, self._entry.rounds_count
+        rows, end = [call.columns for call in calls], calls[0].ending.columns
+        self._write_now_or_later(lambda: tool_calls.write_many(entry.schema, entry.run_id, number, rows, end))
 
+    def _write_now_or_later(self, write: Callable[[], object]) -> None:
+        entry = self._entry
         try:
             write()
         except Error:  # the tool has done its work: its result goes on, and this is written at the end of the run
@@ -249,44 +234,17 @@ class Toolbox:
 
 
 def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
-    """The call as a person has decided of it. One that was approved too late counts as denied."""
-    words, reason = "approved", decision.reason
-    if not decision.is_approved:
-        words = f"denied {reason}".rstrip()
-    elif run_rows.has_expired(row):
-        words = reason = "The approval came too late."
+    """The call with what a person has decided of it."""
+    now = timezone.now()
+    decision = decision.at(now, datetime.fromisoformat(row["expires_at"]))
     columns = {
         **asked.columns,
-        "decision": recordable.text(words),
+        "decision": recordable.text(decision.text),
         "decided_by": recordable.text(decision.by),
-        "decided_at": timezone.now(),
+        "decided_at": now,
     }
-    asked = replace(asked, columns=columns)
-    if words == "approved":
-        return asked
-    return replace(asked, ending=_ending(Status.DENIED, f"A person has not approved this call. {reason}".rstrip()))
-
-
-def _ending(status: Status, words: str) -> _Ending:
-    return _Ending(status.value, {"error": status.value, "message": words}, words)
-
-
-_FAILED = _ending(Status.ERROR, "The tool has failed. Go on without its result.")
-_TOO_LATE = _ending(Status.TIMEOUT, "The tool did not finish in time.")
-
-
-def _ending_of(result: calling.Result) -> _Ending:
-    if result.error is None:
-        return _Ending(Status.SUCCESS.value, result.value, duration_ms=result.duration_ms)
-    ending = _TOO_LATE if isinstance(result.error, ToolTimeout) else _FAILED
-    return replace(
-        ending, error_message=str(result.error), traceback=result.traceback, duration_ms=result.duration_ms
-    )
-
-
-def _too_often(made: DeclaredTool, wait_s: float) -> str:
-    again = f" Try again in {wait_s:.3g} s." if wait_s < 3_600 else ""
-    return f"The tool has a limit of {made.rate_limit} calls a minute, and it is used up.{again}"
+    ending = None if decision.verdict is Verdict.APPROVED else tool_endings.not_approved(decision)
+    return replace(asked, columns=columns, ending=ending)
 
 
 def _as_json(arguments: str) -> Any:

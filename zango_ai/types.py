@@ -97,7 +97,8 @@ class LLMToolCall:
     result: Any = None
     """What the model was told."""
     status: str = "success"
-    """Or ``error``, ``timeout``, ``invalid_arguments``, ``rate_limited``, ``denied``, ``awaiting_approval``."""
+    """Or ``error``, ``timeout``, ``invalid_arguments``, ``rate_limited``, ``denied``, ``expired``,
+    ``awaiting_approval``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from decimal import Decimal
 from threading import Barrier
 
 import pytest
-from django.db import transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 from django_tenants.utils import schema_context
 from patients.models import Patient
 
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.children import child, said
+from tests.db.test_maintenance import let_pass, maintained
 from tests.together import run_together
 from zango_ai import LLMFile, ToolSafety, get_agent, get_run, tool
 from zango_ai.agent import execute_queued
@@ -23,9 +24,12 @@ from zango_ai.exceptions import (
     LLMAPIError,
     NotAwaitingApproval,
     OutputParseError,
+    RunFailed,
     RunStateUnreadable,
 )
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, ToolCall
+from zango_ai.signals import run_finished
+from zango_ai.store import expiry
 from zango_ai.testing import Call, Reply
 
 BORN = "1957-03-09"
@@ -108,13 +112,93 @@ def test_a_denied_call_is_not_made_and_the_model_is_told_why(model, agent, decis
     assert (call.status, call.decision) == ("denied", f"denied {reason}".strip())
 
 
-def test_an_approval_that_comes_too_late_counts_as_denied(model, agent):
-    response = start(model)
+def let_approvals_expire():
     ToolCall.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_an_approval_that_comes_too_late_has_expired(model, agent):
+    response = start(model)
+    let_approvals_expire()
     model.script("Too late.")
-    assert decide(response, True).tool_calls[0].status == "denied"
+    done = decide(response, True, decided_by="dr.berger")
+    assert (done.content, done.tool_calls[0].status) == ("Too late.", "expired")
     assert not Patient.objects.exists()
-    assert "too late" in ToolCall.objects.get().decision
+    call = ToolCall.objects.get()
+    assert (call.status, call.decision, call.decided_by) == ("expired", "expired", "dr.berger")
+    assert "in time" in model.requests[1].body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("reason", ["", "approved"])
+def test_a_refusal_is_one_whatever_its_words_and_however_late(model, agent, reason):
+    """The words were compared with the text "approved"."""
+    response = start(model)
+    let_approvals_expire()
+    model.script("As you wish.")
+    assert decide(response, reason).tool_calls[0].status == "denied"
+    assert not Patient.objects.exists()
+    assert ToolCall.objects.get().decision == f"denied {reason}".rstrip()
+
+
+def test_maintenance_ends_a_run_whose_approval_nobody_has_given(model, agent):
+    AgentConfig.objects.update(short_term_memory=True)
+    look = Call("look_up", {"name": "Ada"}, id="before")
+    response = start(model, look, ADA, session_id="talk")
+    assert expiry.end_expired_approvals("north") == 0
+    let_approvals_expire()
+    finished = []
+
+    def note(sender, status, run_id, **kwargs):
+        finished.append((status, run_id))
+
+    run_finished.connect(note)
+    try:
+        assert maintained() == "north: 1 ended whose approval expired\n"
+    finally:
+        run_finished.disconnect(note)
+    assert finished == [("failed", response.run_id)]
+    row = Invocation.objects.get()
+    assert (row.status, row.error_type, row.goes_on_with) == ("failed", "ApprovalExpired", "")
+    assert row.finished_at is not None
+    call = ToolCall.objects.get(tool_name="record")
+    assert (call.status, call.decision, call.result) == ("expired", "expired", None)
+    assert ToolCall.objects.get(tool_name="look_up").status == "success"
+    assert not MemoryMessage.objects.exists()
+    with pytest.raises(NotAwaitingApproval, match="failed"):
+        decide(response, True)
+    with pytest.raises(RunFailed) as caught:
+        get_run(response.run_id).response()
+    assert caught.value.error_type == "ApprovalExpired"
+    assert maintained() == ""
+
+
+def test_a_run_that_waits_again_has_its_time_again(model, agent):
+    response = start(model)
+    model.script(Reply(calls=[BEN]))
+    decide(response, False)
+    ToolCall.objects.filter(call_id="ada").update(expires_at=timezone.now() - timedelta(days=9))
+    assert expiry.end_expired_approvals("north") == 0
+
+
+def test_a_run_that_cannot_be_ended_stops_no_other(model, live_north):
+    make_agent_with(model, record, look_up)
+    bad, good = start(model), start(model)
+    let_approvals_expire()
+    with connection.cursor() as cursor:
+        cursor.execute(f"""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a bad row'; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE ON zango_ai_invocation FOR EACH ROW
+            WHEN (OLD.id = {bad.invocation_id}) EXECUTE FUNCTION refuse()
+        """)
+    try:
+        with pytest.raises(Error, match="a bad row"):
+            expiry.end_expired_approvals("north")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse ON zango_ai_invocation; DROP FUNCTION refuse()")
+    assert Invocation.objects.get(pk=good.invocation_id).status == "failed"
+    assert Invocation.objects.get(pk=bad.invocation_id).status == "awaiting_approval"
+    assert ToolCall.objects.get(round__invocation=bad.invocation_id).status == "awaiting_approval"
+    assert expiry.end_expired_approvals("north") == 1
 
 
 def test_how_long_approvals_wait_can_be_set(model, settings, agent):
@@ -368,8 +452,6 @@ def test_a_worker_leaves_a_run_that_a_newer_release_has_queued_to_others(model, 
 
 
 def test_a_run_that_waits_is_no_orphan(model, live_north):
-    from tests.db.test_maintenance import let_pass, maintained
-
     make_agent_with(model, record)
     start(model)
     let_pass(100_000)

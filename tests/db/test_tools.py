@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from patients.models import Patient
 
 from tests.build import DEFAULT_MODELS, make_agent_with, make_provider
@@ -351,3 +352,39 @@ def test_a_result_that_is_too_large_is_cut_between_values_and_says_what_is_missi
     *rows, note = json.loads(text)["rows"]
     assert rows == [{"n": n, "text": "x" * 50} for n in range(len(rows))]
     assert note == f"… [cut: {5_000 - len(rows)} of 5000 items are missing]"
+
+
+# Too many
+
+
+def test_an_answer_with_thousands_of_calls_has_a_few_made_and_the_rest_answered(model, north):
+    make_agent_with(model, get_item)
+    model.script(Reply(calls=[Call("get_item", {"item_id": n}, id=f"call-{n}") for n in range(2_000)]), "done")
+    response = get_agent("helper").run("hi")
+    assert response.content == "done"
+    statuses = [call.status for call in response.tool_calls]
+    assert statuses == ["success"] * 32 + ["denied"] * 1_968
+    assert "first 32" in response.tool_calls[-1].result["message"]
+    told = [message for message in model.requests[1].body["messages"] if message["role"] == "tool"]
+    assert [message["tool_call_id"] for message in told] == [f"call-{n}" for n in range(2_000)]
+    rows = ToolCall.objects.order_by("position")
+    assert [row.status for row in rows] == statuses
+    assert (rows.last().arguments, rows.last().position) == ({"item_id": 1_999}, 2_000)
+    assert "first 32" in rows.last().error_message
+
+
+def test_calls_that_are_too_many_cost_one_statement(model, north):
+    make_agent_with(model, get_item)
+    model.script(Reply(calls=[Call("nothing_like_it")] * 32), "done", Reply(calls=[Call("x")] * 500), "done")
+    with CaptureQueriesContext(connection) as few:
+        get_agent("helper").run("hi")
+    with CaptureQueriesContext(connection) as many:
+        get_agent("helper").run("hi")
+    assert len(many) <= len(few) + 1
+
+
+def test_how_many_calls_are_made_can_be_set(model, north, settings):
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "MAX_TOOL_CALLS_PER_ROUND": 1}
+    make_agent_with(model, get_item)
+    model.script(Reply(calls=[Call("get_item", {"item_id": n}) for n in (1, 2)]), "done")
+    assert [call.status for call in get_agent("helper").run("hi").tool_calls] == ["success", "denied"]

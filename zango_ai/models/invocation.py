@@ -115,6 +115,11 @@ class Invocation(Counted):
                 condition=models.Q(status__in=["queued", "running"]),
                 name="zango_ai_inv_open",
             ),
+            models.Index(
+                fields=["updated_at"],
+                condition=models.Q(status="awaiting_approval"),
+                name="zango_ai_inv_waiting",
+            ),
             HashIndex(fields=["user_ref"], name="zango_ai_inv_user"),
         ]
 
@@ -179,6 +184,7 @@ class ToolCall(Stamped):
         INVALID_ARGUMENTS = "invalid_arguments", _("Invalid arguments")
         RATE_LIMITED = "rate_limited", _("Rate limited")
         DENIED = "denied", _("Denied")
+        EXPIRED = "expired", _("Approval expired")
 
     UNFINISHED = (Status.AWAITING_APPROVAL, Status.RUNNING)
     FAULTS = (Status.ERROR, Status.INVALID_ARGUMENTS)

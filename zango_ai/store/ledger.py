@@ -77,9 +77,9 @@ class Entry:
         self._files_count = 0
         self._is_ending = False
         """All that will be known of the run is in the columns."""
-        self._steps: list[Callable[[], None]] = [self._write_settlements, self._write, self._write_files]
+        self._steps: list[Callable[[], object]] = [self._write_settlements, self._write, self._write_files]
         """What is written when the run ends or stops."""
-        self._last_steps: list[Callable[[], None]] = []
+        self._last_steps: list[Callable[[], object]] = []
         """What is written after them when it ends."""
 
     def note(self, **columns: Any) -> None:
@@ -158,11 +158,11 @@ class Entry:
         self.rounds_count, call.paced_at, call.is_sent = call.number, begun.at, True
         self._begin_files()
 
-    def at_end(self, step: Callable[[], None]) -> None:
+    def at_end(self, step: Callable[[], object]) -> None:
         """Have something more written at the end of the run; again in a moment where the database is away."""
         self._last_steps.append(step)
 
-    def write_later(self, step: Callable[[], None]) -> None:
+    def write_later(self, step: Callable[[], object]) -> None:
         """What could not be written just now is written when the run ends or stops."""
         self._steps.append(step)
 
@@ -357,7 +357,7 @@ class Entry:
         self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
         self.note(status=str(status), latency_ms=self.latency_ms)
 
-    def _write_all(self, steps: list[Callable[[], None]]) -> None:
+    def _write_all(self, steps: list[Callable[[], object]]) -> None:
         for wait_s in _WAITS_BEFORE_WRITING_AGAIN_S:
             steps = [step for step in steps if not self._is_over(step)]
             if not steps:
@@ -366,7 +366,7 @@ class Entry:
         for step in steps:
             self._is_over(step, is_last=True)
 
-    def _is_over(self, step: Callable[[], None], *, is_last: bool = False) -> bool:
+    def _is_over(self, step: Callable[[], object], *, is_last: bool = False) -> bool:
         """Write something at the end of the run; False where that failed and may work in a moment."""
         try:
             step()

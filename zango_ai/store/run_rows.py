@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -141,10 +140,6 @@ WHERE run_id = %(run_id)s AND status = 'queued' RETURNING id, agent_name
         alerts.tell_finished(schema, run_id, invocation_id, agent_name, Status.FAILED.value)
         return int(invocation_id)
     return None
-
-
-def has_expired(call: Mapping[str, Any]) -> bool:
-    return datetime.fromisoformat(call["expires_at"]) <= timezone.now()
 
 
 _COLUMNS = {

@@ -6,7 +6,8 @@ sign of life of its run, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,33 @@ def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, An
     ((count,),) = writer.execute(sql, arguments)
     remember(sql, arguments)
     return bool(count)
+
+
+def write_many(
+    schema: str, run_id: UUID, round_number: int, rows: Sequence[Mapping[str, Any]], end: Mapping[str, Any]
+) -> None:
+    """Write calls of that round that all have the same end, in one statement."""
+    values = {**end, "updated_at": timezone.now()}
+    sql = f"""
+WITH {_round_of(schema)}
+INSERT INTO {table(schema, ToolCall)}
+    (round_id, created_at, uid, position, call_id, tool_name, arguments, {names(values)})
+SELECT mine.id, %(now)s, row.uid, row.position, row.call_id, row.tool_name, row.arguments::jsonb,
+    {marks(values, "call")}
+FROM mine, jsonb_to_recordset(%(rows)s::jsonb)
+    AS row(uid uuid, position integer, call_id text, tool_name text, arguments text)
+ON CONFLICT (uid) DO NOTHING
+"""
+    given = json.dumps([{**row, "uid": str(row["uid"])} for row in rows], ensure_ascii=False)
+    arguments = {
+        "run_id": run_id,
+        "round_number": round_number,
+        "now": values["updated_at"],
+        "rows": given,
+        **params(values, "call"),
+    }
+    writer.execute(sql, arguments)
+    remember(sql, arguments)
 
 
 def begin(
@@ -103,11 +131,7 @@ def _parts(schema: str, values: Mapping[str, Any], where: str = "") -> str:
     """A call that is over is not changed any more."""
     changed = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in values if name != "uid")
     return f"""
-mine AS (
-    SELECT r.id, r.invocation_id FROM {table(schema, Invocation)} i
-    JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id AND r.number = %(round_number)s
-    WHERE i.run_id = %(run_id)s
-),
+{_round_of(schema)},
 alive AS (
     UPDATE {table(schema, Invocation)} i SET updated_at = %(now)s FROM mine WHERE i.id = mine.invocation_id
 ),
@@ -116,6 +140,16 @@ written AS (
     SELECT mine.id, %(now)s, {marks(values, "call")} FROM mine {where}
     ON CONFLICT (uid) DO UPDATE SET {changed} WHERE c.status IN ('awaiting_approval', 'running')
     RETURNING c.id
+)
+"""
+
+
+def _round_of(schema: str) -> str:
+    return f"""
+mine AS (
+    SELECT r.id, r.invocation_id FROM {table(schema, Invocation)} i
+    JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id AND r.number = %(round_number)s
+    WHERE i.run_id = %(run_id)s
 )
 """
 

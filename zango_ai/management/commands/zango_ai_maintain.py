@@ -4,15 +4,15 @@ from typing import Any
 
 from ... import limits
 from ...conf import get_conf
-from ...store import alerts, maintenance, memory
+from ...store import alerts, expiry, maintenance, memory
 from ..per_tenant import TenantCommand
 
 
 class Command(TenantCommand):
     help = (
-        "End the runs whose process is gone, and give back what they hold of budgets; delete conversations that "
-        "were idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; it may run while agents do, and "
-        "several times at once."
+        "End the runs whose process is gone, and give back what they hold of budgets; end the runs whose approval "
+        "expired; delete conversations that were idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; "
+        "it may run while agents do, and several times at once."
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
@@ -22,6 +22,9 @@ class Command(TenantCommand):
         unsent = maintenance.end_unsent(schema)
         if unsent:
             self.stdout.write(f"{schema}: {unsent} ended that nobody will run")
+        expired = expiry.end_expired_approvals(schema)
+        if expired:
+            self.stdout.write(f"{schema}: {expired} ended whose approval expired")
         alerts_sent = alerts.send_due(schema)
         if alerts_sent:
             self.stdout.write(f"{schema}: {alerts_sent} budget alerts sent")
