@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import zango_ai
+import zango_ai.testing
 from zango_ai import LLMMessage, exceptions
 
 
@@ -52,3 +53,12 @@ def test_a_message_with_a_wrong_role_says_which_there_are():
         LLMMessage("robot", "x")
     with pytest.raises(TypeError, match="pass the text as a str"):
         LLMMessage("user", 5)
+
+
+def test_the_model_server_starts_as_a_module_without_a_warning():
+    command = [sys.executable, "-W", "error", "-m", "zango_ai.testing.model_server", "--help"]
+    seen = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert "--port" in seen.stdout
+    with pytest.raises(AttributeError, match="no attribute 'ModelSever'"):
+        zango_ai.testing.ModelSever  # noqa: B018
