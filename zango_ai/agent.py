@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from . import answers, approval, arguments, background, callers, fitness, retrying, tenancy
+from . import answers, approval, arguments, background, callers, fitness, notices, retrying, tenancy
 from .background import EnqueuedRun
 from .composition import Question
 from .conf import get_conf
@@ -18,6 +18,7 @@ from .overrides import Overrides
 from .run_state import RunState
 from .runs import Run
 from .store import configs, ledger, memory, run_rows
+from .suggestions import did_you_mean
 from .typed_output import OutputType
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
@@ -34,10 +35,11 @@ def get_agent(name: str) -> Agent:
     is_enabled = configs.find_enabled(name)
     if not is_enabled:
         state = "does not exist" if is_enabled is None else "is disabled"
+        meant = did_you_mean(name, configs.enabled_names()) if is_enabled is None else ""
         raise AgentNotFound(
             name,
-            f"Agent {name!r} {state} in schema {schema!r}. Create or enable it in the admin under AI > Agents; "
-            "capital letters count.",
+            f"Agent {name!r} {state} in schema {schema!r}.{meant} Create or enable it in the admin under "
+            "AI > Agents; names are case-sensitive.",
         )
     return Agent(name, schema)
 
@@ -200,6 +202,7 @@ class Agent:
         call.question.require_types()
         memory.require_session_id(call.session_id)
         agent, typed = answers.with_type(self._read(entry, call.overrides), call.output_type)
+        notices.tell(agent, call.question, call.session_id)
         run = Run(
             entry,
             agent,

@@ -6,6 +6,7 @@ import logging
 import time
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 from django.utils.dateparse import parse_datetime
 
@@ -25,8 +26,13 @@ def get_run(run_id: UUID | str) -> EnqueuedRun:
     require_run_id(run_id)
     schema = tenancy.current_schema()
     key = uuid_of(run_id)
-    if key is None or tenancy.is_public(schema) or run_rows.status_of(schema, key) is None:
-        raise _not_found(run_id, schema)
+    if tenancy.is_public(schema):
+        raise RunNotFound(
+            run_id, f"No tenant is active, so there is no run {run_id}. {tenancy.advice_without_tenant()}"
+        )
+    with tenancy.needs_tables(schema):
+        if key is None or run_rows.status_of(schema, key) is None:
+            raise _not_found(run_id, schema)
     return EnqueuedRun(key, schema)
 
 
@@ -72,10 +78,20 @@ class EnqueuedRun:
         while (status := self.status) not in run_rows.OVER:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.")
+                raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.{self._advice(status)}")
             time.sleep(pause_s if left is None else min(pause_s, left))
             pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
         return status
+
+    def _advice(self, status: str) -> str:
+        """Why it may still have that status, and what to do."""
+        if status != Status.QUEUED:
+            return ""
+        if run_rows.has_begun(self._schema, self.run_id):
+            return " An error that may pass ended its last attempt; a worker tries it again later."
+        if tenancy.connection().in_atomic_block:
+            return " Its task may not be sent yet: that happens when the transaction that queued it commits."
+        return f" No worker has taken it. Start one with: {queueing.worker_command()}"
 
     def response(self) -> LLMResponse:
         """What ``run()`` would have returned; ``parsed_content`` as plain JSON, also of an ``output_type``.
@@ -132,9 +148,9 @@ def _send(run_id: UUID, schema: str) -> None:
     try:
         task_id = queueing.send(run_id, schema)
     except Exception as exc:
-        words = f"The broker did not take run {run_id} ({type(exc).__name__}: {recordable.shown(exc, 500)})."
+        words = _why_not_sent(run_id, exc)
         invocation_id = run_rows.give_up(schema, run_id, error_type="QueueUnavailable", words=words)
-        error = QueueUnavailable(run_id, f"{words} Check CELERY_BROKER_URL, and that the broker runs.")
+        error = QueueUnavailable(run_id, words)
         error.invocation_id = invocation_id
         raise error from exc
     try:
@@ -142,6 +158,15 @@ def _send(run_id: UUID, schema: str) -> None:
             logger.warning("Run %s of schema %s was given up before its task could be sent", run_id, schema)
     except Error:  # it will be run all the same
         logger.exception("Could not note that run %s of schema %s was sent", run_id, schema)
+
+
+def _why_not_sent(run_id: UUID, exc: Exception) -> str:
+    if isinstance(exc, ImproperlyConfigured):
+        return f"Run {run_id} could not be queued. {recordable.shown(exc, 1000)}"
+    return (
+        f"The broker did not take run {run_id} ({type(exc).__name__}: {recordable.shown(exc, 500)}). Check "
+        "CELERY_BROKER_URL, and that the broker runs."
+    )
 
 
 def _send_quietly(run_id: UUID, schema: str) -> None:

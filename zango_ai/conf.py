@@ -20,6 +20,8 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+from .suggestions import did_you_mean
+
 
 @dataclass(frozen=True, slots=True)
 class Conf:
@@ -57,7 +59,8 @@ def read(raw: Any) -> tuple[Conf, list[str]]:
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in known:
-            problems.append(f"ZANGO_AI[{key!r}] is not a setting. Known: {', '.join(sorted(known))}.")
+            meant = did_you_mean(str(key), known)
+            problems.append(f"ZANGO_AI[{key!r}] is not a setting.{meant} Known: {', '.join(sorted(known))}.")
             continue
         try:
             values[known[key]] = _READERS[key](value)

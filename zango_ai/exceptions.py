@@ -7,6 +7,7 @@
     ├── DisabledError                 AgentDisabled, ProviderDisabled
     ├── WrongTenant
     ├── TenantNotActive
+    ├── NotMigrated
     ├── PromptRenderError
     ├── InputRequired                 also a ValueError
     ├── ModelNotAvailable
@@ -111,6 +112,14 @@ class TenantNotActive(ZangoAIError):
 
     # Celery makes errors anew from their message alone.
     def __init__(self, message: str, *, schema: str | None = None) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class NotMigrated(ZangoAIError):
+    """A tenant's schema lacks tables or columns of ``zango_ai``: its migrations have not been applied."""
+
+    def __init__(self, schema: str, message: str) -> None:
         super().__init__(message)
         self.schema = schema
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,8 +10,9 @@ from importlib import import_module
 from typing import Any, cast
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import connections
+from django.db import ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -23,6 +25,16 @@ from django_tenants.utils import (
     tenant_context,
 )
 from psycopg import ClientCursor
+
+from .exceptions import NotMigrated
+
+_UNDEFINED = {"42P01", "42703", "3F000"}
+"""PostgreSQL's codes for an undefined table, an undefined column and a schema that does not exist."""
+
+HOW_TO_USE_DJANGO_TENANTS = (
+    'Set it up first, as the page "Installation" of https://django-tenants.readthedocs.io/ describes: its database '
+    "engine and router, SHARED_APPS, TENANT_APPS, TENANT_MODEL, TENANT_DOMAIN_MODEL and its middleware."
+)
 
 
 def connection() -> BaseDatabaseWrapper:
@@ -50,7 +62,70 @@ def bare_cursor(caller: BaseDatabaseWrapper, sql: str) -> CursorWrapper:
 
 def current_schema() -> str:
     """Name of the schema in force in this thread; the public schema's where no tenant is active."""
-    return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
+    try:
+        return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
+    except AttributeError:
+        raise ImproperlyConfigured(f"{needs_django_tenants()} {HOW_TO_USE_DJANGO_TENANTS}") from None
+
+
+def is_used() -> bool:
+    """Whether the project's database connection is django-tenants'."""
+    return hasattr(connection(), "schema_name")
+
+
+def needs_django_tenants() -> str:
+    return (
+        "zango_ai needs django-tenants, and this project does not use it: the database engine is "
+        f"{connection().settings_dict['ENGINE']!r}."
+    )
+
+
+@contextmanager
+def needs_tables(schema: str) -> Iterator[None]:
+    """Raises NotMigrated where a query in the block misses a table or a column."""
+    try:
+        yield
+    except ProgrammingError as exc:
+        if getattr(exc.__cause__, "sqlstate", None) not in _UNDEFINED:
+            raise
+        raise NotMigrated(
+            schema,
+            f"Schema {schema!r} lacks tables or columns of zango_ai: its migrations have not been applied. Run: "
+            f"python manage.py migrate_schemas --schema={schema}",
+        ) from exc
+
+
+def schemas_without(table: str) -> list[str]:
+    """Tenants that should have that table of zango_ai in their schema and do not, in order."""
+    with connection().cursor() as cursor:
+        cursor.execute("SELECT schemaname FROM pg_catalog.pg_tables WHERE tablename = %s", [table])
+        having = {schema for (schema,) in cursor.fetchall()}
+    return [schema for schema in tenant_schemas() if schema not in having]
+
+
+def has_tenants_table() -> bool:
+    return get_tenant_model()._meta.db_table in connection().introspection.table_names()
+
+
+def advice_without_tenant() -> str:
+    """What a caller can do where no tenant is active: one or two sentences for an error."""
+    if _is_in_event_loop():
+        return (
+            "The call is made in an event loop, and the tenant of a request is active in another thread. Move the "
+            "call into a plain function f and use: await asgiref.sync.sync_to_async(f)()."
+        )
+    return (
+        "Make the call in a request of a tenant, or inside django_tenants.utils.tenant_context(tenant). A thread "
+        "that you start yourself begins without a tenant."
+    )
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def public_schema() -> str:

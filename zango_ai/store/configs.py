@@ -39,8 +39,8 @@ def require_tenant(name: str) -> str:
     if tenancy.is_public(schema):
         raise AgentNotFound(
             name,
-            f"No tenant is active, so there is no agent {name!r}: this is the public schema. Call it inside a "
-            "request of a tenant, or within django_tenants.utils.tenant_context(tenant).",
+            f"No tenant is active, so there is no agent {name!r}: this is the public schema. "
+            f"{tenancy.advice_without_tenant()}",
         )
     return schema
 
@@ -187,6 +187,14 @@ def find_enabled(name: str) -> bool | None:
     """Whether the agent of that name is enabled; None where the current schema has none."""
     found = _find("is_enabled", "name", name)
     return None if found is None else bool(found)
+
+
+def enabled_names() -> list[str]:
+    """Names of enabled agents of the current schema: the first few hundred, to suggest one of them."""
+    sql = f"""
+SELECT name FROM {table(tenancy.current_schema(), AgentConfig)} WHERE is_enabled ORDER BY name LIMIT 500
+"""
+    return [str(name) for (name,) in reading.rows(sql, {})]
 
 
 def find_agent_name(agent_id: int | None) -> str | None:

@@ -25,7 +25,12 @@ _AT_REST = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
 
 
 def rows(sql: str, params: Params) -> Rows:
-    """The rows that a query returns. It names its tables with their schema."""
+    """The rows that a query returns. It names its tables with their schema. Raises NotMigrated."""
+    with tenancy.needs_tables(tenancy.current_schema()):
+        return _rows(sql, params)
+
+
+def _rows(sql: str, params: Params) -> Rows:
     caller = tenancy.connection()
     if _is_free(caller):
         with suppress(OperationalError):

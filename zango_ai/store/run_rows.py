@@ -88,6 +88,12 @@ def status_of(schema: str, run_id: UUID) -> str | None:
     return next((str(status) for (status,) in writer.execute(sql, {"run_id": run_id})), None)
 
 
+def has_begun(schema: str, run_id: UUID) -> bool:
+    """Whether a worker has taken the run at least once."""
+    sql = f"SELECT started_at IS NOT NULL FROM {table(schema, Invocation)} WHERE run_id = %(run_id)s"
+    return any(begun for (begun,) in writer.execute(sql, {"run_id": run_id}))
+
+
 def claim(schema: str, run: RunRow, *, celery_task_id: str = "") -> bool:
     """Have the run go on here, from where it was found; False where somebody was faster."""
     sql = f"""

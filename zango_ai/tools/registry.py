@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..exceptions import ToolNotFound
+from ..suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from .declaration import DeclaredTool
@@ -27,7 +28,9 @@ def find(name: str) -> DeclaredTool:
         return _tools[name]
     except KeyError:
         raise ToolNotFound(
-            name, f"There is no tool {name!r}. Declare it with @tool in the tools.py of an installed app."
+            name,
+            f"There is no tool {name!r}.{did_you_mean(name, _tools)} Declare it with @tool in the tools.py of an "
+            "installed app.",
         ) from None
 
 

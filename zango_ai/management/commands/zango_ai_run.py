@@ -14,6 +14,7 @@ from ... import exceptions, recordable, tenancy
 from ...agent import get_agent
 from ...exceptions import ZangoAIError
 from ...files import LLMFile
+from ...suggestions import did_you_mean
 from ...types import TRIGGERS, LLMResponse
 
 EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
@@ -54,8 +55,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the whole response as JSON")
 
     def handle(self, *args: Any, agent: str, schema: str, **options: Any) -> None:
-        if schema not in tenancy.tenant_schemas():
-            raise CommandError(f"There is no tenant with the schema {schema!r}.", returncode=3)
+        schemas = tenancy.tenant_schemas()
+        if schema not in schemas:
+            meant = did_you_mean(schema, schemas)
+            raise CommandError(f"There is no tenant with the schema {schema!r}.{meant}", returncode=3)
         if options["input"] is not None and options["var"]:
             raise CommandError("Give --input or --var, not both.", returncode=2)
         said = sys.stdin.read() if options["input"] == "-" else options["input"]
