@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 import redis
-from celery import Celery, chain
+from celery import Celery, chain, current_app
 from celery.result import AsyncResult
 from django.db import connection, transaction
 from django_tenants.utils import schema_context
@@ -152,11 +152,31 @@ def test_a_task_of_a_tenant_that_is_gone_fails_once_and_says_so(queue, gone, red
 
 @every_queue
 def test_a_task_that_no_tenant_queued_fails_once_and_says_what_to_do(queue, redis_url):
-    result = queue_in("public", Fail, queue=queue)
+    result = current_app.send_task(Fail.name, queue=queue)
     with pytest.raises(TenantNotActive, match=r"where no tenant was active.*_schema_name.*every_tenant = True"):
         got(result)
     assert nothing_waits(queue, redis_url)
     assert got(queue_in("public", Where, queue=queue, headers={"_schema_name": "north"})) == ["north", None]
+
+
+@pytest.mark.parametrize(
+    "queue_it",
+    [
+        Where.delay,
+        Where.apply_async,
+        Where.delay_on_commit,
+        Where.apply_async_on_commit,
+        lambda: Where.si().delay(),
+    ],
+)
+def test_a_task_is_not_queued_where_no_tenant_is_active(queueing, queue_it, redis_url):
+    queueing.conf.task_default_queue = "nobody"
+    with pytest.raises(TenantNotActive, match=r"'tests.where' cannot be queued.*tenant_context.*every_tenant"):
+        queue_it()
+    with pytest.raises(TenantNotActive, match="cannot be queued"):
+        Where.apply_async(headers={"_schema_name": "public"})
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen("nobody") == 0
 
 
 def nothing_waits(queue, redis_url):

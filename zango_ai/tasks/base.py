@@ -12,17 +12,35 @@ from contextlib import ExitStack
 from functools import wraps
 from inspect import signature
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from celery import shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.signals import before_task_publish, task_postrun
 from django.db import transaction
 
-from .. import tenancy
+from .. import queueing, tenancy
 from ..exceptions import TenantNotActive
 from ..queueing import SCHEMA_HEADER
 from . import definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celery.canvas import Signature
+    from celery.result import AsyncResult, EagerResult
+
+P = ParamSpec("P")
+_ALTERNATIVES = (
+    f"In a beat schedule, name a tenant in the entry's options: {{'headers': {{{SCHEMA_HEADER!r}: '...'}}}}. Or "
+    "set every_tenant = True on the task's class to run it in each tenant."
+)
+
+
+class _Runs(Protocol[P]):
+    """A task whose ``run()`` takes ``P``."""
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
 
 
 class _AlsoOnTheClass:
@@ -30,6 +48,7 @@ class _AlsoOnTheClass:
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
+        self.__doc__ = method.__doc__
 
     def __get__(self, task: BaseTask | None, owner: type[BaseTask]) -> MethodType:
         return MethodType(self._method, owner._registered() if task is None else task)
@@ -39,9 +58,12 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
     """A task of an application. Subclasses set ``name`` and write ``run(self, ...)``.
 
     ``delay()``, ``apply_async()`` and what else queues a task are called on the class. The task runs in the schema
-    that was active then; one that was queued where no tenant was active, or whose tenant has been deleted since,
-    fails with TenantNotActive, and is not tried again. Called as a function, or ``run()`` itself, it is plain
-    Python in the caller's schema.
+    that was active then. Where no tenant is active they raise TenantNotActive; a task whose tenant has been deleted
+    since, or that was sent by its name where no tenant was active, fails with it and is not tried again. Called as
+    a function, or ``run()`` itself, it is plain Python in the caller's schema.
+
+    Type checkers hold the arguments of ``delay()`` and ``delay_on_commit()`` against ``run()``. They cannot for
+    ``apply_async()``, which takes a list and a dict; those are checked when it is called.
 
     Set ``abstract = True`` on a class that is only a base of tasks.
     """
@@ -70,29 +92,61 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
         task: BaseTask = cls._proxy._get_current_object()
         return task
 
-    delay = _AlsoOnTheClass(DjangoTask.delay)
-    apply_async = _AlsoOnTheClass(DjangoTask.apply_async)
-    signature = _AlsoOnTheClass(DjangoTask.signature)
-    s = _AlsoOnTheClass(DjangoTask.s)
-    si = _AlsoOnTheClass(DjangoTask.si)
+    if TYPE_CHECKING:
 
-    @_AlsoOnTheClass
-    def apply_async_on_commit(self, args: Any = None, kwargs: Any = None, **options: Any) -> None:
-        """Queue it when the transaction commits, in the schema that is active now."""
-        options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
-        alias = tenancy.connection().alias
-        transaction.on_commit(lambda: self.apply_async(args, kwargs, **options), using=alias)
+        @classmethod
+        def delay(cls: type[_Runs[P]], *args: P.args, **kwargs: P.kwargs) -> AsyncResult: ...
+        @classmethod
+        def delay_on_commit(cls: type[_Runs[P]], *args: P.args, **kwargs: P.kwargs) -> None: ...
+        @classmethod
+        def apply_async(
+            cls, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        ) -> AsyncResult: ...
+        @classmethod
+        def apply_async_on_commit(
+            cls, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        ) -> None: ...
+        @classmethod
+        def apply(
+            cls, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        ) -> EagerResult: ...
+        @classmethod
+        def signature(cls, *args: Any, **options: Any) -> Signature: ...
+        @classmethod
+        def s(cls, *args: Any, **kwargs: Any) -> Signature: ...
+        @classmethod
+        def si(cls, *args: Any, **kwargs: Any) -> Signature: ...
+    else:
+        delay = _AlsoOnTheClass(DjangoTask.delay)
+        signature = _AlsoOnTheClass(DjangoTask.signature)
+        s = _AlsoOnTheClass(DjangoTask.s)
+        si = _AlsoOnTheClass(DjangoTask.si)
 
-    @_AlsoOnTheClass
-    def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
-        """``delay()`` when the transaction commits, in the schema that is active now."""
-        self.apply_async_on_commit(args, kwargs)
+        @_AlsoOnTheClass
+        def apply_async(self, args=None, kwargs=None, **options):
+            """Queue it. Raises TenantNotActive where no tenant is active."""
+            _require_tenant(self, options.get("headers"))
+            queueing.require_app()
+            return DjangoTask.apply_async(self, args, kwargs, **options)
 
-    @_AlsoOnTheClass
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """Run the task here and now, as a worker would. Nothing is published that could carry the schema."""
-        options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
-        return DjangoTask.apply(self, args, kwargs, **options)
+        @_AlsoOnTheClass
+        def apply_async_on_commit(self, args=None, kwargs=None, **options):
+            """Queue it when the transaction commits, in the schema that is active now."""
+            _require_tenant(self, options.get("headers"))
+            options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
+            alias = tenancy.connection().alias
+            transaction.on_commit(lambda: self.apply_async(args, kwargs, **options), using=alias)
+
+        @_AlsoOnTheClass
+        def delay_on_commit(self, *args, **kwargs):
+            """``delay()`` when the transaction commits, in the schema that is active now."""
+            self.apply_async_on_commit(args, kwargs)
+
+        @_AlsoOnTheClass
+        def apply(self, args=None, kwargs=None, **options):
+            """Run the task here and now, as a worker would. Nothing is published that could carry the schema."""
+            options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
+            return DjangoTask.apply(self, args, kwargs, **options)
 
     @classmethod
     def get_tenant_databases(cls) -> tuple[str, ...]:
@@ -126,13 +180,23 @@ def _schema_of(request: Any) -> str | None:
     return schema
 
 
+def _require_tenant(task: BaseTask, headers: Mapping[str, Any] | None) -> None:
+    """Raise TenantNotActive for a task that could not run in any tenant."""
+    schema = (headers or {}).get(SCHEMA_HEADER) or tenancy.current_schema()
+    if tenancy.is_public(schema) and not task.every_tenant:
+        advice = tenancy.advice_without_tenant()
+        raise TenantNotActive(
+            f"Task {task.name!r} cannot be queued, because no tenant is active. {advice} {_ALTERNATIVES}",
+            schema=schema,
+        )
+
+
 def _enter(task: BaseTask, schema: str | None) -> None:
     """Make the tenant the active one until the task is over: its callbacks and handlers are run there as well."""
     if schema is None or tenancy.is_public(schema):
         raise TenantNotActive(
             f"Task {task.name!r} was queued where no tenant was active; nothing was run. Queue it in a tenant's "
-            f"schema; for beat, name one in its entry's options, {{'headers': {{{SCHEMA_HEADER!r}: '...'}}}}, or "
-            "set every_tenant = True on the task's class to have it run in each.",
+            f"schema. {_ALTERNATIVES}",
             schema=schema,
         )
     tenant = tenancy.find_tenant(schema)
