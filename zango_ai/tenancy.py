@@ -18,9 +18,12 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django.dispatch import receiver
 from django_tenants.utils import (
+    get_multi_type_database_field_name,
     get_public_schema_name,
     get_tenant_database_alias,
     get_tenant_model,
+    get_tenant_types,
+    has_multi_type_tenants,
     schema_context,
     tenant_context,
 )
@@ -100,7 +103,17 @@ def schemas_without(table: str) -> list[str]:
     with connection().cursor() as cursor:
         cursor.execute("SELECT schemaname FROM pg_catalog.pg_tables WHERE tablename = %s", [table])
         having = {schema for (schema,) in cursor.fetchall()}
-    return [schema for schema in tenant_schemas() if schema not in having]
+    return [schema for schema in _schemas_with_app() if schema not in having]
+
+
+def _schemas_with_app() -> list[str]:
+    """Schemas of all tenants whose type has zango_ai among its apps; without types, of all tenants."""
+    if not has_multi_type_tenants():
+        return tenant_schemas()
+    types = [name for name, kind in get_tenant_types().items() if "zango_ai" in kind.get("APPS", ())]
+    rows = get_tenant_model().objects.exclude(schema_name=get_public_schema_name())
+    rows = rows.filter(**{f"{get_multi_type_database_field_name()}__in": types}).order_by("schema_name")
+    return list(rows.values_list("schema_name", flat=True))
 
 
 def has_tenants_table() -> bool:

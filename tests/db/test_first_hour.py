@@ -170,6 +170,16 @@ def test_the_check_of_the_database_names_tenants_that_were_not_migrated(unmigrat
         assert checks.check_migrations(databases=["default"]) == []  # it is north that is being migrated
 
 
+def test_a_tenant_of_a_type_without_agents_is_not_named(unmigrated, settings):
+    connection.set_schema_to_public()
+    settings.HAS_MULTI_TYPE_TENANTS, settings.MULTI_TYPE_DATABASE_FIELD = True, "name"
+    settings.TENANT_TYPES = {"North": {"APPS": ["zango_ai"]}, "Red": {"APPS": []}}
+    assert checks.check_migrations(databases=["default"]) == []
+    settings.TENANT_TYPES = {"Red": {"APPS": ["zango_ai"]}}
+    (found,) = checks.check_migrations(databases=["default"])
+    assert found.msg.endswith("(1): red.")
+
+
 # -- Celery ------------------------------------------------------------------------------------------------------
 
 

@@ -5,13 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SAMPLE = Path(__file__).parents[1] / "typed_tasks.py"
 
 
 def test_mypy_holds_the_arguments_of_delay_against_run(tmp_path):
-    pytest.importorskip("mypy")
     options = ["--strict", "--config-file=", "--cache-dir", str(tmp_path), "--follow-imports=silent"]
     options += ["--ignore-missing-imports", "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *options, str(SAMPLE)]
