@@ -32,12 +32,17 @@ def send(run_id: UUID, schema: str) -> str:
 
 
 def require_app() -> None:
-    """Raises ImproperlyConfigured where the project's Celery app is not loaded."""
+    """Raises ImproperlyConfigured where the project's Celery app is not loaded, or lacks its client for Redis."""
     from celery import current_app
 
     # The app that Celery creates by itself has a broker where the environment or a celeryconfig.py names one.
     if not (has_app() or current_app.conf.broker_url):
         raise ImproperlyConfigured(f"No Celery app is configured. {app_advice()}")
+    # Celery itself fails with "'NoneType' object has no attribute 'Redis'".
+    if str(current_app.conf.broker_url).startswith(("redis", "sentinel")) and find_spec("redis") is None:
+        raise ImproperlyConfigured(
+            "The broker is Redis, and the Python package redis is not installed. Run: pip install 'celery[redis]'"
+        )
 
 
 def has_app() -> bool:

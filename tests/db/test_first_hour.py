@@ -218,6 +218,16 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
     assert checks.check_celery_app() == []  # a project that does without Celery
 
 
+def test_a_redis_broker_without_its_python_package_is_named(model, live_north, monkeypatch):
+    make_agent(model)
+    monkeypatch.setattr(queueing, "find_spec", lambda name: None)
+    with app("redis://127.0.0.1:1/0"):
+        with pytest.raises(QueueUnavailable, match=r"pip install 'celery\[redis\]'"):
+            get_agent("helper").enqueue("hi")
+        with pytest.raises(ImproperlyConfigured, match=r"pip install 'celery\[redis\]'"):
+            Where.delay()
+
+
 def test_a_run_that_no_worker_takes_says_how_to_start_one(model, live_north):
     make_agent(model)
     with app("memory://"):
