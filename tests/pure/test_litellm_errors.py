@@ -7,6 +7,8 @@ import pytest
 
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded, ZangoAIError
 from zango_ai.providers import errors, gate
+from zango_ai.providers.masking import Mask
+from zango_ai.providers.vendor_words import Cleaner
 from zango_ai.providers.wire import Call
 
 SECRET = "sk-very-secret"
@@ -35,7 +37,9 @@ def make(cls):
 @pytest.mark.parametrize("status", [None, 400, 401, 429, 500])
 def test_it_becomes_one_of_ours_without_the_secret(cls, status):
     call = Call(deadline=0.0, status=status)
-    ours = errors.translate(make(cls), call, provider_name="p", where="Provider 'p'", secrets=[SECRET])
+    ours = errors.translate(
+        make(cls), call, provider_name="p", where="Provider 'p'", cleaner=Cleaner(Mask([SECRET]))
+    )
     assert isinstance(ours, ZangoAIError)
     if status == 429:
         assert isinstance(ours, RateLimitExceeded)
@@ -67,5 +71,7 @@ def test_what_passes_through_a_call_is_not_taken_for_its_error():
 @pytest.mark.parametrize("raw", ["inf", "nan", "-1", "soon", ""])
 def test_a_senseless_wait_is_none(raw):
     call = Call(deadline=0.0, status=429, headers={"retry-after": raw})
-    ours = errors.translate(ValueError("x"), call, provider_name="p", where="Provider 'p'", secrets=[])
+    ours = errors.translate(
+        ValueError("x"), call, provider_name="p", where="Provider 'p'", cleaner=Cleaner(Mask([]))
+    )
     assert ours.retry_after_seconds in {None, 0.0}

@@ -12,6 +12,7 @@ from ..exceptions import ProviderConfigInvalid
 from ..types import ProviderSpec
 from . import chat, clients, errors, wire
 from .kinds import Kind
+from .vendor_words import Cleaner
 
 TIMEOUT_S = 30.0
 _MOST_PAGES = 100
@@ -37,17 +38,20 @@ def list_models(provider: ProviderSpec) -> list[str]:
 
 
 def _ask(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
-    """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
+    """Errors are returned, so that this frame and those below, which hold the key, are in nobody's traceback."""
     caught_before = sys.exception()
-    with wire.calling(TIMEOUT_S) as call, clients.kept_for(provider, kind) as kept:
-        secrets = kept.secrets
-        try:
-            return {name for name in _pages(kept.http, kind, provider) if errors.mask(name, secrets) == name}
-        except BaseException as exc:
-            where = f"Provider {provider.name!r} (its list of models)"
-            return errors.of_call(
-                exc, call, caught_before, provider_name=provider.name, where=where, secrets=secrets
-            )
+    try:
+        with wire.calling(TIMEOUT_S) as call, clients.kept_for(provider, kind) as kept:
+            try:
+                return {name for name in _pages(kept.http, kind, provider) if kept.answer_mask.apply(name) == name}
+            except BaseException as exc:
+                where = f"Provider {provider.name!r} (its list of models)"
+                cleaner = Cleaner(kept.mask)
+                return errors.of_call(
+                    exc, call, caught_before, provider_name=provider.name, where=where, cleaner=cleaner
+                )
+    except BaseException as exc:  # a time limit that struck before the call, or while its error was being read
+        return errors.without_frames(exc)
 
 
 def _pages(http: httpx.Client, kind: Kind, provider: ProviderSpec) -> Iterator[str]:

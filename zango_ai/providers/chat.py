@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import secrets as secrets_module
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -31,6 +31,8 @@ from ..types import (
 )
 from . import addresses, attachments, clients, errors, formats, gate, prices, unheard, wire
 from .kinds import KINDS, Kind
+from .masking import Mask
+from .vendor_words import Cleaner
 
 PING_TIMEOUT_S = 20.0
 _STOP_REASONS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal"}
@@ -148,22 +150,24 @@ def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
 
 
 def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> ModelAnswer | BaseException:
-    """Errors are returned, so that this frame, which holds the key, is in nobody's traceback."""
+    """Errors are returned, so that this frame and those below, which hold the key, are in nobody's traceback."""
     caught_before = sys.exception()
-    with wire.calling(request.timeout_s) as call, clients.kept_for(provider, kind) as kept:
-        secrets = kept.secrets
-        try:
-            reply = _send(
-                provider, kind, request, kept, [_message(message, call.attachments) for message in request.messages]
-            )
-            if call.status is None:
-                raise RuntimeError("litellm has answered without a call on our connections")
-            return _read(provider, request, reply, call, secrets)
-        except BaseException as exc:
-            where = f"Provider {provider.name!r} (model {request.model!r})"
-            return errors.of_call(
-                exc, call, caught_before, provider_name=provider.name, where=where, secrets=secrets
-            )
+    try:
+        with wire.calling(request.timeout_s) as call, clients.kept_for(provider, kind) as kept:
+            try:
+                messages = [_message(message, call.attachments) for message in request.messages]
+                reply = _send(provider, kind, request, kept, messages)
+                if call.status is None:
+                    raise RuntimeError("litellm has answered without a call on our connections")
+                return _read(provider, request, reply, call, kept.answer_mask)
+            except BaseException as exc:
+                where = f"Provider {provider.name!r} (model {request.model!r})"
+                cleaner = Cleaner(kept.mask, request)
+                return errors.of_call(
+                    exc, call, caught_before, provider_name=provider.name, where=where, cleaner=cleaner
+                )
+    except BaseException as exc:  # a time limit that struck before the call, or while its error was being read
+        return errors.without_frames(exc)
 
 
 def _message(message: LLMMessage, placeholders: attachments.Placeholders) -> dict[str, Any]:
@@ -218,38 +222,36 @@ def _send(
         return litellm.completion(**unheard.arguments_of(litellm, {**arguments, "drop_params": True}))
 
 
-def _read(
-    provider: ProviderSpec, request: ModelRequest, reply: Any, call: wire.Call, secrets: list[str]
-) -> ModelAnswer:
+def _read(provider: ProviderSpec, request: ModelRequest, reply: Any, call: wire.Call, mask: Mask) -> ModelAnswer:
+    """The answer to the letter, but for credentials, which a gateway may echo."""
     choice = reply.choices[0]
+    content = choice.message.content or ""
+    if not isinstance(content, str):
+        raise TypeError(f"The answer's content is a {type(content).__name__}, not text")
     usage, reasoning_tokens = _usage(reply)
     # An answer that counts nothing at all has not been counted.
     price = prices.find_price(provider, request.model) if usage != LLMUsage() else None
-    # A gateway that echoes its request would put the key into the log. A key of a few letters is no secret, and
-    # taking it out would spoil the answer.
-    hidden = [secret for secret in secrets if len(secret) >= 8]
     return ModelAnswer(
-        content=errors.mask(choice.message.content or "", hidden),
-        model=errors.mask(str(reply.model or request.model), secrets),
+        content=mask.apply(content),
+        model=mask.apply(str(reply.model or request.model)),
         stop_reason=_STOP_REASONS.get(choice.finish_reason, "end_turn"),
         usage=usage,
         cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),
         request_params=call.request_params,
-        tool_calls=tuple(_tool_calls(choice.message, call, hidden)),
+        tool_calls=tuple(_tool_calls(choice.message, mask)),
     )
 
 
-def _tool_calls(message: Any, answered: wire.Call, hidden: list[str]) -> Iterator[ToolRequest]:
+def _tool_calls(message: Any, mask: Mask) -> Iterator[ToolRequest]:
     """Each with an id that no other has: some servers give none, or one twice."""
     seen: set[str] = set()
     for call in getattr(message, "tool_calls", None) or ():
-        key = sendable(str(call.id or ""))
+        key = mask.apply(sendable(str(call.id or "")))
         if not key or key in seen:
-            key = f"call_{secrets_module.token_hex(12)}"
+            key = f"call_{secrets.token_hex(12)}"
         seen.add(key)
         name, arguments = (str(getattr(call.function, field, None) or "") for field in ("name", "arguments"))
-        arguments = answered.withheld.put_back(arguments)
-        yield ToolRequest(key, errors.mask(name, hidden), errors.mask(arguments, hidden))
+        yield ToolRequest(key, mask.apply(name), mask.apply(arguments))
 
 
 def _usage(reply: Any) -> tuple[LLMUsage, int]:

@@ -21,10 +21,12 @@ from ..fields import Credentials
 from ..types import ProviderSpec
 from . import wire
 from .kinds import Kind
+from .masking import Mask
 
 IDLE_S = 300.0
 """A client that was not used for so long is closed, at the next use of another."""
 MAX_KEPT = 200
+SHORTEST_IN_ANSWERS = 8
 
 
 @dataclass(slots=True)
@@ -34,8 +36,10 @@ class Kept:
     http: httpx.Client
     address: Mapping[str, Any] = field(repr=False)
     """What litellm is given of key and address."""
-    secrets: list[str] = field(repr=False)
-    """The values that nobody may see."""
+    mask: Mask
+    """Masks every credential, for errors."""
+    answer_mask: Mask
+    """Masks credentials in what a model says, but for short ones: they are no secret, and may be words."""
     built: Any = None
     """What litellm takes as its client."""
     users: int = 0
@@ -64,8 +68,7 @@ def kept_for(provider: ProviderSpec, kind: Kind) -> Iterator[Kept]:
     with _lock:
         kept = _kept.get(key)
         if kept is None:
-            held = provider.credentials
-            kept = _kept[key] = Kept(wire.new_client(), address_of(held, kind), kind.secrets_of(held))
+            kept = _kept[key] = _make(provider, kind)
         kept.users += 1
         closing = _idle()
     for other in closing:
@@ -76,6 +79,12 @@ def kept_for(provider: ProviderSpec, kind: Kind) -> Iterator[Kept]:
         with _lock:
             kept.users -= 1
             kept.last_used = time.monotonic()
+
+
+def _make(provider: ProviderSpec, kind: Kind) -> Kept:
+    secrets = kind.secrets_of(provider.credentials)
+    masks = Mask(secrets), Mask(secrets, shortest=SHORTEST_IN_ANSWERS)
+    return Kept(wire.new_client(), address_of(provider.credentials, kind), *masks)
 
 
 def _idle() -> list[Kept]:
@@ -119,15 +128,11 @@ def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
             kept.http.event_hooks = {"request": [lambda request: _sign(request, own_keys)]}
         kept.built = HTTPHandler(client=kept.http)
         return kept.built
-    import openai
-
-    from .openai_client import Client
+    from .openai_client import AzureClient, Client
 
     common = {"api_key": given["api_key"], "http_client": kept.http, "max_retries": 0}
     if kind.client == "azure":
-        built: Any = openai.AzureOpenAI(
-            azure_endpoint=given["api_base"], api_version=given["api_version"], **common
-        )
+        built: Any = AzureClient(azure_endpoint=given["api_base"], api_version=given["api_version"], **common)
         built._azure_ad_token = None  # it has read the host's environment
     else:
         built = Client(base_url=given["api_base"], **common)

@@ -6,15 +6,14 @@ different vendors; its own class decides where the status says too little.
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from ..exceptions import (
     ContentPolicyViolation,
@@ -25,6 +24,7 @@ from ..exceptions import (
     RateLimitExceeded,
     ZangoAIError,
 )
+from .vendor_words import MAX_KEPT, Cleaner, said_by
 from .wire import Call
 
 CLASSES: dict[str, type[ZangoAIError]] = {
@@ -35,9 +35,8 @@ CLASSES: dict[str, type[ZangoAIError]] = {
 }
 """Where litellm's class says more than the status. Every other class of its is an LLMAPIError."""
 
-_ESCAPED = re.compile(r"\\u00([0-7][0-9a-fA-F])")
 _REMEDIES = {
-    400: "It refused the request as malformed. The round's error_message holds its words.",
+    400: "It refused the request. Check the agent's model and settings.",
     401: "It rejected the API key. Enter a valid key in the provider's credentials.",
     403: "The API key is not allowed to do this. Check the key's permissions at the vendor.",
     404: "It knows no such model or address. Check the agent's model and the provider's API base URL.",
@@ -60,9 +59,6 @@ _OF_THE_CALL = {
     *("brotli", "zstandard"),
 }
 """Where, beside the standard library, the exceptions of a call come from."""
-_MASK = "[credential]"
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}={0,2}")
-_MAX_WORDS = 2_000
 
 
 def of_call(
@@ -72,14 +68,14 @@ def of_call(
     *,
     provider_name: str,
     where: str,
-    secrets: Iterable[str],
+    cleaner: Cleaner,
 ) -> BaseException:
     """What to raise for what was raised in a call. ``caught_before`` is what the caller was handling already."""
     through = passing(exc, caught_before)
     if through is not None:
         return through
     try:
-        error = translate(exc, call, provider_name=provider_name, where=where, secrets=secrets)
+        error = translate(exc, call, provider_name=provider_name, where=where, cleaner=cleaner)
     except Exception as own:  # what the vendor sent has broken the translation: nothing of it is kept
         error = LLMAPIError(f"{where} failed, and its error could not be read ({type(own).__name__}).")
     error.request_params = call.request_params
@@ -107,26 +103,31 @@ def passing(exc: BaseException, caught_before: BaseException | None = None) -> B
     while seen is not None and seen is not caught_before:
         root = type(seen).__module__.partition(".")[0]
         if not isinstance(seen, Exception) or not (root in _OF_THE_CALL or root in sys.stdlib_module_names):
-            seen.__cause__ = seen.__context__ = None
-            return seen.with_traceback(None)
+            return without_frames(seen)
         seen = seen.__cause__ or seen.__context__
     return None
 
 
-def translate(
-    exc: BaseException, call: Call, *, provider_name: str, where: str, secrets: Iterable[str]
-) -> ZangoAIError:
-    """The error to raise for an exception of litellm's. ``secrets`` are blotted out wherever they appear."""
-    known = CLASSES.get(type(exc).__name__)
-    clean = scrub(exc, secrets)
-    error = _named(known, call, clean, provider_name, where)
+def without_frames(exc: BaseException) -> BaseException:
+    """``exc`` without the frames that it went through, and without what was being handled."""
+    exc.__cause__ = exc.__context__ = None
+    return exc.with_traceback(None)
+
+
+def translate(exc: BaseException, call: Call, *, provider_name: str, where: str, cleaner: Cleaner) -> ZangoAIError:
+    """The error to raise for an exception of litellm's, with the vendor's own words as far as they may be shown."""
+    clean = scrub(exc, cleaner)
+    words = cleaner.shown(said_by(call.body))
+    told = f': "{words}".' if words else "."
+    error = _named(CLASSES.get(type(exc).__name__), call, clean, provider_name, where, told)
     error.__cause__ = clean
     return error
 
 
 def _named(
-    known: type[ZangoAIError] | None, call: Call, clean: Exception, provider_name: str, where: str
+    known: type[ZangoAIError] | None, call: Call, clean: Exception, provider_name: str, where: str, told: str
 ) -> ZangoAIError:
+    """``told`` ends a sentence with the vendor's words, where there are any."""
     words = str(clean)
     if call.refusal is not None:
         message = f"Provider {provider_name!r} has an API base URL that cannot be used. {call.refusal}"
@@ -138,30 +139,32 @@ def _named(
     if call.is_broken:
         return _unreachable(clean, where)
     if call.status == 429:
-        return _rate_limited(call.headers, words, where)
+        return _rate_limited(call.headers, words, where, told)
     refused = call.status in {400, 413, 422}
     if known is ContextWindowExceeded or (refused and _CONTEXT.search(words)):
-        message = f"{where} cannot take so much text at once. Send less, or choose a model with a larger context."
+        message = (
+            f"{where} cannot take so much text at once{told} Send less, or choose a model with a larger context."
+        )
         return ContextWindowExceeded(message, status_code=call.status, original_error=clean)
     if known is ContentPolicyViolation or (refused and _POLICY.search(words)):
-        message = f"{where} refused the content under its policy. Change what is asked."
+        message = f"{where} refused the content under its policy{told} Change what is asked."
         return ContentPolicyViolation(message, status_code=call.status, original_error=clean)
-    return _api_error(call, clean, where)
+    return _api_error(call, clean, where, told)
 
 
-def _rate_limited(headers: Mapping[str, str], words: str, where: str) -> RateLimitExceeded:
+def _rate_limited(headers: Mapping[str, str], words: str, where: str, told: str) -> RateLimitExceeded:
     seconds = _retry_after(headers, words)
     # Some vendors say "quota" of a limit per minute, too: a time to wait tells the difference.
     if seconds is None and _NO_QUOTA.search(words):
-        message = f"{where} has no quota left at the vendor. Waiting does not help: add credit there."
+        message = f"{where} has no quota left at the vendor{told} Waiting does not help: add credit there."
         return RateLimitExceeded(message, is_retryable=False)
     wait = "" if seconds is None else f" Try again in {seconds:g} s."
     return RateLimitExceeded(
-        f"{where} has reached its rate limit at the vendor.{wait}", retry_after_seconds=seconds
+        f"{where} has reached its rate limit at the vendor{told}{wait}", retry_after_seconds=seconds
     )
 
 
-def _api_error(call: Call, clean: Exception, where: str) -> LLMAPIError:
+def _api_error(call: Call, clean: Exception, where: str, told: str) -> LLMAPIError:
     status = call.status
     if status is None and getattr(clean, "status_code", None) == 400:
         message = f"{where} cannot be asked this way: the request was refused before it was sent."
@@ -169,16 +172,17 @@ def _api_error(call: Call, clean: Exception, where: str) -> LLMAPIError:
     if status is None:
         return _unreachable(clean, where)
     if status < 300:
-        remedy = "but not in its protocol. Check the provider's kind and its API base URL."
+        told = f", but not in its protocol{told}"
+        remedy = "Check the provider's kind and its API base URL."
     elif status < 400:
-        remedy = "to send us elsewhere, which is not done. Enter the final address as the API base URL."
+        told = ", to send us elsewhere, which is not done."
+        remedy = "Enter the final address as the API base URL."
     elif status >= 500:
-        remedy = "It has failed. Try again later."
+        remedy = "Try again later."
     else:
         remedy = _REMEDIES.get(status, _REMEDIES[400])
-    joint = ", " if status < 400 else ". "
     return LLMAPIError(
-        f"{where} answered {status}{joint}{remedy}",
+        f"{where} answered {status}{told} {remedy}",
         status_code=status,
         original_error=clean,
         retry_after_seconds=_retry_after(call.headers, "") if status >= 500 else None,
@@ -192,46 +196,28 @@ def _unreachable(clean: Exception, where: str) -> LLMAPIError:
 
 def words_of(error: ZangoAIError) -> str:
     """What the provider itself said, for the round's row; credentials are already taken out."""
-    return str(error.__cause__ or error)[:_MAX_WORDS]
+    return str(error.__cause__ or error)[:MAX_KEPT]
 
 
-def scrub(exc: BaseException, secrets: Iterable[str]) -> Exception:
+def scrub(exc: BaseException, cleaner: Cleaner) -> Exception:
     """``exc`` with nothing left on it that could show a credential.
 
     Tracebacks go (their frames hold the key as a local variable), so do requests, responses and causes. One that is
     not the vendor client's own may hold anything, and is replaced by its name and text.
     """
-    held = list(secrets)
     root = type(exc).__module__.partition(".")[0]
     if root not in {"litellm", "openai"} or not isinstance(exc, Exception):
-        return RuntimeError(f"{type(exc).__name__}: {mask(str(exc), held)}")
+        return RuntimeError(f"{type(exc).__name__}: {cleaner.cleaned(str(exc))}")
     exc.__traceback__ = None
     exc.__cause__ = exc.__context__ = None
-    exc.args = tuple(mask(arg, held) if isinstance(arg, str) else type(arg).__name__ for arg in exc.args)
+    cleaned = lru_cache(cleaner.cleaned)  # its message is on it more than once
+    exc.args = tuple(cleaned(arg) if isinstance(arg, str) else type(arg).__name__ for arg in exc.args)
     for name, value in list(vars(exc).items()):
         if isinstance(value, str):
-            setattr(exc, name, mask(value, held))
+            setattr(exc, name, cleaned(value))
         elif not isinstance(value, (bool, int, float)):
             setattr(exc, name, [] if name == "__notes__" else None)
     return exc
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without the secrets: as they are, and as JSON, a URL or base64 would spell them.
-
-    A vendor that repeats what it was sent would bring a file's content along: long base64 goes as well.
-    """
-    text = _BASE64.sub("[content]", text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        if not secret:
-            continue
-        plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
-        if secret in plain:
-            text = plain.replace(secret, _MASK)
-        coded = base64.b64encode(secret.encode()).decode().rstrip("=")
-        for spelling in (quote(secret, safe=""), coded):
-            text = text.replace(spelling, _MASK)
-    return text
 
 
 def _retry_after(headers: Mapping[str, str], words: str) -> float | None:

@@ -21,6 +21,12 @@ class Client(openai.OpenAI):
         return _Chat(self)
 
 
+class AzureClient(openai.AzureOpenAI):
+    def _process_response_data(self, *, data: object, **types: Any) -> Any:
+        """The answer as it came. The SDK's own object warns, with the value, of content that is not text."""
+        return _Answer(data) if isinstance(data, dict) else data
+
+
 class _Chat:
     def __init__(self, client: Client) -> None:
         self.completions = _Completions(client)

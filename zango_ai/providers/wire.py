@@ -48,6 +48,8 @@ class Call:
     """The body that was sent, without messages and tools."""
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    """The answer as it came, for the vendor's words where it is an error."""
     is_sent: bool = False
     """Something of the request has gone over the wire."""
     refusal: str | None = None
@@ -181,14 +183,14 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         call = _CALL.get()
         call.remaining()
-        call.status, call.headers = None, {}
+        call.status, call.headers, call.body = None, {}, b""
         call.request_params = _params_of(request)
         call.attachments.fill(request)
         listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)
         response = (self._inside if listed else self._outside).handle_request(request)
         call.status, call.headers = response.status_code, dict(response.headers)
         try:
-            content = _read(response)
+            content = call.body = _read(response)
         except httpx.TransportError:
             call.is_broken = True
             raise
