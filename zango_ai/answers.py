@@ -54,7 +54,7 @@ class Reading:
             return
         value = output.parse(answer.content, stop_reason=answer.stop_reason)
         if self._agent.output_json_schema is not None:
-            json_schema.validate(value, self._agent.output_json_schema)
+            value = json_schema.fitted(value, self._agent.output_json_schema)
         self.parsed = value if self._typed is None else self._typed.read(value)
 
     def _remember(self, session: memory.Session) -> None:

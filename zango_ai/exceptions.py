@@ -207,6 +207,9 @@ class LLMAPIError(ZangoAIError):
     ``retry_after_seconds`` is what the provider asked to wait, if it did.
     """
 
+    is_json_form_refused = False
+    """The provider refused the form in which JSON was asked for: the next call asks in a looser one."""
+
     def __init__(
         self,
         message: str,

@@ -88,6 +88,8 @@ def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
 def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
     chat.check(target.provider)
     chat.require_chat_model(target.provider, target.model)
+    if agent.tools and agent.max_tool_rounds:
+        chat.require_tool_model(target.provider, target.model)
     attachments.require_taken(target, files)
     if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
         chat.require_price(target.provider, target.model)

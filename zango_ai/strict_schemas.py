@@ -1,7 +1,8 @@
 """The form of a JSON schema that OpenAI's strict mode takes: the model then cannot answer anything else.
 
 Strict mode knows a part of JSON Schema, and wants every property of an object to be required and no other to be
-allowed. A schema is put into that form where its every answer still is one that the schema itself allows.
+allowed. A schema is put into that form where its every answer still is one that the schema itself allows, once
+``added_nulls`` has dropped the nulls that stand for optional properties.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from . import added_nulls
 
 _KEPT = {
     *("type", "enum", "const", "title", "description", "pattern", "format", "minimum", "maximum"),
@@ -20,6 +23,9 @@ _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4"
 _NOTES = {"title", "description"}
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 _MOST_DEPTH = 10
+_REFERENCE = re.compile(r"#(/\$defs/[^/~%]+)?")
+"""What a reference may lead to: other places look different in the strict form."""
+_CONDITIONS = {"anyOf", "enum", "const"}
 
 
 class NotStrict(Exception):
@@ -55,13 +61,17 @@ def _form(node: Any, path: str, root: Mapping[str, Any], depth: int) -> dict[str
     if _LOOKAROUND.search(node.get("pattern", "")):
         raise NotStrict(f"{path} has a pattern that looks ahead or behind")
     if "$ref" in node:
-        others = sorted(node.keys() - _DROPPED - _NOTES - {"$ref", "$defs"})
-        if others and depth:
+        others = sorted(node.keys() - _DROPPED - _NOTES - {"$ref"})
+        if others:
             raise NotStrict(f"{path} has {others[0]!r} beside a $ref")
-        if depth:
-            return {"$ref": node["$ref"]}
+        if not _REFERENCE.fullmatch(node["$ref"]):
+            raise NotStrict(f"{path} has a $ref that does not lead to $defs")
+        return {"$ref": node["$ref"]}
     if "object" not in _types(node) and node.keys() & {"properties", "additionalProperties", "required"}:
         raise NotStrict(f"{path} has properties and is not said to be an object")
+    beside = sorted(node.keys() & _CONDITIONS)
+    if beside and node.keys() & {"properties", "items"}:
+        raise NotStrict(f"{path} has {beside[0]!r} beside its properties or items")
     form = {key: value for key, value in node.items() if key in _KEPT}
     if "anyOf" in node:
         form["anyOf"] = [_form(each, path, root, depth + 1) for each in node["anyOf"]]
@@ -84,11 +94,11 @@ def _object(node: Mapping[str, Any], path: str, root: Mapping[str, Any], depth: 
     missing = [name for name in required if name not in properties]
     if missing:
         raise NotStrict(f"{path}.{missing[0]} is required and not described")
-    for name, each in properties.items():
-        if name not in required and not _may_be_null(each, root, set()):
-            raise NotStrict(f"{path}.{name} is optional and cannot be null")
+    forms = {name: _form(each, f"{path}.{name}", root, depth + 1) for name, each in properties.items()}
+    for name in added_nulls.optional_names(node, root):
+        forms[name] = _nullable(forms[name])
     return {
-        "properties": {name: _form(each, f"{path}.{name}", root, depth + 1) for name, each in properties.items()},
+        "properties": forms,
         "required": list(properties),
         "additionalProperties": False,
     }
@@ -99,19 +109,11 @@ def _types(node: Mapping[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
-def _may_be_null(node: Any, root: Mapping[str, Any], seen: set[str]) -> bool:
-    if not isinstance(node, Mapping):
-        return False
-    if "$ref" in node:
-        if node["$ref"] in seen:
-            return False
-        seen.add(node["$ref"])
-        return _may_be_null(_at(root, node["$ref"]), root, seen)
-    if "type" in node:
-        return "null" in _types(node)
-    if "enum" in node or "const" in node:
-        return None in node.get("enum", ()) or node.get("const", 0) is None
-    return any(_may_be_null(each, root, seen) for each in node.get("anyOf", ()))
+def _nullable(form: dict[str, Any]) -> dict[str, Any]:
+    """The form of an optional property: null stands for its absence."""
+    if "type" in form and not form.keys() & _CONDITIONS:
+        return {**form, "type": [*_types(form), "null"]}
+    return {"anyOf": [form, {"type": "null"}]}
 
 
 def is_recursive(schema: Mapping[str, Any]) -> bool:
@@ -132,14 +134,6 @@ def _leads_back(node: Any, root: Mapping[str, Any], path: set[str], done: set[st
         return True
     if reference in done:
         return False
-    found = _leads_back(_at(root, reference), root, path | {reference}, done)
+    found = _leads_back(added_nulls.at(root, reference), root, path | {reference}, done)
     done.add(reference)
-    return found
-
-
-def _at(root: Mapping[str, Any], reference: str) -> Any:
-    found: Any = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        if part:
-            found = found.get(part) if isinstance(found, Mapping) else None
     return found

@@ -19,6 +19,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
 Trigger = Literal["user", "task", "system"]
 OutputSchema = Literal["text", "json", "markdown"]
+JSONForm = Literal["schema", "object", "words"]
+"""A JSON schema, a vendor's JSON mode, or words in the system prompt: from the strictest to the loosest."""
 
 ROLES: tuple[str, ...] = get_args(Role)
 TRIGGERS: tuple[str, ...] = get_args(Trigger)
@@ -191,6 +193,10 @@ class ModelSpec:
     is_enabled: bool
     input_cost_per_mtok: Decimal | None = None
     output_cost_per_mtok: Decimal | None = None
+    accepts_schema: bool | None = None
+    """None: as the price list says. A self-hosted server is asked either way."""
+    accepts_tools: bool | None = None
+    """Only False keeps a model from being used with tools."""
     accepts_images: bool | None = None
     """None: as the price list says, and where that is silent, yes."""
     accepts_documents: bool | None = None
@@ -290,6 +296,8 @@ class ModelRequest:
     """What the JSON has to match, where that is known."""
     tools: tuple[ToolSchema, ...] = ()
     """What the model may call."""
+    json_form: JSONForm = "words"
+    """How the model is asked for JSON. ``chat.shaped()`` sets it, for one provider and model."""
 
     @property
     def files(self) -> tuple[LLMFile, ...]:

@@ -159,6 +159,53 @@ def test_a_saved_key_does_not_go_to_another_place(model, staff, change):
     assert provider.credentials["api_key"] == "sk-another"
 
 
+def test_a_rejected_provider_form_keeps_what_was_typed_except_the_key(model, staff):
+    typed = {
+        **fields(staff.get(url("provider_add"))),
+        "name": "new",
+        "kind": "azure",
+        "default_model": "my-deployment",
+        "api_key": API_KEY,
+        "api_base": "https://my.openai.azure.com",
+        "api_version": "2024-10-21",
+    }
+    wrong_in_form = {**typed, "name": ""}
+    row = {"models-TOTAL_FORMS": "1", "models-0-model_id": "a", "models-0-input_cost_per_mtok": "dear"}
+    for data in (wrong_in_form, {**typed, **row}):
+        page = staff.post(url("provider_add"), data)
+        html = page.content.decode()
+        assert page.status_code == 200
+        assert "Type it again" in html
+        assert API_KEY not in html
+        shown = fields(page)
+        for name in ("kind", "default_model", "api_base", "api_version"):
+            assert shown[name] == typed[name]
+    html = staff.post(url("provider_add"), {**wrong_in_form, "api_key": ""}).content.decode()
+    assert "Type it again" not in html
+
+
+def test_saving_an_agent_or_a_provider_warns_of_a_model_that_is_not_allowed(model, staff):
+    provider = make_provider(model)
+    row = provider.models.create(model_id=provider.default_model)
+    agent = make_agent(model, provider=provider, model="another")
+    warning = "Model another is not enabled in the list of models of provider main"
+    for page in (url("agentconfig_change", agent.pk), url("provider_change", provider.pk)):
+        assert warning in staff.post(page, fields(staff.get(page)), follow=True).content.decode()
+    row.model_id = "another"
+    row.save()
+    page = url("agentconfig_change", agent.pk)
+    assert warning not in staff.post(page, fields(staff.get(page)), follow=True).content.decode()
+
+
+def test_a_model_that_the_vendor_does_not_list_is_shown_so(model, staff):
+    provider = make_provider(model, default_model="alias")
+    data = {"action": "fetch_models", "_selected_action": provider.pk}
+    html = staff.post(url("provider_changelist"), data, follow=True).content.decode()
+    assert "Not in the vendor&#x27;s list: alias. They stay allowed." in html
+    html = staff.get(url("provider_change", provider.pk)).content.decode()
+    assert html.count("not in the vendor&#x27;s list") == 1
+
+
 def test_connections_are_tested_and_models_fetched_from_the_list(model, staff):
     provider = make_provider(model)
     for action, said in (("validate_connections", "Connected: main"), ("fetch_models", "New models of main: 2")):

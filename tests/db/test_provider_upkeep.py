@@ -75,6 +75,33 @@ def test_what_agents_run_on_stays_allowed_when_the_list_does_not_name_it(model, 
     assert get_agent("helper").run("hi").content
 
 
+def test_fetching_stops_nothing_that_worked(model, north):
+    """Neither the default model, which no agent names, nor a model that only code names."""
+    provider = make_provider(model, default_model="alias")
+    make_agent(model, provider=provider, model="of-the-agent")
+    agent = get_agent("helper")
+    agent.run("hi", model="named-in-code")
+    provider.fetch_models()
+    for name in ("alias", "of-the-agent", "named-in-code", "stand-in-small"):
+        assert agent.run("hi", model=name).content
+    assert dict(provider.models.values_list("model_id", "is_listed")) == {
+        **dict.fromkeys(["alias", "of-the-agent", "named-in-code"], False),
+        **dict.fromkeys(["stand-in-large", "stand-in-small"], True),
+    }
+
+
+def test_fetching_does_not_widen_a_list_that_was_chosen(model, north):
+    provider = make_provider(model, default_model="chosen")
+    make_agent(model, provider=provider)
+    agent = get_agent("helper")
+    agent.run("hi", model="of-the-past")
+    provider.models.create(model_id="chosen")
+    provider.models.create(model_id="switched-off", is_enabled=False)
+    provider.fetch_models()
+    assert not provider.models.filter(model_id="of-the-past").exists()
+    assert [row.model_id for row in provider.models.filter(is_enabled=True)] == ["chosen"]
+
+
 def test_a_connection_without_a_model_asks_for_one(model, north):
     provider = make_provider(model, default_model="")
     assert not provider.validate_connection()

@@ -2,9 +2,10 @@
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zango_ai import json_schema
 from zango_ai.strict_schemas import NotStrict, is_recursive, reason_against, strict_form
 
 ITEM = {"type": "object", "properties": {"price": {"type": "number", "minimum": 0}}, "required": ["price"]}
@@ -64,7 +65,6 @@ def test_what_is_optional_and_may_be_null_is_asked_for(nullable):
         ({"anyOf": [ITEM]}, "$ is not an object"),
         ({"type": "object"}, "$ is an object with names of its own choice"),
         (obj({"a": {"type": "object", "additionalProperties": {"type": "string"}}}), "$.a is an object with names"),
-        (obj({"a": {"type": "string"}}, []), "$.a is optional and cannot be null"),
         (obj({"a": {"items": [{}], "type": "array"}}), "$.a[] allows any value"),
         (obj({"a": {"type": "array"}}), "$.a is an array of anything"),
         (obj({"a": {}}), "$.a allows any value"),
@@ -77,12 +77,41 @@ def test_what_is_optional_and_may_be_null_is_asked_for(nullable):
         (obj({"a": {"type": "string", "pattern": "^(?!x)"}}), "$.a has a pattern"),
         (obj({"a": {"$ref": "#/$defs/b", "additionalProperties": False}}), "$.a has 'additionalProperties' beside"),
         (obj({"a": {"anyOf": [{"type": "string"}], "required": ["x"]}}), "$.a has properties and is not said"),
+        (obj({"a": {**ITEM, "anyOf": [ITEM]}}), "$.a has 'anyOf' beside its properties"),
+        (obj({"a": {**ITEM, "enum": [{"price": 1}]}}), "$.a has 'enum' beside its properties"),
+        (obj({"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}, ["b"]), "$.b has a $ref that"),
+        ({**obj({"a": ITEM}), "$ref": "#/$defs/b"}, "$ has 'properties' beside a $ref"),
     ],
 )
 def test_what_cannot_be_strict_says_why(schema, reason):
     assert reason_against(schema).startswith(reason)
     with pytest.raises(NotStrict):
         strict_form(schema)
+
+
+@pytest.mark.parametrize(
+    ("optional", "nullable"),
+    [
+        ({"type": "string", "format": "date"}, {"type": ["string", "null"], "format": "date"}),
+        (ITEM, {**ITEM, "type": ["object", "null"], "additionalProperties": False}),
+        ({"type": "string", "enum": ["a"]}, {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}),
+        ({"const": 1}, {"anyOf": [{"const": 1}, {"type": "null"}]}),
+        ({"$ref": "#/$defs/b"}, {"anyOf": [{"$ref": "#/$defs/b"}, {"type": "null"}]}),
+        (
+            {"anyOf": [{"type": "string"}, {"type": "number"}]},
+            {"anyOf": [{"anyOf": [{"type": "string"}, {"type": "number"}]}, {"type": "null"}]},
+        ),
+    ],
+)
+def test_what_is_optional_may_be_null_instead(optional, nullable):
+    form = strict_form({**obj({"a": optional}, []), "$defs": {"b": {"type": "string"}}})
+    assert form["properties"]["a"] == nullable
+    assert form["required"] == ["a"]
+
+
+def test_a_reference_among_the_definitions_is_kept():
+    schema = {**obj({"a": {"$ref": "#/$defs/b"}}), "$defs": {"b": {"$ref": "#/$defs/c"}, "c": {"type": "string"}}}
+    assert strict_form(schema)["$defs"]["b"] == {"$ref": "#/$defs/c"}
 
 
 def test_words_beside_a_reference_are_left_out():
@@ -94,7 +123,7 @@ def test_words_beside_a_reference_are_left_out():
 def test_references_that_lead_in_circles_end_somewhere():
     loops = {"anyOf": [{"$ref": "#/$defs/a"}] * 14}
     schema = {**obj({"x": {"$ref": "#/$defs/a"}}, []), "$defs": {"a": loops}}
-    assert reason_against(schema) == "$.x is optional and cannot be null"
+    assert strict_form(schema)["properties"]["x"] == {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}
     assert is_recursive(schema)
     assert not is_recursive({**obj({"x": {"$ref": "#/$defs/a"}}), "$defs": {"a": {"type": "string"}}})
 
@@ -104,22 +133,37 @@ def test_a_schema_that_holds_itself_can_be_strict():
     assert strict_form(tree)["properties"]["children"] == {"type": "array", "items": {"$ref": "#"}}
 
 
+def is_no_reference(schema):
+    """A reference beside no property or item could lead back to itself without an end."""
+    return "$ref" not in schema
+
+
 leaves = st.sampled_from(
-    [{"type": "string"}, {"type": "integer"}, {"type": ["number", "null"]}, {"enum": ["a", None]}, {"type": "null"}]
+    [
+        *({"type": "string"}, {"type": "integer"}, {"type": ["number", "null"]}, {"type": "null"}),
+        *({"enum": ["a", None]}, {"const": "a"}),
+    ]
 )
-schemas = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        inner.map(lambda each: {"type": "array", "items": each}),
-        st.lists(inner, min_size=1, max_size=2).map(lambda many: {"anyOf": many}),
-        st.builds(
-            lambda properties, count: obj(properties, list(properties)[:count]),
-            st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3),
-            st.integers(0, 3),
+references = st.sampled_from([{"$ref": "#"}, {"$ref": "#/$defs/b"}])
+
+
+def nested(leaves):
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            inner.map(lambda each: {"type": "array", "items": each}),
+            st.lists(inner.filter(is_no_reference), min_size=1, max_size=2).map(lambda many: {"anyOf": many}),
+            st.builds(
+                lambda properties, count: obj(properties, list(properties)[:count]),
+                st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3),
+                st.integers(0, 3),
+            ),
         ),
-    ),
-    max_leaves=8,
-)
+        max_leaves=8,
+    )
+
+
+schemas = nested(leaves)
 values = st.recursive(
     st.sampled_from([None, "a", 1, 2.5, True]),
     lambda inner: st.one_of(
@@ -129,12 +173,51 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from("abc"), schemas, min_size=1, max_size=3).map(obj), values)
-def test_whatever_the_strict_form_allows_the_schema_itself_allows(schema, value):
+roots = st.builds(
+    lambda properties, count, b: {**obj(properties, list(properties)[:count]), "$defs": {"b": b}},
+    st.dictionaries(st.sampled_from("abc"), nested(leaves | references), min_size=1, max_size=3),
+    st.integers(0, 3),
+    nested(leaves | references).filter(is_no_reference),
+)
+
+
+def of_form(form, draw, depth=0):
+    """A value of a strict form; null where it becomes too deep."""
+    return from_form(form, form, draw, depth)
+
+
+def from_form(node, root, draw, depth):
+    if "$ref" in node:
+        node = root if node["$ref"] == "#" else root["$defs"]["b"]
+        return from_form(node, root, draw, depth + 1)
+    if "anyOf" in node:
+        return from_form(draw(st.sampled_from(node["anyOf"])), root, draw, depth + 1)
+    if "enum" in node or "const" in node:
+        return draw(st.sampled_from(node.get("enum") or [node["const"]]))
+    named = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    kind = "null" if depth > 12 else draw(st.sampled_from(named))
+    if kind == "object":
+        return {name: from_form(each, root, draw, depth + 1) for name, each in node["properties"].items()}
+    if kind == "array":
+        return [from_form(node["items"], root, draw, depth + 1) for _ in range(draw(st.integers(0, 2)))]
+    return {"null": None, "string": "a", "integer": 1, "number": 2.5}[kind]
+
+
+@settings(deadline=None)
+@given(roots, values, st.data())
+def test_whatever_the_strict_form_allows_the_schema_itself_allows_once_added_nulls_are_dropped(schema, value, data):
     try:
         form = strict_form(schema)
     except NotStrict:
         return
     jsonschema.Draft202012Validator.check_schema(form)
-    if jsonschema.Draft202012Validator(form).is_valid(value):
-        assert jsonschema.Draft202012Validator(schema).is_valid(value)
+    for answer in (value, of_form(form, data.draw)):
+        if jsonschema.Draft202012Validator(form).is_valid(answer):
+            assert jsonschema.Draft202012Validator(schema).is_valid(json_schema.fitted(answer, schema))
+
+
+@settings(deadline=None)
+@given(roots, values)
+def test_a_value_that_is_valid_is_read_as_it_is(schema, value):
+    if jsonschema.Draft202012Validator(schema).is_valid(value):
+        assert json_schema.fitted(value, schema) == value

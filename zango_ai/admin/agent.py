@@ -55,6 +55,11 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
         (_("Limits"), {"fields": ["this_month", *AgentConfig.BUDGET_FIELDS]}),
     ]
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        for note in form.instance.model_notes():
+            messages.warning(request, note)
+
     def save_model(self, request: HttpRequest, obj: AgentConfig, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         note = obj.strictness_note()

@@ -63,6 +63,9 @@ class ProviderForm(forms.ModelForm):
             if saved
             else _("Not set.")
         )
+        if self.is_bound and self.data.get(self.add_prefix(slot.name)):
+            # A form that was submitted is shown again only if it was rejected.
+            state = _("Type it again: the form was not saved, and a secret is never sent back to the browser.")
         return forms.CharField(
             label=slot.label,
             required=False,
@@ -125,9 +128,16 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
     extra = 0
     fields = (
         *("model_id", "display_name", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm", "is_enabled"),
+        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents"),
+        *("rate_limit_rpm", "rate_limit_tpm", "is_enabled", "vendors_list"),
     )
-    verbose_name_plural = _("Models (none listed: any model may be used)")
+    readonly_fields = ("vendors_list",)
+    verbose_name_plural = _("Allowed models (leave empty to allow all)")
+
+    @admin.display(description=_("vendor's list"))
+    def vendors_list(self, row: ProviderModel) -> str:
+        words = {True: _("listed"), False: _("not in the vendor's list"), None: _("not fetched")}
+        return str(words[row.is_listed])
 
 
 @admin.register(Provider)
@@ -149,6 +159,12 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
     @method_decorator(sensitive_post_parameters())
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(request, *args, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        provider = form.instance
+        for note in filter(None, map(provider.note_on_model, sorted(provider.models_in_use()))):
+            messages.warning(request, note)
 
     class Media:
         css = {"all": ["zango_ai/admin.css"]}
@@ -178,9 +194,13 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
                 new = provider.fetch_models()
             except ZangoAIError as exc:
                 messages.error(request, str(exc))
-            else:
-                text = _("New models of %(name)s: %(count)d") % {"name": provider, "count": len(new)}
-                messages.success(request, text)
+                continue
+            text = _("New models of %(name)s: %(count)d") % {"name": provider, "count": len(new)}
+            messages.success(request, text)
+            kept = ", ".join(provider.unlisted_models())
+            if kept:
+                text = _("Not in the vendor's list: %(models)s. They stay allowed.") % {"models": kept}
+                messages.warning(request, text)
 
     @admin.display(description=_("connection"))
     def connection(self, provider: Provider) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 from ..exceptions import (
@@ -30,6 +29,8 @@ _SHORTEST_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 _MOST_ERRORS = 20
+_LOOSER_FORMS = 2
+"""After a JSON schema there are the vendor's JSON mode and words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +175,29 @@ def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -
 def _ask(target: Target, request: ModelRequest, chance: Chance) -> Turns:
     """Ask one target, again after a fault that may pass; all of it within the request's time."""
     deadline = chance.now() + request.timeout_s
-    for failures in count(1):
+    failures = refusals = 0
+    while True:
         left = deadline - chance.now()
         this = replace(request, model=target.model, timeout_s=left)
         try:
             answer: ModelAnswer = yield Ask(target, this)
             return answer
         except (RateLimitExceeded, LLMAPIError) as exc:
+            if _is_worth_rephrasing(exc) and refusals < _LOOSER_FORMS and chance.now() < deadline:
+                refusals += 1
+                continue
+            failures += 1
             seconds = _wait_before_retry(exc, failures, chance)
             if failures > target.provider.max_retries or not _is_worth_retrying(exc):
                 raise
             if seconds >= deadline - chance.now():
                 raise
         yield Wait(seconds)
-    raise AssertionError("unreachable")
+
+
+def _is_worth_rephrasing(exc: RateLimitExceeded | LLMAPIError) -> bool:
+    """Whether the provider refused the form in which JSON was asked for: the next call uses a looser one."""
+    return isinstance(exc, LLMAPIError) and exc.is_json_form_refused
 
 
 def _is_worth_retrying(exc: RateLimitExceeded | LLMAPIError) -> bool:

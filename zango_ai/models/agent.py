@@ -155,6 +155,12 @@ class AgentConfig(Budgeted):
         if note:
             logger.warning("Agent %s: %s", self.name, note)
 
+    def model_notes(self) -> list[str]:
+        """Warnings about the agent's model and its fallbacks, where their providers do not allow them."""
+        targets = [(self.provider, self.model), *((each.provider, each.model) for each in self.fallbacks.all())]
+        notes = (provider.note_on_model(model or provider.default_model) for provider, model in targets)
+        return [note for note in notes if note]
+
     def strictness_note(self) -> str:
         """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
         if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ from .stamped import Stamped
 
 if TYPE_CHECKING:
     from ..types import ModelSpec, ProviderSpec
+
+
+_LATELY_DAYS = 90
+_NOT_ALLOWED = _(
+    "Model %(model)s is not enabled in the list of models of provider %(provider)s: runs with it will fail."
+)
 
 
 class Provider(Budgeted):
@@ -107,27 +114,50 @@ class Provider(Budgeted):
         return not self.validation_error
 
     def fetch_models(self) -> list[ProviderModel]:
-        """Ask the vendor for its models and add the new ones; rows that are there are left as they are.
+        """Ask the vendor for its models, add the new ones, and return them. Existing rows stay enabled or disabled.
 
-        New ones are enabled, except in a list of which somebody has disabled a model: that list has been
-        chosen. Raises a ZangoAIError where the vendor cannot be asked.
+        New models are enabled, unless somebody has disabled a model of the list. A provider without rows allows any
+        model, so models in use get rows too: they stay allowed. Each row's ``is_listed`` tells whether the vendor
+        names it. Raises a ZangoAIError if the vendor cannot be asked.
         """
         from ..providers import catalogue
 
-        found = {*catalogue.list_models(self.spec()), *self._models_in_use()}
+        listed = set(catalogue.list_models(self.spec()))
         here = dict(self.models.values_list("model_id", "is_enabled"))
+        in_use = set() if here else self.models_in_use() | self._models_of_late()
         new = [
             ProviderModel(provider=self, model_id=name, is_enabled=all(here.values()))
-            for name in sorted(found)
+            for name in sorted(listed | in_use)
             if name not in here
         ]
         ProviderModel.objects.bulk_create(new, ignore_conflicts=True)
-        return list(self.models.filter(model_id__in=[row.model_id for row in new]))
+        self.models.exclude(model_id__in=listed).update(is_listed=False)
+        self.models.filter(model_id__in=listed).update(is_listed=True)
+        return list(self.models.filter(model_id__in=[row.model_id for row in new], is_listed=True))
 
-    def _models_in_use(self) -> set[str]:
-        """What agents run on already: a list that lacked an alias of the vendor's would stop them."""
-        used = {*self.agents.values_list("model", flat=True), *self.fallback_for.values_list("model", flat=True)}
-        return {model or self.default_model for model in used} - {""}
+    def unlisted_models(self) -> list[str]:
+        """Enabled models that the vendor did not name when its models were last fetched."""
+        rows = self.models.filter(is_enabled=True, is_listed=False)
+        return list(rows.values_list("model_id", flat=True))
+
+    def models_in_use(self) -> set[str]:
+        """The default model, and the models that agents and fallbacks name."""
+        named = {*self.agents.values_list("model", flat=True), *self.fallback_for.values_list("model", flat=True)}
+        return {self.default_model, *named} - {""}
+
+    def _models_of_late(self) -> set[str]:
+        """Models that have answered lately, as code may name them with ``run(model=...)``."""
+        from .invocation import InvocationRound
+
+        since = timezone.now() - timedelta(days=_LATELY_DAYS)
+        rounds = InvocationRound.objects.filter(provider=self, status="success", created_at__gte=since)
+        return set(rounds.values_list("model", flat=True).distinct()) - {""}
+
+    def note_on_model(self, model: str) -> str:
+        """A warning that the provider does not allow the model; "" if it does."""
+        if not model or self.spec().allows(model):
+            return ""
+        return str(_NOT_ALLOWED) % {"model": model, "provider": self.name}
 
     def clean(self) -> None:
         kind = KINDS.get(self.kind)
@@ -176,13 +206,26 @@ class ProviderModel(Stamped):
         validators=[MinValueValidator(Decimal(0))],
         help_text=_("Empty: the price list's."),
     )
-    accepts_images = models.BooleanField(_("images"), null=True, blank=True, help_text=_("Unknown: as listed."))
+    accepts_schema = models.BooleanField(
+        _("JSON schema"),
+        null=True,
+        blank=True,
+        help_text=_("Unknown: as in the price list. Self-hosted servers are always tried with the schema first."),
+    )
+    accepts_tools = models.BooleanField(
+        _("tools"), null=True, blank=True, help_text=_("No: agents with tools cannot use this model.")
+    )
+    accepts_images = models.BooleanField(
+        _("images"), null=True, blank=True, help_text=_("Unknown: as in the price list.")
+    )
     accepts_documents = models.BooleanField(
-        _("documents"), null=True, blank=True, help_text=_("Unknown: as listed.")
+        _("documents"), null=True, blank=True, help_text=_("Unknown: as in the price list.")
     )
     rate_limit_rpm = per_minute(_("requests per minute"))
     rate_limit_tpm = per_minute(_("tokens per minute"))
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_listed = models.BooleanField(_("in the vendor's list"), null=True, editable=False)
+    """As of the last time that the models were fetched; None where they never were."""
 
     class Meta:
         verbose_name = _("model")
@@ -205,7 +248,8 @@ class ProviderModel(Stamped):
 
     SPEC_FIELDS = (
         *("model_id", "is_enabled", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("accepts_images", "accepts_documents", "rate_limit_rpm", "rate_limit_tpm"),
+        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents"),
+        *("rate_limit_rpm", "rate_limit_tpm"),
     )
     """What a run has to know of a model."""
 

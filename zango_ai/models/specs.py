@@ -27,6 +27,8 @@ def model_spec(values: Mapping[str, Any]) -> ModelSpec:
         is_enabled=values["is_enabled"],
         input_cost_per_mtok=values["input_cost_per_mtok"],
         output_cost_per_mtok=values["output_cost_per_mtok"],
+        accepts_schema=values["accepts_schema"],
+        accepts_tools=values["accepts_tools"],
         accepts_images=values["accepts_images"],
         accepts_documents=values["accepts_documents"],
         rates=rates_of(values),

@@ -59,7 +59,7 @@ def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
     if file.is_text:
         return "text is not fetched from a URL. Pass its content." if is_url else None
     if file.media_type in IMAGE_TYPES:
-        if not _accepts(provider, model, "images"):
+        if prices.accepts(provider, model, "images") is False:
             return f"it takes no images. {_IF_IT_DOES}"
         if is_url and not kind.fetches_images:
             return f"{kind.label} fetches no images. Pass the content."
@@ -67,7 +67,7 @@ def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
     if file.media_type not in kind.document_types:
         takes = ", ".join(("PNG, JPEG, GIF and WebP images", "text", *map(_called, kind.document_types)))
         return f"{kind.label} takes {takes}."
-    if not _accepts(provider, model, "documents"):
+    if prices.accepts(provider, model, "documents") is False:
         return f"it takes no documents. {_IF_IT_DOES}"
     return (
         f"{kind.label} fetches no documents. Pass the content." if is_url and not kind.fetches_documents else None
@@ -76,17 +76,6 @@ def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
 
 def _called(media_type: str) -> str:
     return "PDF" if media_type == PDF else media_type
-
-
-def _accepts(provider: ProviderSpec, model: str, what: str) -> bool:
-    """As the provider's own row says, or the price list. A model that neither knows is asked."""
-    row = provider.find_model(model)
-    said = getattr(row, f"accepts_{what}", None)
-    if said is None:
-        abilities = prices.abilities_of(provider, model)
-        key = {"images": "supports_vision", "documents": "supports_pdf_input"}[what]
-        said = None if abilities is None else bool(abilities.get(key))
-    return said is not False
 
 
 def tokens_of(file: LLMFile, model: str) -> int:

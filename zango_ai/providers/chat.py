@@ -99,6 +99,7 @@ def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:
     """
     result = _complete(provider, check(provider), request)
     if isinstance(result, BaseException):
+        formats.note_refusal(provider, request, result)
         raise result
     return result
 
@@ -132,6 +133,18 @@ def require_chat_model(provider: ProviderSpec, model: str) -> None:
         f"Model {model!r} of provider {provider.name!r} answers through another API of the vendor's ({mode}), "
         "which is not supported. Choose a chat model.",
     )
+
+
+def require_tool_model(provider: ProviderSpec, model: str) -> None:
+    """Raises ModelNotAvailable for a model that is listed as taking no tools."""
+    row = provider.find_model(model)
+    if row is not None and row.accepts_tools is False:
+        raise ModelNotAvailable(
+            model,
+            provider.name,
+            f"Model {model!r} of provider {provider.name!r} is listed as taking no tools, and the agent has some. "
+            "Choose another model, or change the provider's list of models.",
+        )
 
 
 def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
@@ -201,7 +214,7 @@ def _send(
     provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept, messages: list[dict[str, Any]]
 ) -> Any:
     litellm = gate.load()
-    wanted = formats.response_format(provider, request)
+    wanted = formats.response_format(request)
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
         "messages": messages,

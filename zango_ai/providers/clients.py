@@ -64,7 +64,7 @@ if hasattr(os, "register_at_fork"):
 @contextmanager
 def kept_for(provider: ProviderSpec, kind: Kind) -> Iterator[Kept]:
     """The client that is kept for the provider's credentials."""
-    key = _key_of(provider)
+    key = key_of(provider)
     with _lock:
         kept = _kept.get(key)
         if kept is None:
@@ -173,7 +173,7 @@ def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> N
             request.headers[name] = value
 
 
-def _key_of(provider: ProviderSpec) -> object:
+def key_of(provider: ProviderSpec) -> object:
     """The same for the same credentials, and without them: their encrypted form changes with each saving."""
     held = provider.credentials
     return provider.kind, held.token if isinstance(held, Credentials) else tuple(sorted(held.items()))

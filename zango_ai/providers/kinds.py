@@ -42,12 +42,14 @@ class Kind:
     models_path: str = ""
     """Where the list of models is, below the API base. Empty: the vendor has none that a key can ask for."""
     key_header: str = "Authorization"
-    json_mode_wants_the_word: bool = True
     document_types: tuple[str, ...] = (PDF,)
     """Media types that it takes as documents. Images of the usual types it takes in any case, text as text."""
     fetches_images: bool = True
     """Whether it takes an image by its URL."""
     fetches_documents: bool = False
+    is_self_hosted: bool = False
+    """Whether the server is of the llama.cpp, vLLM or Ollama sort: its models are in no price list, and it usually
+    constrains decoding by any JSON schema."""
 
     def missing(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
@@ -106,7 +108,6 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="anthropic",
             fetches_documents=True,
-            json_mode_wants_the_word=False,
             label="Anthropic",
             slots=(_KEY, _BASE),
             litellm_prefix="anthropic",
@@ -137,7 +138,6 @@ KINDS: dict[str, Kind] = {
             name="bedrock",
             document_types=(PDF, *_OFFICE),
             fetches_images=False,
-            json_mode_wants_the_word=False,
             label="Amazon Bedrock",
             slots=(
                 CredentialSlot("aws_access_key_id", "AWS access key id", is_secret=True, is_required=True),
@@ -153,7 +153,6 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="gemini",
             fetches_documents=True,
-            json_mode_wants_the_word=False,
             label="Google Gemini",
             slots=(_KEY, _BASE),
             litellm_prefix="gemini",
@@ -165,7 +164,6 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="mistral",
             document_types=(),
-            json_mode_wants_the_word=False,
             label="Mistral",
             slots=(_KEY, _BASE),
             litellm_prefix="mistral",
@@ -185,6 +183,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="ollama",
+            is_self_hosted=True,
             document_types=(),
             fetches_images=False,
             label="Ollama",
@@ -200,6 +199,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="openai_compatible",
+            is_self_hosted=True,
             label="Any OpenAI-compatible server",
             slots=(
                 CredentialSlot("api_key", "API key", is_secret=True),

@@ -17,6 +17,12 @@ from .kinds import KINDS, Kind
 
 _MTOK = Decimal(1_000_000)
 _EIGHT_PLACES = Decimal("0.00000001")
+_ABILITIES = {
+    "schema": "supports_response_schema",
+    "tools": "supports_function_calling",
+    "images": "supports_vision",
+    "documents": "supports_pdf_input",
+}
 _MOST_USD = Decimal(10) ** 10
 """What a vendor counts is not to be trusted: no call costs more than the log can hold."""
 
@@ -61,6 +67,18 @@ def ceiling_of(input_tokens: int, output_tokens: int, price: Price) -> Decimal:
 def abilities_of(provider: ProviderSpec, model: str) -> Mapping[str, Any] | None:
     """What the list says that the model can do; None where it does not know the model."""
     return _entry(KINDS[provider.kind], _named(provider, model))
+
+
+def accepts(provider: ProviderSpec, model: str, what: str) -> bool | None:
+    """Whether the model takes ``what``: "schema", "tools", "images" or "documents". None where nobody knows.
+
+    The provider's own row decides. Where that says nothing, the price list does.
+    """
+    said: bool | None = getattr(provider.find_model(model), f"accepts_{what}", None)
+    if said is not None:
+        return said
+    abilities = abilities_of(provider, model)
+    return None if abilities is None else bool(abilities.get(_ABILITIES[what]))
 
 
 def _named(provider: ProviderSpec, model: str) -> str:
