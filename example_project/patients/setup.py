@@ -72,14 +72,14 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
         defaults={
             "kind": "openai",
             "credentials": openai,
-            "default_model": "gpt-4o-mini",
+            "default_model": "gpt-5.4-mini",
             "monthly_budget_usd": 20,
             "rate_limit_rpm": 600,
         },
     )
     second, _ = Provider.objects.update_or_create(
         name="second",
-        defaults={"kind": "anthropic", "credentials": anthropic, "default_model": "claude-sonnet-4-5"},
+        defaults={"kind": "anthropic", "credentials": anthropic, "default_model": "claude-haiku-4-5"},
     )
     system = _prompt("clinic-assistant", Prompt.Type.SYSTEM, SYSTEM_PROMPT)
     question = _prompt("patient-question", Prompt.Type.USER, USER_PROMPT)

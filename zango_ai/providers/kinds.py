@@ -126,7 +126,7 @@ KINDS: dict[str, Kind] = {
                 CredentialSlot(
                     "base_model",
                     "Base model",
-                    help_text="the model behind the deployments, as gpt-4o-mini: its price is used.",
+                    help_text="the model behind the deployments, as gpt-5.4-mini: its price is used.",
                 ),
             ),
             litellm_prefix="azure",
