@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from django.db import Error
 from . import lending, recordable
 from .exceptions import ToolExecutionError, ToolTimeout
 from .tools import DeclaredTool, ToolSafety, results, worker
+
+logger = logging.getLogger("zango_ai.tools")
 
 _MAX_WORDS_CHARS = 2_000
 _MAX_TRACEBACK_CHARS = 40_000
@@ -56,25 +59,53 @@ def call(
     What cuts into the caller's waiting (Ctrl-C, a task's time limit) is raised.
     """
     started = time.monotonic()
-    outcome = worker.Outcome()
-    failure: _Raised | None = None
+    work = _worked(
+        lambda: results.cut(results.plain(made.function(**arguments)), max_chars),
+        timeout_s=made.timeout_seconds,
+        beat=beat,
+        is_read_only=made.safety is ToolSafety.READ_ONLY,
+        is_atomic=made.safety is ToolSafety.WRITE,
+    )
+    error, shown = _error_of(made, work)
+    warning = ""
+    if error is None and work.hooks:
+        left_s = made.timeout_seconds - (time.monotonic() - started)
+        after = _worked(lambda: lending.run_hooks(work.hooks), timeout_s=max(left_s, 0.0), beat=beat)
+        warning, shown = _warning_of(made, after)
+    value = None if error is not None else work.outcome.value
+    shown = recordable.text(shown, _MAX_TRACEBACK_CHARS)
+    return Result(value, error, warning, traceback=shown, duration_ms=_ms_since(started))
 
-    def function() -> Any:
-        return _called(made, arguments, max_chars)
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """How a function has ended that was called with the caller's connection."""
+
+    outcome: worker.Outcome
+    failure: _Raised | None
+    hooks: list[Any]
+
+
+def _worked(
+    function: Callable[[], Any],
+    *,
+    timeout_s: float,
+    beat: Callable[[], None] | None,
+    is_read_only: bool = False,
+    is_atomic: bool = False,
+) -> _Work:
+    outcome, failure, hooks = worker.Outcome(), None, []
     try:
         lent = lending.Lent()
-        with lent.transaction(
-            is_read_only=made.safety is ToolSafety.READ_ONLY, is_atomic=made.safety is ToolSafety.WRITE
-        ):
+        with lent.transaction(is_read_only=is_read_only, is_atomic=is_atomic):
             outcome = worker.call(
-                lambda: lent.use(function), timeout_s=made.timeout_seconds, unblock=lent.cancel, beat=beat
+                lambda: lent.use(lambda: _called(function)), timeout_s=timeout_s, unblock=lent.cancel, beat=beat
             )
-            lent.is_left_behind = outcome.is_left_behind
             if outcome.interruption is not None:
                 raise outcome.interruption
             if outcome.is_late or outcome.error is not None:
                 raise _Undone
+        hooks = lent.hooks
     except _Undone:
         failure = _of(outcome.error)
     except lending.TransactionBroken:
@@ -83,21 +114,35 @@ def call(
         if exc is outcome.interruption:
             raise
         failure = _raised(exc)  # what it wrote cannot be committed, or the database is away
-    error: ToolTimeout | ToolExecutionError | None = None
-    shown = outcome.stack
-    if outcome.is_late:
-        error = _too_late(made, is_left_behind=outcome.is_left_behind)
-    elif failure is not None:
-        error, shown = ToolExecutionError(made.name, f"Tool {made.name!r} {failure.words}."), failure.shown
-    value = None if error is not None else outcome.value
-    shown = recordable.text(shown, _MAX_TRACEBACK_CHARS)
-    return Result(value, error, traceback=shown, duration_ms=_ms_since(started))
+    return _Work(outcome, failure, hooks)
 
 
-def _called(made: DeclaredTool, arguments: Mapping[str, Any], max_chars: int) -> Any:
+def _error_of(made: DeclaredTool, work: _Work) -> tuple[ToolTimeout | ToolExecutionError | None, str]:
+    """The call's error, and its traceback."""
+    if work.outcome.is_late:
+        return _too_late(made, is_left_behind=work.outcome.is_left_behind), work.outcome.stack
+    if work.failure is not None:
+        return ToolExecutionError(made.name, f"Tool {made.name!r} {work.failure.words}."), work.failure.shown
+    return None, ""
+
+
+def _warning_of(made: DeclaredTool, after: _Work) -> tuple[str, str]:
+    """What went wrong with a tool's ``on_commit`` hooks, and where. The tool has done its work by then."""
+    if after.outcome.is_late:
+        words = f"The on_commit hooks have not returned within {made.timeout_seconds:g} s of the call"
+        shown = after.outcome.stack
+    elif after.failure is not None:
+        words, shown = f"An on_commit hook {after.failure.words}", after.failure.shown
+    else:
+        return "", ""
+    logger.error("Tool %r has done its work and is committed. %s.", made.name, words)
+    return f"{words}. The tool has done its work and is committed.", shown
+
+
+def _called(function: Callable[[], Any]) -> Any:
     """In the tool's thread, and so in its time: also what making JSON of the result and text of an error takes."""
     try:
-        return results.cut(results.plain(made.function(**arguments)), max_chars)
+        return function()
     except worker.Stopped:
         raise
     except BaseException as exc:

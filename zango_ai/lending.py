@@ -7,6 +7,7 @@ cursors are made useless, whatever the function still does; so the caller has it
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import ServerCursor
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from . import tenancy
+from . import read_only, tenancy
 
 T = TypeVar("T")
 
@@ -51,25 +52,27 @@ class Lent:
     """The caller's connection, for one call of a function."""
 
     def __init__(self) -> None:
-        self._caller = tenancy.connection()
-        self._caller.ensure_connection()
+        caller = self._caller = tenancy.connection()
+        caller.ensure_connection()
         self._wrapper: BaseDatabaseWrapper | None = None
         self._cursors: weakref.WeakSet[Any] = weakref.WeakSet()
         self._was_broken = self._caller.needs_rollback or self._status() == TransactionStatus.INERROR
-        self.is_left_behind = False
-        """Whether the function could not be stopped."""
+        self._is_free = caller.get_autocommit() and not caller.in_atomic_block
+        self._is_read_only = False
+        self.hooks: list[Any] = []
+        """What the function has registered with ``on_commit``, where its own transaction is committed."""
 
     @contextmanager
     def transaction(self, *, is_read_only: bool, is_atomic: bool) -> Iterator[None]:
         """Around the call, in the caller's thread: what it wrote stays, or where the block raises, is undone.
 
-        ``is_atomic`` asks for that also where the caller has no transaction open. Raises TransactionBroken at the
-        end of the block where only a rollback helps.
+        ``is_atomic`` asks for that also where the caller has no transaction open. ``is_read_only`` always rolls
+        back, so that no setting, role or lock of the function's stays. Raises TransactionBroken at the end of the
+        block where only a rollback helps.
         """
-        caller = self._caller
-        is_free = caller.get_autocommit() and not caller.in_atomic_block
+        caller, self._is_read_only = self._caller, is_read_only
         try:
-            if self._was_broken or (is_free and not (is_read_only or is_atomic)):
+            if self._was_broken or (self._is_free and not (is_read_only or is_atomic)):
                 with self._used():
                     yield
                 return
@@ -79,9 +82,12 @@ class Lent:
                         cursor.execute(_READ_ONLY)
                 with self._used():
                     yield
+                if is_read_only:
+                    transaction.set_rollback(True, using=caller.alias)
         finally:
-            if is_free and (self.is_left_behind or not self._is_at_rest()):
-                caller.close()  # nothing of the caller's is lost with it
+            self._forget_search_path()
+            if self._is_free and not self._is_at_rest():
+                caller.close()
 
     @contextmanager
     def _used(self) -> Iterator[None]:
@@ -126,6 +132,9 @@ class Lent:
         lent.savepoint_ids = []
         lent.atomic_blocks = list(caller.atomic_blocks)
         lent.execute_wrappers = list(caller.execute_wrappers)
+        if self._is_read_only:
+            lent.on_commit = read_only.refuse_hook
+            lent.execute_wrappers.append(read_only.refuse_statement)
         lent.settings_dict["SCHEMA"] = lent.schema_name
         # It is the caller's to close: close_old_connections() in a tool must not.
         lent.close = lambda: None
@@ -148,6 +157,11 @@ class Lent:
             raise TransactionBroken
         for cursor in list(self._cursors):
             cursor.close()
+        if self._is_read_only:
+            return
+        if self._is_free:
+            self.hooks = list(lent.run_on_commit)
+            return
         outside = set(caller.savepoint_ids)
         for sids, *hook in lent.run_on_commit:
             caller.run_on_commit.append((set(sids) | outside, *hook))  # type: ignore[arg-type]
@@ -163,7 +177,7 @@ class Lent:
             return
         try:
             while (result := raw.pgconn.get_result()) is not None:
-                if result.status in _COPIES:
+                if result.status in _COPIES and not _end_copy(raw.pgconn, result.status):
                     raw.close()
                     return
         finally:
@@ -178,11 +192,15 @@ class Lent:
                 cursor.close()
 
     def _revoke(self) -> None:
-        self._caller.search_path_set_schemas = None  # type: ignore[attr-defined]  # whatever the function has set
+        self._forget_search_path()
         if self._wrapper is not None:
             self._wrapper.in_atomic_block = self._wrapper.needs_rollback = True
             self._wrapper.closed_in_transaction = True
             self._wrapper.connection = None
+
+    def _forget_search_path(self) -> None:
+        """Have it set again: the function, or a rollback, may have set another."""
+        self._caller.search_path_set_schemas = None  # type: ignore[attr-defined]
 
     def _status(self) -> TransactionStatus:
         raw = self._caller.connection
@@ -193,3 +211,22 @@ class Lent:
     def _is_at_rest(self) -> bool:
         raw = self._caller.connection
         return self._status() == TransactionStatus.IDLE and bool(raw.autocommit)
+
+
+def run_hooks(hooks: list[Any]) -> None:
+    """Run ``on_commit`` hooks as Django does, in a thread that has the connection lent to it."""
+    connection = tenancy.connection()
+    connection.run_on_commit = hooks
+    connection.run_and_clear_commit_hooks()
+
+
+def _end_copy(pgconn: Any, status: ExecStatus) -> bool:
+    """End a COPY that was cancelled; False where it goes on."""
+    if status != ExecStatus.COPY_OUT:
+        pgconn.put_copy_end(b"The tool has been stopped.")
+        return True
+    until = time.monotonic() + _CANCEL_TIMEOUT_S
+    while pgconn.get_copy_data(0)[0] > 0:
+        if time.monotonic() >= until:
+            return False
+    return True
