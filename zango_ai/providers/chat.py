@@ -33,6 +33,7 @@ from . import addresses, attachments, clients, errors, formats, gate, prices, un
 from .kinds import KINDS, Kind
 from .masking import Mask
 from .vendor_words import Cleaner
+from .withheld import Withheld
 
 PING_TIMEOUT_S = 20.0
 _STOP_REASONS: dict[str, StopReason] = {"length": "max_tokens", "content_filter": "refusal"}
@@ -251,11 +252,11 @@ def _read(provider: ProviderSpec, request: ModelRequest, reply: Any, call: wire.
         usage=usage,
         cost_usd=None if price is None else prices.cost_of(usage, price, reasoning_tokens=reasoning_tokens),
         request_params=call.request_params,
-        tool_calls=tuple(_tool_calls(choice.message, mask)),
+        tool_calls=tuple(_tool_calls(choice.message, call.withheld, mask)),
     )
 
 
-def _tool_calls(message: Any, mask: Mask) -> Iterator[ToolRequest]:
+def _tool_calls(message: Any, held: Withheld, mask: Mask) -> Iterator[ToolRequest]:
     """Each with an id that no other has: some servers give none, or one twice."""
     seen: set[str] = set()
     for call in getattr(message, "tool_calls", None) or ():
@@ -264,7 +265,7 @@ def _tool_calls(message: Any, mask: Mask) -> Iterator[ToolRequest]:
             key = f"call_{secrets.token_hex(12)}"
         seen.add(key)
         name, arguments = (str(getattr(call.function, field, None) or "") for field in ("name", "arguments"))
-        yield ToolRequest(key, mask.apply(name), mask.apply(arguments))
+        yield ToolRequest(key, mask.apply(name), mask.apply(held.put_back(arguments)))
 
 
 def _usage(reply: Any) -> tuple[LLMUsage, int]:
