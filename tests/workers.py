@@ -108,6 +108,7 @@ def worker(
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
         "CELERY_BROKER_URL": broker,
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
+        "TEST_USE_TZ": json.dumps(settings.USE_TZ),
         "TEST_ZANGO_AI": json.dumps(settings.ZANGO_AI if zango_ai is None else zango_ai),
     }
     with open(log, "wb") as out:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import datetime
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
-from django.utils.dateparse import parse_datetime
 
-from . import arguments, output, queueing, recordable, tenancy
+from . import arguments, clock, output, queueing, recordable, tenancy
 from .exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
 from .store import run_rows
 from .types import LLMResponse, LLMToolCall, PendingApproval
@@ -125,7 +125,7 @@ class EnqueuedRun:
                     call["uid"],
                     call["tool_name"],
                     _object(call["arguments"]),
-                    parse_datetime(call["expires_at"]),  # type: ignore[arg-type]
+                    clock.as_seen_by_project(datetime.fromisoformat(call["expires_at"])),
                 )
                 for call in row.undecided
             ],

@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error
-from django.utils import timezone
 
-from . import calling, history, output, recordable, tool_endings
+from . import calling, clock, history, output, recordable, tool_endings
 from .conf import get_conf
 from .engine.turns import UseTools
 from .models import ToolCall
@@ -217,7 +216,8 @@ class Toolbox:
             entry.write_later(write)
 
     def _wait_for(self, calls: Sequence[_Asked]) -> None:
-        expires_at = timezone.now() + timedelta(hours=get_conf().approval_ttl_hours)
+        expires_at = clock.now() + timedelta(hours=get_conf().approval_ttl_hours)
+        until = clock.as_seen_by_project(expires_at)
         for call in calls:
             columns = {**call.columns, "status": Status.AWAITING_APPROVAL.value, "expires_at": expires_at}
             try:
@@ -225,7 +225,7 @@ class Toolbox:
             except Error as exc:
                 raise outcomes.unavailable("What awaits approval cannot be written down", exc) from exc
             arguments = call.given if isinstance(call.given, dict) else {}
-            self.pending.append(PendingApproval(str(columns["uid"]), call.request.name, arguments, expires_at))
+            self.pending.append(PendingApproval(str(columns["uid"]), call.request.name, arguments, until))
             self._note(call.request.id, call.request.name, call.given, Status.AWAITING_APPROVAL, None)
 
     def _note(self, key: str, name: str, given: Any, status: str, told: Any) -> None:
@@ -235,7 +235,7 @@ class Toolbox:
 
 def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
     """The call with what a person has decided of it."""
-    now = timezone.now()
+    now = clock.now()
     decision = decision.at(now, datetime.fromisoformat(row["expires_at"]))
     columns = {
         **asked.columns,

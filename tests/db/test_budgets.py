@@ -262,7 +262,7 @@ def test_a_model_without_a_price_that_is_allowed_is_counted_as_unknown_and_not_a
 
 def at(monkeypatch, moment: datetime) -> None:
     """Set the clock that months are told by."""
-    monkeypatch.setattr("zango_ai.store.reservations.timezone.now", lambda: moment)
+    monkeypatch.setattr("zango_ai.clock.now", lambda: moment)
 
 
 def test_a_new_month_is_a_new_budget(model, monkeypatch):

@@ -7,9 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
-from .. import signals, tenancy
+from .. import clock, signals, tenancy
 from ..models import AgentConfig, Invocation, Provider, Spend
 from ..models.limited import Budgeted
 from ..models.specs import budget_of
@@ -59,7 +57,7 @@ RETURNING spent_usd
             "id": account.owner_id,
             "month": account.month_start,
             "alert_at": account.alert_at_usd,
-            "now": timezone.now(),
+            "now": clock.now(),
         }
         for (spent_usd,) in writer.execute(sql, arguments):
             writer.remember(sql, arguments)

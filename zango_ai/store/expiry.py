@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.db import Error
-from django.utils import timezone
 
+from .. import clock
 from ..models import Invocation, InvocationRound, ToolCall
 from ..tools.decisions import Verdict
 from . import alerts, writer
@@ -23,7 +23,7 @@ def end_expired_approvals(schema: str) -> int:
     """
     ended = 0
     trouble: Error | None = None
-    for (key,) in writer.execute(_expired(schema), {"now": timezone.now()}):
+    for (key,) in writer.execute(_expired(schema), {"now": clock.now()}):
         try:
             found = writer.execute(_ending(schema), {"id": key, **_arguments()})
         except Error as exc:
@@ -39,7 +39,7 @@ def end_expired_approvals(schema: str) -> int:
 
 def _arguments() -> dict[str, object]:
     return {
-        "now": timezone.now(),
+        "now": clock.now(),
         "error_type": ERROR_TYPE,
         "run_message": _RUN,
         "call_message": _CALL,

@@ -27,9 +27,8 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import Error, InterfaceError, OperationalError
-from django.utils import timezone
 
-from .. import composition, recordable
+from .. import clock, composition, recordable
 from ..exceptions import LogUnavailable
 from ..files import LLMFile
 from ..models import Invocation
@@ -67,7 +66,7 @@ class Entry:
         self._worked_ms = 0
         """How long it had worked before it waited for a person."""
         self._started = time.monotonic()
-        self._started_at = timezone.now()
+        self._started_at = clock.now()
         self._agent: AgentSpec | None = None
         self._calls: list[_Call] = []
         """Those that are begun and not settled: the one under way, and those that could not be written."""
@@ -177,11 +176,11 @@ class Entry:
 
     def _write_files(self) -> None:
         if self._files:
-            kept_files.write(self.schema, self.run_id, self._files, timezone.now())
+            kept_files.write(self.schema, self.run_id, self._files, clock.now())
             self._files = []
 
     def _begin(self, call: _Call, target: Target, request: ModelRequest) -> rounds.Begun:
-        now = timezone.now()
+        now = clock.now()
         sums = _sums(call.number, self.cost_usd, self.usage)
         run = {**self._columns, **sums, "status": Status.RUNNING.value, "updated_at": now}
         is_first = self.invocation_id is None
@@ -236,7 +235,7 @@ class Entry:
 
     def _account(self, used: LLMUsage, cost_usd: Decimal | None, **columns: Any) -> None:
         """Say what the last call has used. Where the cost is not known, what it had reserved counts."""
-        call, now = self._calls[-1], timezone.now()
+        call, now = self._calls[-1], clock.now()
         usage = self.usage + used
         total_usd = None if cost_usd is None or self.cost_usd is None else self.cost_usd + cost_usd
         latency_ms = round((time.monotonic() - call.started) * 1000)
@@ -344,7 +343,7 @@ class Entry:
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
 
     def _end(self, status: str) -> None:
-        self.note(finished_at=timezone.now())
+        self.note(finished_at=clock.now())
         if self.has_stopped_before:
             self.note(goes_on_with="")
             self._last_steps.append(lambda: tool_calls.end_undecided(self.schema, self.run_id))
@@ -380,7 +379,7 @@ class Entry:
         """The row with everything that is known of the run, whether or not it is there already."""
         if self.invocation_id is not None and not self._columns:
             return
-        now = timezone.now()
+        now = clock.now()
         values = {**self._columns, "updated_at": now}
         if not self._calls:  # else the sums would tell of a round what its own row does not
             values |= _sums(self.rounds_count, self.cost_usd, self.usage)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.db import Error
-from django.utils import timezone
 
+from .. import clock
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
 from . import alerts, writer
 from .reconciliation import TOKENS
@@ -36,7 +36,7 @@ def abandon_orphans(schema: str) -> Abandoned:
     Each step of a run touches its row, and none takes longer than the timeout. A run that was given up and goes on
     after all (its machine had been suspended) puts its rows right itself.
     """
-    now = timezone.now()
+    now = clock.now()
     runs, given_back = 0, Decimal(0)
     trouble: Error | None = None
     for (key,) in writer.execute(_orphans(schema), {"now": now}):
@@ -61,7 +61,7 @@ def end_unsent(schema: str) -> int:
     One without a task was queued in a transaction that was not committed. One with a task has waited for so long
     that the broker must have lost it; should the task come after all, it finds the run over.
     """
-    now = timezone.now()
+    now = clock.now()
     sql = f"""
 UPDATE {table(schema, Invocation)}
 SET status = CASE WHEN celery_task_id = '' THEN 'cancelled' ELSE 'abandoned' END,

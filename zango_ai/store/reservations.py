@@ -9,9 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from django.utils import timezone
-
-from .. import limits
+from .. import clock, limits
 from ..exceptions import AgentDisabled, BudgetExceeded, ProviderDisabled, RateLimitExceeded
 from ..types import AgentSpec, Budget, Estimate, LLMUsage, ProviderSpec, RateLimits, Target
 from . import zones
@@ -92,7 +90,7 @@ def _account(owner: Owner, row: ProviderSpec | AgentSpec, schema: str) -> Accoun
 
 def month_of(budget: Budget, schema: str) -> date:
     """When the budget's month that is under way began, where the tenant is."""
-    today = timezone.now().astimezone(zones.of(schema)).date()
+    today = clock.now().astimezone(zones.of(schema)).date()
     return limits.month_start(today, budget.reset_day)
 
 

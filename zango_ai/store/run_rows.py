@@ -14,8 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
+from .. import clock
 from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
 from ..run_state import RunState, StateUnreadable
@@ -111,7 +110,7 @@ RETURNING id
         "seen": run.claim,
         "claim": secrets.token_hex(12),
         "task": celery_task_id,
-        "now": timezone.now(),
+        "now": clock.now(),
     }
     is_claimed = bool(writer.execute(sql, arguments))
     if is_claimed:
@@ -125,7 +124,7 @@ def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> bool:
 UPDATE {table(schema, Invocation)} SET celery_task_id = %(task)s, updated_at = %(now)s
 WHERE run_id = %(run_id)s AND (status = 'queued' OR celery_task_id = %(task)s) RETURNING id
 """
-    arguments = {"run_id": run_id, "task": celery_task_id, "now": timezone.now()}
+    arguments = {"run_id": run_id, "task": celery_task_id, "now": clock.now()}
     found = writer.execute(sql, arguments)
     remember(sql, arguments)
     return bool(found)
@@ -139,7 +138,7 @@ SET status = 'failed', error_type = %(type)s, error_message = %(message)s, goes_
     finished_at = %(now)s, updated_at = %(now)s
 WHERE run_id = %(run_id)s AND status = 'queued' RETURNING id, agent_name
 """
-    arguments = {"run_id": run_id, "type": error_type, "message": words, "now": timezone.now()}
+    arguments = {"run_id": run_id, "type": error_type, "message": words, "now": clock.now()}
     found = writer.execute(sql, arguments)
     remember(sql, arguments)
     for invocation_id, agent_name in found:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
-from .. import limits
+from .. import clock, limits
 from ..models import Invocation, InvocationRound, Pace, ToolCall
 from . import rounds, writer
 from .writer import marks, names, params, remember, table
@@ -31,7 +29,7 @@ class Begun:
 
 def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> bool:
     """Write the row of a call of that round, or what has become of one; False where the call is over already."""
-    values = {**columns, "updated_at": timezone.now()}
+    values = {**columns, "updated_at": clock.now()}
     sql = f"WITH {_parts(schema, values)} SELECT count(*) FROM written"
     arguments = _arguments(run_id, round_number, values)
     ((count,),) = writer.execute(sql, arguments)
@@ -43,7 +41,7 @@ def write_many(
     schema: str, run_id: UUID, round_number: int, rows: Sequence[Mapping[str, Any]], end: Mapping[str, Any]
 ) -> None:
     """Write calls of that round that all have the same end, in one statement."""
-    values = {**end, "updated_at": timezone.now()}
+    values = {**end, "updated_at": clock.now()}
     sql = f"""
 WITH {_round_of(schema)}
 INSERT INTO {table(schema, ToolCall)}
@@ -76,7 +74,7 @@ def begin(
     columns = {**columns, "status": Status.RUNNING.value}
     if per_minute is None:
         return Begun(is_allowed=write(schema, run_id, round_number, columns))
-    values = {**columns, "updated_at": timezone.now()}
+    values = {**columns, "updated_at": clock.now()}
     sql = f"""
 WITH {_allowance(schema)}, {_parts(schema, values, where="WHERE (SELECT wait_s FROM verdict) <= 0")}
 SELECT verdict.wait_s, (SELECT count(*) FROM written) FROM verdict
@@ -106,7 +104,7 @@ SET status = 'denied', error_message = 'The run has ended before this call was m
 FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
 WHERE c.round_id = r.id AND i.run_id = %(run_id)s AND c.status = 'awaiting_approval'
 """
-    arguments = {"run_id": run_id, "now": timezone.now()}
+    arguments = {"run_id": run_id, "now": clock.now()}
     writer.execute(sql, arguments)
     remember(sql, arguments)
 
@@ -114,7 +112,7 @@ WHERE c.round_id = r.id AND i.run_id = %(run_id)s AND c.status = 'awaiting_appro
 def touch(schema: str, run_id: UUID) -> None:
     """A sign of life, while a tool takes its time."""
     sql = f"UPDATE {table(schema, Invocation)} SET updated_at = %(now)s WHERE run_id = %(run_id)s"
-    writer.execute(sql, {"run_id": run_id, "now": timezone.now()})
+    writer.execute(sql, {"run_id": run_id, "now": clock.now()})
 
 
 def _arguments(run_id: UUID, round_number: int, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""A project with ``USE_TZ = False``: part of the suite, run under such settings in a process of its own."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from zango_ai import clock
+
+TESTS = Path(__file__).parent
+CHOSEN = {
+    "test_approvals.py": "stops_where or goes_on or too_late or expires",
+    "test_background.py": "approval",
+    "test_budgets.py": "month or threshold",
+    "test_maintenance.py": "abandoned or unsent or queued",
+    "test_memory.py": "goes_on_where or idle or cleared",
+    "test_rates.py": "raised or limit_of_its_own",
+}
+
+
+def test_runs_approvals_budgets_and_maintenance_work_without_time_zones():
+    words = " or ".join(f"({name.removesuffix('.py')} and ({chosen}))" for name, chosen in CHOSEN.items())
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "-k", f"({words}) and not process", *(str(TESTS / name) for name in CHOSEN)],
+        cwd=TESTS.parents[1],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.naive_settings"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+def test_a_project_sees_moments_as_django_returns_them(settings):
+    moment = datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert clock.as_seen_by_project(moment) == moment
+    settings.USE_TZ = False
+    assert clock.as_seen_by_project(moment) == datetime(2026, 7, 1, 12)  # in Berlin
+    assert clock.now() - datetime.now(UTC) < timedelta(seconds=1)
