@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from . import output, recordable
 from .files import LLMFile
@@ -58,13 +58,25 @@ def _without(turn: Turn, tools: Collection[str]) -> list[LLMMessage]:
     return messages
 
 
-def window(messages: Iterable[LLMMessage], pairs: int) -> tuple[LLMMessage, ...]:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is sent of a conversation."""
+
+    messages: tuple[LLMMessage, ...]
+    is_full: bool
+    """Whether it holds as many turns as it may, so that older messages change nothing."""
+
+
+def window(messages: Iterable[LLMMessage], pairs: int, *, is_beginning: bool = True) -> Window:
     """The newest turns, no more than ``pairs`` of them, oldest first, fit to be sent.
 
     A turn goes from what the user says to the answer; one without an answer is not sent, and not counted.
+    ``is_beginning``: no older messages exist. Else the first turn is left out, since it may not be whole.
     """
-    fit = [each for each in map(_fit, _turns(messages)) if each]
-    return tuple(message for each in (fit[-pairs:] if pairs > 0 else ()) for message in each)
+    turns = _turns(messages)[0 if is_beginning else 1 :]
+    fit = [each for each in map(_fit, turns) if each]
+    sent = fit[-pairs:] if pairs > 0 else []
+    return Window(tuple(message for each in sent for message in each), is_full=len(sent) >= pairs)
 
 
 def _turns(messages: Iterable[LLMMessage]) -> list[list[LLMMessage]]:

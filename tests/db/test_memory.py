@@ -479,6 +479,30 @@ def test_given_messages_are_as_many_turns_as_they_hold(model):
     assert [text for _, text in sent(model)][:3] == ["3", "4", "5"]
 
 
+@pytest.mark.parametrize("times", [2, 3, 6])
+def test_a_turn_with_several_messages_of_the_user_is_sent_whole(model, times):
+    make_chat(model, short_term_memory_max_messages=2)
+    for number in range(4):
+        asked = [LLMMessage("user", f"{number}.{part}") for part in range(times)]
+        get_agent("helper").run(messages=asked, session_id="s")
+    get_agent("helper").run("now", session_id="s")
+    told = [text for role, text in sent(model) if role == "user"]
+    assert told == ["\n\n".join(f"{number}.{part}" for part in range(times)) for number in (2, 3)] + ["now"]
+
+
+def test_turns_without_an_answer_take_no_place_of_others(model):
+    agent = make_chat(model, short_term_memory_max_messages=2)
+    fill(agent, "s", 3)
+    session = MemorySession.objects.get()
+    for number in range(7, 15):
+        MemoryMessage.objects.create(
+            session=session, sequence=number, role="user" if number % 2 else "assistant", content=""
+        )
+    MemorySession.objects.update(last_sequence=14)
+    get_agent("helper").run("now", session_id="s")
+    assert [text[0] for _, text in sent(model)] == ["q", "a", "q", "a", "n"]
+
+
 def rows_read(plan) -> int:
     """Rows of tables that a part of the plan, and those below it, have looked at."""
     here = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if "Relation Name" in plan else 0

@@ -41,19 +41,26 @@ TOOL_TURN = [
 
 def test_the_newest_pairs_are_sent_oldest_first():
     messages = [message for number in range(5) for message in turn(number)]
-    assert history.window(messages, 2) == (*turn(3), *turn(4))
-    assert history.window(messages, 9) == tuple(messages)
-    assert history.window(messages, 0) == ()
+    assert history.window(messages, 2).messages == (*turn(3), *turn(4))
+    assert history.window(messages, 9).messages == tuple(messages)
+    assert history.window(messages, 0).messages == ()
+
+
+def test_a_turn_whose_beginning_may_be_missing_is_left_out():
+    messages = [user("second half"), assistant("a"), *turn(1), *turn(2)]
+    assert history.window(messages, 2, is_beginning=False) == history.Window((*turn(1), *turn(2)), is_full=True)
+    assert history.window(messages, 3, is_beginning=False) == history.Window((*turn(1), *turn(2)), is_full=False)
+    assert history.window(messages, 3).messages == tuple(messages)
 
 
 def test_calls_and_results_stay_together_inside_the_window():
-    assert history.window([*turn(1), *TOOL_TURN], 1) == tuple(TOOL_TURN)
+    assert history.window([*turn(1), *TOOL_TURN], 1).messages == tuple(TOOL_TURN)
 
 
 def test_a_turn_without_an_answer_is_not_sent_and_costs_no_place():
     messages = [*turn(1), user("?"), assistant(""), *turn(2), user("??")]
-    assert history.window(messages, 2) == (*turn(1), *turn(2))
-    assert history.window([user("?")], 9) == ()
+    assert history.window(messages, 2).messages == (*turn(1), *turn(2))
+    assert history.window([user("?")], 9).messages == ()
 
 
 def test_what_has_lost_its_other_half_is_not_sent():
@@ -65,13 +72,18 @@ def test_what_has_lost_its_other_half_is_not_sent():
         result("3"),
         assistant("end"),
     ]
-    assert history.window(broken, 9) == (user("q"), assistant("x", ("3", "b")), result("3"), assistant("end"))
+    assert history.window(broken, 9).messages == (
+        user("q"),
+        assistant("x", ("3", "b")),
+        result("3"),
+        assistant("end"),
+    )
 
 
 def test_what_some_vendor_refuses_of_a_call_is_put_right():
     call = ToolRequest("1", "look", '{"a": ')
     said = [user("q"), LLMMessage("assistant", " ", (call, call)), result("1"), assistant("end")]
-    _, asked, *_ = sent = history.window(said, 1)
+    _, asked, *_ = sent = history.window(said, 1).messages
     assert len(sent) == 4
     assert asked == LLMMessage("assistant", "", (ToolRequest("1", "look", "{}"),))
 
@@ -113,7 +125,7 @@ def test_a_call_without_text_beside_it_leaves_nothing_where_it_is_excluded():
 
 def test_text_that_stands_together_after_that_is_sent_as_one_message():
     kept = history.kept(TOOL_TURN, excluded_tools={"secret", "look"})
-    assert history.window(kept, 1) == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
+    assert history.window(kept, 1).messages == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
 
 
 @pytest.mark.parametrize(
@@ -174,12 +186,14 @@ def talks(draw):
 @pytest.mark.parametrize("wanted", [1, 3])
 def test_the_talks_that_are_tried_have_calls_in_their_windows(wanted):
     """Else the proof below would prove nothing."""
-    find(talks(), lambda talk: sum(len(message.tool_calls) for message in history.window(talk, 4)) >= wanted)
+    find(
+        talks(), lambda talk: sum(len(message.tool_calls) for message in history.window(talk, 4).messages) >= wanted
+    )
 
 
 @given(talks(), st.integers(0, 6), st.sets(names))
 def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pairs, excluded):
-    sent = history.window(history.kept(kept, excluded_tools=excluded), pairs)
+    sent = history.window(history.kept(kept, excluded_tools=excluded), pairs).messages
     assert sum(message.role == "user" for message in sent) <= max(pairs, 0)
     spoken = [message.role for message in sent if message.role != "system"]  # which Anthropic takes apart
     assert not spoken or spoken[0] == "user"

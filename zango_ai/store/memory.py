@@ -15,9 +15,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from django.db import Error
-from django.utils import timezone
 
-from .. import composition, history, recordable
+from .. import clock, composition, history, recordable
 from ..exceptions import SessionNotOwned
 from ..models import AgentConfig, MemoryMessage, MemorySession
 from ..run_state import SavedSession
@@ -27,6 +26,8 @@ from .writer import table
 
 _MAX_ID_CHARS = 255
 _BATCH = 500
+_FETCHED = (1, 4, 16)
+"""How many messages of the user are fetched for each pair: more where a turn holds several, or has no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +79,36 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
         "agent": agent.id,
         "session": session_id,
         "user": who,
-        "pairs": agent.memory_pairs,
         "generation": generation,
-        "now": timezone.now(),
+        "now": clock.now(),
     }
     try:
-        while True:
-            found = writer.execute(_recall(agent.schema), arguments)
-            if found and found[0][0]:
+        for pairs in (agent.memory_pairs * factor for factor in _FETCHED):
+            owner, generation, start, rows = _opened(agent.schema, {**arguments, "pairs": pairs})
+            messages = map(_message, json.loads(rows))
+            recalled = history.window(messages, agent.memory_pairs, is_beginning=start <= 1)
+            if recalled.is_full or start <= 1:
                 break
-            sql = _claim(agent.schema)
-            writer.execute(sql, arguments)
-            writer.remember(sql, arguments)
     except Error as exc:
         raise outcomes.unavailable(f"The conversations of schema {agent.schema!r} cannot be read", exc) from exc
-    ((_, owner, generation, rows),) = found
     if owner not in {"", who}:
         raise SessionNotOwned(
             session_id,
             f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that "
             "it was opened with, or leave session_id out for a new session.",
         )
-    recalled = history.window(map(_message, json.loads(rows)), agent.memory_pairs)
-    return Session(agent.id, session_id, owner, generation, recalled)
+    return Session(agent.id, session_id, owner, generation, recalled.messages)
+
+
+def _opened(schema: str, arguments: dict[str, Any]) -> tuple[str, int, int, str]:
+    """What ``_recall()`` finds, of a session that is opened if there is none."""
+    while True:
+        for is_active, *found in writer.execute(_recall(schema), arguments):
+            if is_active:
+                return tuple(found)
+        sql = _claim(schema)
+        writer.execute(sql, arguments)
+        writer.remember(sql, arguments)
 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
@@ -109,13 +117,13 @@ def _message(row: dict[str, Any]) -> LLMMessage:
 
 
 def _recall(schema: str) -> str:
-    """Active or not, owner, generation, and the newest messages: to nobody but the owner.
+    """Active or not, owner, generation, the first number fetched, and the newest messages: to nobody but the owner.
 
-    From one message of the user more than there may be pairs, since one of them may lack an answer.
+    Fetches from the user's ``pairs`` + 1st newest message on. What is sent of that, ``history.window`` decides.
     """
     messages = table(schema, MemoryMessage)
     return f"""
-SELECT s.is_active, s.user_ref, s.generation, (
+SELECT s.is_active, s.user_ref, s.generation, fetched.start, (
     SELECT coalesce(json_agg(json_build_object(
         'role', m.role, 'content', m.content,
         'tool_calls', m.tool_calls, 'tool_call_id', m.tool_call_id
@@ -124,14 +132,15 @@ SELECT s.is_active, s.user_ref, s.generation, (
     WHERE m.session_id = s.id AND s.user_ref IN ('', %(user)s)
         -- Each by its number: of a range the planner believes that it is a third of the session.
         AND m.sequence = ANY (ARRAY(SELECT generate_series(
-            coalesce((
-                SELECT u.sequence FROM {messages} u WHERE u.session_id = s.id AND u.role = 'user'
-                ORDER BY u.sequence DESC OFFSET %(pairs)s LIMIT 1
-            ), 1),
-            (SELECT max(l.sequence) FROM {messages} l WHERE l.session_id = s.id)
+            fetched.start, (SELECT max(l.sequence) FROM {messages} l WHERE l.session_id = s.id)
         )))
 )
-FROM {table(schema, MemorySession)} s WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
+FROM {table(schema, MemorySession)} s
+CROSS JOIN LATERAL (SELECT coalesce((
+    SELECT u.sequence FROM {messages} u WHERE u.session_id = s.id AND u.role = 'user'
+    ORDER BY u.sequence DESC OFFSET %(pairs)s LIMIT 1
+), 1) AS start OFFSET 0) AS fetched
+WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
 """
 
 
@@ -171,7 +180,7 @@ FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[],
         "contents": [recordable.text(message.content) for message in turn],
         "calls": list(map(recordable.document, calls)),
         "answers": [recordable.text(message.tool_call_id) for message in turn],
-        "now": timezone.now(),
+        "now": clock.now(),
     }
     writer.execute(sql, arguments)
     writer.remember(sql, arguments)
@@ -225,7 +234,7 @@ WHERE m.session_id = s.id AND s.agent_id = %(agent)s AND s.session_id = %(sessio
         "agent": agent_id,
         "session": session_id,
         "generation": secrets.randbits(62),
-        "now": timezone.now(),
+        "now": clock.now(),
     }
     cleared = writer.execute(sql, arguments)
     writer.remember(sql, arguments)
@@ -258,6 +267,6 @@ gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session
 DELETE FROM {table(schema, MemorySession)} s USING idle WHERE s.id = idle.id RETURNING s.id
 """
     deleted = 0
-    while rows := writer.execute(sql, {"now": timezone.now(), "days": days, "batch": _BATCH}):
+    while rows := writer.execute(sql, {"now": clock.now(), "days": days, "batch": _BATCH}):
         deleted += len(rows)
     return deleted
