@@ -35,6 +35,9 @@ def get_prompt(name: str) -> Prompt:
     row = _named(rows, name)
     if row is None:
         raise PromptNotFound(name, _missing("prompt", "Prompts", name, rows))
+    if row.active_version_id is None:
+        row.active_version = row.version_in_force()
+        row._loaded_active_id = row.active_version_id
     return row
 
 

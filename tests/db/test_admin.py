@@ -4,6 +4,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -21,6 +22,7 @@ from zango_ai import get_agent, tool
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.models import (
     AgentConfig,
+    Fallback,
     Invocation,
     MemorySession,
     Prompt,
@@ -221,6 +223,54 @@ def test_a_prompt_can_be_deleted_with_its_versions(staff):
     prompt = make_prompt("one")
     assert staff.post(url("prompt_delete", prompt.pk), {"post": "yes"}).status_code == 302
     assert not Prompt.objects.exists()
+
+
+def test_a_prompt_that_a_migration_made_can_be_changed(staff):
+    state = MigrationExecutor(connection).loader.project_state()
+    rows = {name: state.apps.get_model("zango_ai", name).objects for name in ("Prompt", "PromptVersion")}
+    made = rows["Prompt"].create(name="made", type="user")
+    rows["PromptVersion"].create(prompt=made, version_number=1, status="active", content="Hi {{ who }}")
+    page = staff.get(url("prompt_change", made.pk))
+    assert fields(page)["content"] == "Hi {{ who }}"
+    answer = staff.post(url("prompt_change", made.pk), {**fields(page), "content": "Hello", "make_active": "on"})
+    assert answer.status_code == 302
+    assert list(Prompt.objects.get().versions.values_list("version_number", "status")) == [
+        (2, "active"),
+        (1, "inactive"),
+    ]
+
+
+def test_an_agent_with_conversations_can_be_deleted(model, staff):
+    agent = make_agent(model, short_term_memory=True)
+    get_agent("helper").run("hi", session_id="s")
+    page = staff.get(url("agentconfig_delete", agent.pk)).content.decode()
+    assert "Are you sure" in page
+    assert staff.post(url("agentconfig_delete", agent.pk), {"post": "yes"}).status_code == 302
+    assert (AgentConfig.objects.count(), MemorySession.objects.count()) == (0, 0)
+    assert Invocation.objects.get().agent_name == "helper"
+
+
+def test_deleting_an_agent_needs_the_permission_for_agents_alone(model, north, staff):
+    agent = make_agent(model, short_term_memory=True)
+    get_agent("helper").run("hi", session_id="s")
+    user = User.objects.create_user("clerk", password="clerk", is_staff=True)
+    client = Client(headers={"host": "north.localhost"})
+    client.login(username="clerk", password="clerk")
+    assert client.post(url("agentconfig_delete", agent.pk), {"post": "yes"}).status_code == 403
+    user.user_permissions.set(Permission.objects.filter(codename="delete_agentconfig"))
+    assert client.post(url("agentconfig_delete", agent.pk), {"post": "yes"}).status_code == 302
+
+
+def test_what_an_agent_uses_cannot_be_deleted_and_the_page_names_the_agent(model, staff):
+    prompt = make_prompt("Be brief.", "system")
+    agent = make_agent(model, system_prompt=prompt)
+    other = make_provider(model, name="other")
+    Fallback.objects.create(agent=agent, provider=other, model="gpt-4o")
+    for name, row in (("provider", agent.provider), ("prompt", prompt), ("provider", other)):
+        page = staff.post(url(f"{name}_delete", row.pk), {"post": "yes"})
+        html = page.content.decode()
+        assert (page.status_code, "protected" in html, "helper" in html) == (200, True, True), html
+    assert (Provider.objects.count(), Prompt.objects.count()) == (2, 1)
 
 
 def test_a_form_that_was_opened_before_somebody_elses_change_does_not_undo_it(staff):

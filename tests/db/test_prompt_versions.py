@@ -1,14 +1,19 @@
 """Prompts and their versions: what was sent can always be looked up again."""
 
+import json
+
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models import RestrictedError
 from django_tenants.utils import schema_context
 
-from tests.build import make_prompt
+from tests.build import make_agent, make_prompt
 from tests.together import run_together
-from zango_ai.models import Prompt, PromptVersion
+from zango_ai import get_agent, get_prompt
+from zango_ai.models import Invocation, Prompt, PromptVersion
 
 
 def statuses(prompt):
@@ -129,3 +134,79 @@ def test_versions_saved_at_once_get_numbers_of_their_own_and_one_is_active(live_
     run_together([add] * 6)
     assert sorted(prompt.versions.values_list("version_number", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
     assert statuses(prompt).count("active") == 1
+
+
+# Rows that were not saved by these classes
+
+
+@pytest.fixture
+def historical(north):
+    """The models as a data migration gets them: without methods, managers and ``save()`` of their own."""
+    state = MigrationExecutor(connection).loader.project_state()
+    return lambda name: state.apps.get_model("zango_ai", name)
+
+
+def by_migration(historical, content="Hello {{ name }}", **fields):
+    prompt = historical("Prompt").objects.create(name="made", type="user")
+    values = {"version_number": 1, "status": "active", **fields}
+    version = historical("PromptVersion").objects.create(prompt=prompt, content=content, **values)
+    return Prompt.objects.get(pk=prompt.pk), version
+
+
+def test_a_prompt_that_a_migration_made_is_sent(model, historical):
+    prompt, _ = by_migration(historical)
+    make_agent(model, user_prompt=prompt)
+    assert get_agent("helper").run(variables={"name": "Ada"}).content.endswith("You asked: Hello Ada")
+    assert Invocation.objects.get().user_prompt_version == 1
+    assert get_prompt("made").active_version.variables == ["name"]
+
+
+def test_its_versions_go_on_with_the_next_number(historical):
+    prompt, version = by_migration(historical)
+    second = prompt.add_version("two")
+    assert (second.version_number, statuses(prompt)) == (2, ["active", "draft"])
+    assert Prompt.objects.get().active_version_id == version.pk
+    second.activate()
+    assert statuses(prompt) == ["inactive", "active"]
+
+
+def test_one_whose_active_version_alone_was_set_is_completed(historical):
+    prompt, version = by_migration(historical, status="draft")
+    historical("Prompt").objects.update(active_version=version)
+    prompt = Prompt.objects.get()
+    prompt.add_version("two")
+    assert statuses(prompt) == ["active", "draft"]
+
+
+def test_the_next_number_is_known_where_numbers_were_given_by_others(historical):
+    prompt, _ = by_migration(historical, version_number=7)
+    assert prompt.add_version("eight").version_number == 8
+
+
+def test_what_dumpdata_wrote_loaddata_reads(north, tmp_path):
+    prompt = make_prompt("Hello {{ name }}")
+    prompt.add_version("two")
+    before = list(PromptVersion.objects.values_list("version_number", "status", "content"))
+    call_command("dumpdata", "zango_ai.prompt", "zango_ai.promptversion", output=str(tmp_path / "all.json"))
+    prompt.delete()
+    call_command("loaddata", str(tmp_path / "all.json"), verbosity=0)
+    assert list(PromptVersion.objects.values_list("version_number", "status", "content")) == before
+    assert Prompt.objects.get().add_version("three").version_number == 3
+
+
+def test_a_fixture_that_was_written_by_hand_is_as_good(north, tmp_path):
+    rows = [
+        {"model": "zango_ai.prompt", "pk": 901, "fields": {"name": "made", "type": "user"}},
+        {
+            "model": "zango_ai.promptversion",
+            "pk": 901,
+            "fields": {"prompt": 901, "version_number": 1, "status": "active", "content": "Hi {{ who }}"},
+        },
+    ]
+    stamps = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    for row in rows:
+        row["fields"] |= stamps
+    (tmp_path / "made.json").write_text(json.dumps(rows))
+    call_command("loaddata", str(tmp_path / "made.json"), verbosity=0)
+    assert get_prompt("made").active_version.variables == ["who"]
+    assert get_prompt("made").add_version("two").version_number == 2

@@ -37,6 +37,17 @@ class TenantOnly(admin.options.BaseModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _in_tenant() and super().has_delete_permission(request, obj)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What is deleted along, such as an agent's conversations, needs no permission of its own."""
+        pages: Any = super()  # an inline has no such page, and does not call this
+        deletable, counts, needed, protected = pages.get_deleted_objects(objs, request)
+        along = {
+            model._meta.verbose_name
+            for model, registered in self.admin_site._registry.items()
+            if isinstance(registered, ViewOnly)
+        }
+        return deletable, counts, needed - along, protected
+
 
 class ViewOnly(TenantOnly):
     """A log: nobody adds, changes or deletes a row by hand, superusers included."""

@@ -43,7 +43,7 @@ class PromptForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        version = self.instance.active_version if self.instance.pk else None
+        version = self.instance.version_in_force() if self.instance.pk else None
         self.fields["content"].initial = version.content if version else ""
         self.fields["base_version"].initial = version.pk if version else None
 
@@ -97,14 +97,10 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
         kwargs["fields"] = PromptForm.Meta.fields
         return super().get_form(request, obj, change, **kwargs)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A prompt goes with its versions: the permission to delete it is enough."""
-        deletable, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return deletable, counts, needed - {PromptVersion._meta.verbose_name}, protected
-
     @admin.display(description=_("active version"))
     def version(self, prompt: Prompt) -> str:
-        return f"v{prompt.active_version.version_number}" if prompt.active_version else "-"
+        version = prompt.version_in_force()
+        return f"v{version.version_number}" if version else "-"
 
     def save_model(self, request: HttpRequest, obj: Prompt, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

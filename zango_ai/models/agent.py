@@ -191,7 +191,7 @@ class Fallback(Stamped):
         ordering = ["position", "id"]
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.model}"
+        return f"{self.agent}: {self.provider} {self.model}".rstrip()
 
     def clean(self) -> None:
         if self.provider_id and not self.model and not self.provider.default_model:

@@ -96,6 +96,32 @@ class Prompt(Stamped):
             raise ValidationError(_("The version belongs to another prompt."))
         return chosen
 
+    def version_in_force(self) -> PromptVersion | None:
+        """The active version, also where a migration or a fixture has only set the version's status."""
+        if self.active_version_id is not None:
+            return self.active_version
+        return self.versions.filter(status=PromptVersion.Status.ACTIVE).first()
+
+    def complete(self) -> None:
+        """Set what saving sets and a migration or a fixture may have left out: which version is active."""
+        # Past the guards of update(), which are for everybody else.
+        versions: models.QuerySet[PromptVersion] = models.QuerySet(PromptVersion)
+        version = self.version_in_force()
+        if version is None:
+            return
+        if self.active_version_id is None:
+            rows: models.QuerySet[Prompt] = models.QuerySet(Prompt)
+            rows.filter(pk=self.pk).update(active_version=version)
+            self.active_version_id = self._loaded_active_id = version.pk
+        active = versions.filter(prompt=self.pk, status=PromptVersion.Status.ACTIVE)
+        if not active.exists():
+            versions.filter(pk=version.pk).update(status=PromptVersion.Status.ACTIVE)
+
+    def next_number(self) -> int:
+        """One more than any version has had."""
+        newest = self.versions.aggregate(newest=models.Max("version_number"))["newest"]
+        return max(self.last_version_number, newest or 0) + 1
+
     def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
         """A new version with ``content``. The first of a prompt is active, a later one a draft."""
         return PromptVersion.objects.create(prompt=self, content=content, change_description=change_description)
@@ -145,6 +171,13 @@ class PromptVersion(Stamped):
     def __str__(self) -> str:
         return f"{self.prompt.name} v{self.version_number}"
 
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> PromptVersion:
+        version = super().from_db(*args, **kwargs)
+        if version.__dict__.get("variables") == []:  # a migration or a fixture need not set them
+            version.variables = prompts.find_placeholders(version.__dict__.get("content", ""))
+        return version
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self._state.adding:
             self._save_new(*args, **kwargs)
@@ -158,7 +191,8 @@ class PromptVersion(Stamped):
         with transaction.atomic():
             # One at a time for a prompt: numbers are given once, and one version is active.
             prompt = Prompt.objects.select_for_update().get(pk=self.prompt_id)
-            self.version_number = self.version_number or prompt.last_version_number + 1
+            prompt.complete()
+            self.version_number = self.version_number or prompt.next_number()
             becomes_active = prompt.active_version_id is None or self.status == self.Status.ACTIVE
             if becomes_active:
                 self.status = self.Status.DRAFT

@@ -85,11 +85,18 @@ SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".
 FROM {table(schema, AgentConfig)} a
 JOIN {table(schema, Provider)} p ON p.id = a.provider_id
 LEFT JOIN {table(schema, Prompt)} system ON system.id = a.system_prompt_id
-LEFT JOIN {table(schema, PromptVersion)} system_version ON system_version.id = system.active_version_id
+LEFT JOIN {table(schema, PromptVersion)} system_version ON system_version.id = {_in_force(schema, "system")}
 LEFT JOIN {table(schema, Prompt)} said ON said.id = a.user_prompt_id
-LEFT JOIN {table(schema, PromptVersion)} said_version ON said_version.id = said.active_version_id
+LEFT JOIN {table(schema, PromptVersion)} said_version ON said_version.id = {_in_force(schema, "said")}
 WHERE a.name = %(name)s
 """
+
+
+def _in_force(schema: str, prompt: str) -> str:
+    """A prompt's active version, as ``Prompt.version_in_force()`` finds it."""
+    return f"""coalesce({prompt}.active_version_id, (
+    SELECT v.id FROM {table(schema, PromptVersion)} v WHERE v.prompt_id = {prompt}.id AND v.status = 'active'
+))"""
 
 
 def _columns(alias: str, fields: Sequence[str]) -> str:
