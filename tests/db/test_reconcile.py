@@ -104,6 +104,7 @@ DRIFTS = {
         "spent_usd is 0.25000001 and should be",
     ),
     "reservation": (Spend, {"reserved_usd": Decimal("0.5")}, "reserved_usd is 0.50000000 and should be 0"),
+    "calls": (Spend, {"calls": 0}, "calls is 0 and should be 1"),
     "unknown": (Spend, {"unknown_calls": 3}, "unknown_calls is 3 and should be 0"),
     "run": (Invocation, {"cost_usd": Decimal("0.2")}, "cost_usd is 0.20000000 and should be 0.25000000"),
     "run unknown": (Invocation, {"cost_usd": None}, "cost_usd is unknown and should be 0.25000000"),
@@ -134,7 +135,32 @@ def test_a_month_without_a_counter_and_a_counter_without_calls_are_named(model):
     model.script(QUARTER)
     get_agent("helper").run("hi")
     Spend.objects.filter(owner="agent").delete()
-    Spend.objects.update(month_start="2020-01-01")
+    Spend.objects.update(month_start="2020-01-01", calls=0)
     err = reconciled()[1]
     assert err.count("spent_usd is 0 and should be 0.25000000") == 2
     assert "provider 'main', month from 2020-01-01: spent_usd is 0.25000000 and should be 0" in err
+
+
+def test_rows_that_were_deleted_are_told_apart_from_money_that_is_wrong(model):
+    make_priced_agent(model)
+    for user in ("ada", "ada", "ben"):
+        model.script(QUARTER)
+        get_agent("helper").run("hi", user_ref=user)
+    Invocation.objects.filter(user_ref="ada").delete()
+    out, err = reconciled()
+    assert err == ""
+    month = Spend.objects.get(owner="agent").month_start
+    assert f"north: agent 'helper', month from {month}: 2 of 3 calls were deleted from the log" in out
+    assert "north: adds up" in out
+    Spend.objects.filter(owner="agent").update(spent_usd=Decimal("0.1"))
+    assert "agent 'helper'" in (err := reconciled()[1])
+    assert "spent_usd is 0.10000000 and should be 0.25000000" in err
+
+
+def test_what_a_deleted_call_still_holds_is_named(model):
+    make_priced_agent(model)
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    Spend.objects.update(reserved_usd=1)
+    Invocation.objects.all().delete()
+    assert "reserved_usd is 1.00000000 and should be 0" in reconciled()[1]

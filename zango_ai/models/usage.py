@@ -26,6 +26,8 @@ class Spend(Stamped):
         _("reserved (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0
     )
     """Held by the calls that are under way."""
+    calls = models.PositiveIntegerField(_("calls"), default=0, db_default=0)
+    """All calls of the month, also those whose rows have been deleted since."""
     unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0, db_default=0)
     """Counted in ``spent_usd`` at their estimate where the model has a price, else not at all."""
     alerted_at = models.DateTimeField(_("alerted"), null=True)

@@ -30,6 +30,20 @@ class Drift:
         return f"{self.where}: {self.column} is {_shown(self.found)} and should be {_shown(self.expected)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Calls that a month counts, and whose rows are gone."""
+
+    where: str
+    count: int
+    of: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}: {self.count} of {self.of} calls were deleted from the log; the month still counts them"
+        )
+
+
 def find_drift(schema: str) -> Iterator[Drift]:
     """Everything in the tenant's ledger that does not add up."""
     for sql, columns in (_rounds(schema), _runs(schema), _months(schema)):
@@ -76,18 +90,41 @@ ORDER BY i.id
     return sql, ("rounds_count", "cost_usd", *TOKENS)
 
 
+def find_deleted(schema: str) -> Iterator[Deleted]:
+    """The months of which calls have been deleted from the log. Their money still counts, and is no drift."""
+    sql = f"SELECT place, calls - rows, calls FROM ({_compared(schema)}) m WHERE rows < calls ORDER BY 1"
+    yield from (Deleted(*row) for row in writer.execute(sql, {}))
+
+
 def _months(schema: str) -> tuple[str, tuple[str, ...]]:
-    """A month is the sum of the calls that were reserved in it."""
+    """A month is the sum of the calls that were reserved in it; of deleted ones it has the sums, and more calls."""
     sql = f"""
+SELECT place, spent, due_spent, reserved, due_reserved, unknown, due_unknown, calls, greatest(calls, rows)
+FROM (
+    SELECT m.*,
+        CASE WHEN rows < calls THEN greatest(spent, charged) ELSE charged END AS due_spent,
+        CASE WHEN rows < calls THEN greatest(unknown, unknown_rows) ELSE unknown_rows END AS due_unknown
+    FROM ({_compared(schema)}) m
+) m
+WHERE spent <> due_spent OR reserved <> due_reserved OR unknown <> due_unknown OR calls < rows
+ORDER BY 1
+"""
+    return sql, ("spent_usd", "reserved_usd", "unknown_calls", "calls")
+
+
+def _compared(schema: str) -> str:
+    """Each month as it is counted, beside the sums of its calls."""
+    return f"""
 SELECT coalesce(s.owner, r.owner) || ' ' || coalesce('''' || s.owner_name || '''', r.owner_id::text, 'none')
-        || ', month from ' || coalesce(s.month_start::text, r.month_start::text, 'none'),
-    coalesce(s.spent_usd, 0), coalesce(r.charged, 0),
-    coalesce(s.reserved_usd, 0), coalesce(r.reserved, 0),
-    coalesce(s.unknown_calls, 0), coalesce(r.unknown, 0)
+        || ', month from ' || coalesce(s.month_start::text, r.month_start::text, 'none') AS place,
+    coalesce(s.spent_usd, 0) AS spent, coalesce(r.charged, 0) AS charged,
+    coalesce(s.reserved_usd, 0) AS reserved, coalesce(r.reserved, 0) AS due_reserved,
+    coalesce(s.unknown_calls, 0) AS unknown, coalesce(r.unknown, 0) AS unknown_rows,
+    coalesce(s.calls, 0) AS calls, coalesce(r.rows, 0) AS rows
 FROM {table(schema, Spend)} s
 FULL JOIN (
     SELECT owner, owner_id, month_start, sum(charged_usd) AS charged, sum(reserved_usd) AS reserved,
-        count(*) FILTER (WHERE cost_usd IS NULL AND status <> 'running') AS unknown
+        count(*) FILTER (WHERE cost_usd IS NULL AND status <> 'running') AS unknown, count(*) AS rows
     FROM (
         SELECT 'provider' AS owner, r.provider_id AS owner_id, r.provider_month AS month_start,
             r.charged_usd, r.reserved_usd, r.cost_usd, r.status
@@ -98,12 +135,7 @@ FULL JOIN (
     ) calls
     GROUP BY owner, owner_id, month_start
 ) r ON r.owner = s.owner AND r.owner_id = s.owner_id AND r.month_start = s.month_start
-WHERE coalesce(s.spent_usd, 0) <> coalesce(r.charged, 0)
-    OR coalesce(s.reserved_usd, 0) <> coalesce(r.reserved, 0)
-    OR coalesce(s.unknown_calls, 0) <> coalesce(r.unknown, 0)
-ORDER BY 1
 """
-    return sql, ("spent_usd", "reserved_usd", "unknown_calls")
 
 
 def _shown(figure: Any) -> str:

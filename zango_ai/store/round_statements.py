@@ -77,7 +77,7 @@ round AS (
     ON CONFLICT (invocation_id, number) DO NOTHING RETURNING id
 ),
 held AS (
-    UPDATE {table(schema, Spend)} s SET reserved_usd = s.reserved_usd + %(usd)s
+    UPDATE {table(schema, Spend)} s SET reserved_usd = s.reserved_usd + %(usd)s, calls = s.calls + 1
     FROM months, round WHERE s.id = months.id
 ),{_taking(schema) if has_tolls else ""}
 already AS (

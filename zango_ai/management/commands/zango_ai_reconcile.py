@@ -21,6 +21,8 @@ class Command(TenantCommand):
                 self.stderr.write(f"{schema}: {drift}")
         if count > _MOST_LINES:
             self.stderr.write(f"{schema}: and {count - _MOST_LINES} more")
+        for deleted in reconciliation.find_deleted(schema):
+            self.stdout.write(f"{schema}: {deleted}")
         if not count:
             self.stdout.write(f"{schema}: adds up")
         return not count
