@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from ... import limits
+from ...store import spend_report
+from ...store.spend_report import SpendRow
+from ..per_tenant import TenantCommand
+
+_HEADINGS = ("tenant", "of", "name", "month from", "spent", "reserved", "limit")
+_FIRST_AMOUNT = 4
+
+
+class Command(TenantCommand):
+    help = (
+        "Show what each tenant spends, by provider and by agent, beside the budgets. An agent's spending is part "
+        "of its providers', so totals are those of providers."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--month", help="YYYY-MM: budget months that began in it (those under way)")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="write JSON, amounts as text")
+
+    def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
+        self._month = _month_of(options["month"])
+        self._found: dict[str, list[SpendRow]] = {}
+        try:
+            super().handle(*args, schema=schema, **options)
+        finally:
+            if self._found:
+                as_json = options["as_json"]
+                self.stdout.write(_as_json(self._found) if as_json else "\n".join(_lines(self._found)))
+
+    def handle_tenant(self, schema: str, **options: Any) -> bool:
+        self._found[schema] = spend_report.read(schema, self._month)
+        return True
+
+
+def _month_of(month: str | None) -> date | None:
+    try:
+        return None if month is None else datetime.strptime(month, "%Y-%m").date()
+    except ValueError:
+        raise CommandError(f"--month is {month!r}; write it as YYYY-MM, such as 2026-11.") from None
+
+
+def _sums(rows: Iterable[SpendRow]) -> tuple[Decimal, Decimal]:
+    """What is spent and what is reserved."""
+    of_providers = [row for row in rows if row.owner == "provider"]
+    return (
+        sum((row.spent_usd for row in of_providers), Decimal(0)),
+        sum((row.reserved_usd for row in of_providers), Decimal(0)),
+    )
+
+
+def _as_json(found: dict[str, list[SpendRow]]) -> str:
+    tenants = [
+        {"schema": schema, **_named_sums(rows), "rows": [asdict(row) for row in rows]}
+        for schema, rows in found.items()
+    ]
+    every = [row for rows in found.values() for row in rows]
+    return json.dumps({**_named_sums(every), "tenants": tenants}, indent=2, default=_as_text)
+
+
+def _as_text(value: Decimal | date) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else value.isoformat()
+
+
+def _named_sums(rows: Iterable[SpendRow]) -> dict[str, Decimal]:
+    return dict(zip(("spent_usd", "reserved_usd"), _sums(rows), strict=True))
+
+
+def _lines(found: dict[str, list[SpendRow]]) -> Iterator[str]:
+    table: list[tuple[str, ...]] = [_HEADINGS]
+    for schema, rows in found.items():
+        table += [(schema, row.owner, row.name, str(row.month_start), *_amounts(row)) for row in rows]
+        table.append((schema, "total", "", "", *map(limits.dollars, _sums(rows)), ""))
+    every = [row for rows in found.values() for row in rows]
+    table.append(("all", "total", "", "", *map(limits.dollars, _sums(every)), ""))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        aligned = (
+            cell.rjust(width) if place >= _FIRST_AMOUNT else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        yield "  ".join(aligned).rstrip()
+
+
+def _amounts(row: SpendRow) -> tuple[str, str, str]:
+    limit = "-" if row.limit_usd is None else limits.dollars(row.limit_usd)
+    return limits.dollars(row.spent_usd), limits.dollars(row.reserved_usd), limit
