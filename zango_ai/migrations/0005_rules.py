@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("zango_ai", "0003_tools"),
+        ("zango_ai", "0004_models"),
     ]
 
     operations = [
