@@ -351,12 +351,12 @@ def upload(kind):
 @pytest.mark.parametrize("kind", ["in memory", "temporary"])
 @pytest.mark.parametrize("position", [0, 7])
 def test_an_upload_is_read_from_the_start_and_left_as_it_was(model, north, kind, position):
-    file = upload(kind)
-    file.seek(position)
-    document, _ = ask(model, LLMFile.from_django_file(file))
-    assert base64.b64decode(document["file"]["file_data"].partition(",")[2]) == PDF
-    assert file.tell() == position
-    assert b"".join(file.chunks()) == PDF
+    with upload(kind) as file:
+        file.seek(position)
+        document, _ = ask(model, LLMFile.from_django_file(file))
+        assert base64.b64decode(document["file"]["file_data"].partition(",")[2]) == PDF
+        assert file.tell() == position
+        assert b"".join(file.chunks()) == PDF
 
 
 def test_an_upload_that_the_browser_calls_octets_is_known_by_name_and_content(model, north):

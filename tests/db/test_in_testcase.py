@@ -37,9 +37,9 @@ def test_a_rollback_inside_the_test_takes_the_callers_rows_and_leaves_the_log(mo
 def test_a_rollback_to_a_savepoint_set_by_hand_leaves_the_log(model, north):
     make_agent(model)
     first = get_agent("helper").run("one")
-    sid = transaction.savepoint()
+    sid = connection.savepoint()
     second = get_agent("helper").run("two")
-    transaction.savepoint_rollback(sid)
+    connection.savepoint_rollback(sid)
     assert set(Invocation.objects.values_list("id", flat=True)) == {first.invocation_id, second.invocation_id}
 
 

@@ -88,9 +88,14 @@ def _stop(work: _Work, unblock: Callable[[], None]) -> bool:
             return False
 
 
-class _Work(threading.Thread):
+class _Work:
+    """Runs the function in a thread.
+
+    Not a subclass of `Thread`: Python 3.14 added a private `_context` to that class, which this one would replace.
+    """
+
     def __init__(self, function: Callable[[], Any]) -> None:
-        super().__init__(name="zango-ai-tool", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="zango-ai-tool", daemon=True)
         self.outcome: Outcome | None = None
         self._function: Callable[[], Any] | None = function
         self._context = contextvars.copy_context()
@@ -98,7 +103,10 @@ class _Work(threading.Thread):
         self._ending = threading.Lock()
         """Held by whoever says first how it ends: the function, or who stops it."""
 
-    def run(self) -> None:
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
         with suppress(Stopped):  # one that comes when the function has just ended
             try:
                 assert self._function is not None
@@ -117,10 +125,10 @@ class _Work(threading.Thread):
 
     def stop(self) -> None:
         with self._ending:
-            if self.outcome is None and self.ident is not None:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Stopped))
+            if self.outcome is None and (ident := self._thread.ident) is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Stopped))
 
     def stack(self) -> str:
         """What the function is doing."""
-        frame = sys._current_frames().get(self.ident or 0)
+        frame = sys._current_frames().get(self._thread.ident or 0)
         return "" if frame is None else "".join(traceback.format_stack(frame))
