@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the demo or the tests, with all the set-up that they need. Only Python 3.11 to 3.13 and pip are asked for.
+"""Run the demo or the tests, with all the set-up that they need. Only Python 3.11 to 3.14 and pip are asked for.
 
     python3 dev.py demo [--serve] [--live]
     python3 dev.py test [arguments of pytest]
@@ -35,8 +35,8 @@ def main() -> int:
     if command not in EXTRAS:
         print(__doc__)
         return 2
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        print(f"This is Python {sys.version.split()[0]}; use 3.11, 3.12 or 3.13, as python3.12 dev.py {command}.")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        print(f"This is Python {sys.version.split()[0]}; use 3.11 to 3.14, as python3.12 dev.py {command}.")
         return 2
     install(EXTRAS[command])
     if command == "demo":
