@@ -9,6 +9,19 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 
+MAX_TIMEOUT_S = 86_400
+"""A day, for one round or one call of a tool."""
+MAX_TOKENS = 1_000_000
+MAX_TOOL_ROUNDS = 100
+MAX_REMEMBERED_TURNS = 1_000
+MAX_OUTPUT_RETRIES = 5
+MAX_RETRIES = 10
+MAX_PER_MINUTE = 1_000_000_000
+MAX_BUDGET_USD = 1_000_000_000
+MAX_USD_PER_MTOK = 100_000
+MAX_POSITION = 1_000
+MAX_VERSIONS = 1_000_000
+
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NO_LETTERS = bytes(set(range(256)) - set(_LETTERS))
 _UNBROKEN = re.compile(rb"[A-Za-z0-9+/=_-]{40,}")

@@ -50,6 +50,11 @@ def _notices(agent: AgentSpec, question: Question, session_id: str | None) -> It
             "session_id is given, and the agent has no memory: each run begins without history. Switch on "
             "short-term memory in the admin, or leave session_id out."
         )
+    if agent.output_json_schema is not None and agent.output_schema != "json":
+        yield (
+            f"it has a JSON schema, and its output is {agent.output_schema}: answers are not checked. Set the "
+            "output to JSON in the admin, or remove the schema."
+        )
     sources = {"input": question.input, "variables": question.variables, "messages": question.messages}
     used, *unused = [name for name, value in sources.items() if value is not None] or [""]
     if unused:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from . import arguments
+from . import arguments, limits
 from .types import AgentSpec
 
 _MAX_MODEL_CHARS = 200
 _MAX_TEMPERATURE = 2.0
-_MAX_TOKENS = 2_147_483_647
-"""The most that ``AgentConfig.max_tokens`` can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,8 @@ def _require_temperature(temperature: float) -> None:
 
 def _require_max_tokens(max_tokens: int) -> None:
     _require_number(max_tokens, (int,), "max_tokens", "a whole number from 1")
-    if not 1 <= max_tokens <= _MAX_TOKENS:
-        raise ValueError(f"max_tokens must be a whole number from 1 to {_MAX_TOKENS}.")
+    if not 1 <= max_tokens <= limits.MAX_TOKENS:
+        raise ValueError(f"max_tokens must be a whole number from 1 to {limits.MAX_TOKENS}.")
 
 
 def _require_number(value: object, kinds: tuple[type[float], ...], argument: str, expected: str) -> None:

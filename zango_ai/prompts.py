@@ -13,7 +13,9 @@ from typing import Any
 from .exceptions import PromptRenderError
 
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*(\w+)[ \t]*\}\}")
-_ALMOST = re.compile(r"\{\{[ \t]*(?![ \t]*\w+[ \t]*\}\})([\w.\-|: ]+?)[ \t]*\}\}")
+# What begins like a placeholder or a tag of a template language. Each run of blanks is read once (*+), and what
+# follows is limited: the time is linear in the text.
+_ALMOST = re.compile(r"\{\{[ \t]*+\w[^{}\n]{0,60}+\}{0,2}|\{%-?[ \t]*+\w[^{}%\n]{0,60}+-?%?\}?")
 
 
 def find_placeholders(content: str) -> list[str]:
@@ -22,8 +24,9 @@ def find_placeholders(content: str) -> list[str]:
 
 
 def find_mistakes(content: str) -> list[str]:
-    """What looks like a placeholder and is not one, as ``{{ patient.name }}``: it is sent as it stands."""
-    return list(dict.fromkeys(_ALMOST.findall(content)))
+    """Each text that looks like a placeholder and is none, as ``{{ a.b }}``, ``{{ a`` or ``{% if a %}``."""
+    found = (each for each in _ALMOST.finditer(content) if not _PLACEHOLDER.match(content, each.start()))
+    return list(dict.fromkeys(each[0].rstrip() for each in found))
 
 
 class Renderer:

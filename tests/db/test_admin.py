@@ -324,7 +324,7 @@ def test_changing_a_prompts_wording_makes_a_version_and_keeps_the_old_one(staff)
         {**fields(page), "content": "Hi {{ a.b }}", "change_description": "shorter"},
         follow=True,
     )
-    assert "not a placeholder" in answer.content.decode()
+    assert "looks like a placeholder but is none" in answer.content.decode()
     prompt.refresh_from_db()
     assert prompt.active_version.content == "Hi {{ a.b }}"
     assert [v.status for v in prompt.versions.order_by("version_number")] == ["inactive", "active"]
@@ -368,6 +368,46 @@ def test_an_agent_is_checked_before_it_is_saved(model, staff):
     html = staff.post(url("agentconfig_add"), data).content.decode()
     for problem in ("letters, digits", "default model", "Select a valid choice", "$.type"):
         assert problem in html, problem
+
+
+@pytest.mark.parametrize(("content", "shown"), [("Hi {{ shop", "{{ shop"), ("{% if a %}Hi", "{% if a %}")])
+def test_a_prompt_with_half_a_placeholder_is_saved_with_a_warning(staff, content, shown):
+    page = staff.get(url("prompt_add"))
+    sent = {**fields(page), "name": "greet", "type": "user", "content": content}
+    html = staff.post(url("prompt_add"), sent, follow=True).content.decode()
+    assert f"“{shown}” looks like a placeholder" in html
+    assert Prompt.objects.get().active_version.content == content
+
+
+def test_a_json_schema_beside_text_output_is_saved_with_a_warning(model, staff):
+    agent = make_agent(model)
+    page = staff.get(url("agentconfig_change", agent.pk))
+    sent = {**fields(page), "output_json_schema": '{"type": "object"}'}
+    html = staff.post(url("agentconfig_change", agent.pk), sent, follow=True).content.decode()
+    assert "The JSON schema has no effect" in html
+    agent.refresh_from_db()
+    assert agent.output_json_schema == {"type": "object"}
+    sent["output_schema"] = "json"
+    html = staff.post(url("agentconfig_change", agent.pk), sent, follow=True).content.decode()
+    assert "no effect" not in html
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"minimum": ' + "9" * 5_000 + "}"])
+def test_json_that_python_cannot_read_is_refused_as_a_schema(model, staff, text):
+    agent = make_agent(model)
+    page = staff.get(url("agentconfig_change", agent.pk))
+    refused = staff.post(url("agentconfig_change", agent.pk), fields(page) | {"output_json_schema": text})
+    assert refused.context["adminform"].form.errors.keys() == {"output_json_schema"}
+    assert text in refused.content.decode().replace("&quot;", '"')
+
+
+def test_an_absurd_timeout_is_refused_in_the_form(model, staff):
+    agent = make_agent(model)
+    page = staff.get(url("agentconfig_change", agent.pk))
+    refused = staff.post(url("agentconfig_change", agent.pk), fields(page) | {"timeout_seconds": "2000000000"})
+    assert refused.context["adminform"].form.errors == {
+        "timeout_seconds": ["Ensure this value is less than or equal to 86400."]
+    }
 
 
 def test_the_log_shows_a_failure_and_lets_nobody_change_it(model, staff):

@@ -258,7 +258,7 @@ def test_a_thousand_tenants_are_gone_through_on_one_connection_and_one_that_fail
     out = StringIO()
     with pytest.raises(CommandError, match="Not all is well in: not_migrated"):
         call_command("zango_ai_maintain", stdout=out, stderr=out)
-    assert len(most) == 1_000
+    assert len(most) == 1_001  # each step is tried in each tenant
     assert max(most) <= before + 1  # the ledger's
 
 
@@ -290,3 +290,82 @@ def test_an_alert_that_a_later_budget_makes_due_is_sent_once_by_maintenance(mode
     finally:
         budget_threshold_crossed.disconnect(listen)
     assert told == [(agent.provider.name, None, Decimal("0.25"), 50)]
+
+
+def test_an_absurd_timeout_stops_no_other_run_from_being_ended(model):
+    """A row of the log that was written before timeouts had a maximum."""
+    leave_an_orphan(model)
+    orphan = Invocation.objects.get()
+    Invocation.objects.create(agent_name="x", triggered_by="user", timeout_seconds=2_000_000_000)
+    let_pass(200)
+    assert "1 abandoned" in maintained()
+    orphan.refresh_from_db()
+    assert orphan.status == "abandoned"
+    let_pass(3 * 86_400)
+    assert "1 abandoned" in maintained()
+
+
+def test_a_step_that_fails_keeps_no_other_from_its_work(model, monkeypatch, caplog):
+    from zango_ai.store import alerts, memory
+
+    leave_an_orphan(model)
+    let_pass(200)
+    done = []
+    monkeypatch.setattr(maintenance, "end_unsent", lambda schema: 1 / 0)
+    monkeypatch.setattr(alerts, "send_due", lambda schema: done.append("alerts") or 0)
+    monkeypatch.setattr(memory, "delete_orphans", lambda schema: done.append("orphans"))
+    with pytest.raises(CommandError, match="north"):
+        maintained(schema="north")
+    assert Invocation.objects.get().status == "abandoned"
+    assert done == ["alerts", "orphans"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_budget_that_cannot_be_looked_at_keeps_no_other_from_its_alert(model, monkeypatch):
+    from zango_ai.store import alerts
+
+    make_priced_agent(model)
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    Provider.objects.update(monthly_budget_usd="0.25")
+    AgentConfig.objects.update(monthly_budget_usd="0.25")
+    really, heard = alerts.month_of, []
+
+    def month_of(budget, schema):
+        monkeypatch.setattr(alerts, "month_of", really)  # the first fails, and no other
+        raise ValueError("day is out of range for month")
+
+    def hear(**told):
+        heard.append(told["agent_name"])
+
+    monkeypatch.setattr(alerts, "month_of", month_of)
+    budget_threshold_crossed.connect(hear)
+    try:
+        with pytest.raises(ValueError, match="out of range"):
+            alerts.send_due("north")
+    finally:
+        budget_threshold_crossed.disconnect(hear)
+    assert heard == ["helper"]
+
+
+def test_a_check_of_the_ledger_that_fails_keeps_no_other_from_being_made(model, monkeypatch):
+    from django.db import OperationalError
+
+    from zango_ai.store import writer
+
+    Invocation.objects.create(agent_name="x", triggered_by="user", status="success", rounds_count=3)
+    really = writer.execute
+    executed = []
+
+    def execute(sql, params, **options):
+        executed.append(sql)
+        if len(executed) == 1:
+            raise OperationalError("canceling statement due to statement timeout")
+        return really(sql, params, **options)
+
+    monkeypatch.setattr(writer, "execute", execute)
+    found = []
+    with pytest.raises(OperationalError):
+        for each in reconciliation.find_drift("north"):
+            found.append(each.column)
+    assert "rounds_count" in found

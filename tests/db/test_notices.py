@@ -92,3 +92,17 @@ def test_what_has_been_told_does_not_grow_without_end(agent, log, monkeypatch):
         agent.run(variables=rows, system_variables={"place": "North"})
     assert len(log()) == 10
     assert len(notices._told) <= 2
+
+
+def test_a_json_schema_of_an_agent_that_answers_in_text_is_told_once(model, log):
+    agent = make_agent(model, output_json_schema={"type": "object"})
+    for _ in range(2):
+        get_agent("helper").run("hi")
+    (told,) = log()
+    assert "answers are not checked" in told
+    agent.output_schema = "json"
+    agent.save()
+    notices.forget()
+    model.script("{}")
+    get_agent("helper").run("hi")
+    assert len(log()) == 1

@@ -40,7 +40,56 @@ def test_what_is_no_placeholder_is_left_as_it_is(content):
 
 
 def test_almost_placeholders_can_be_warned_about():
-    assert prompts.find_mistakes("{{ a.b }} {{ ok }} {{patient-id}}") == ["a.b", "patient-id"]
+    content = "{{ a.b }} {{ ok }} {{patient-id}} {% if a %}x{%- endif -%} {{ a.b }} Hi {{ shop, how {{ are\nyou }}"
+    assert prompts.find_mistakes(content) == [
+        "{{ a.b }}",
+        "{{patient-id}}",
+        "{% if a %}",
+        "{%- endif -%}",
+        "{{ shop, how",
+        "{{ are",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"a": {"b": 1}}',
+        '{{"a": 1}}',
+        "{{}}",
+        "{ a }",
+        "{a}",
+        "{{ a }}}}",
+        "100 {%}",
+        "{{{ a }}}",
+        "{{ " + "a" * 99 + " }}",
+    ],
+)
+def test_other_braces_are_no_mistakes(content):
+    assert prompts.find_mistakes(content) == []
+
+
+BLANKS = " " * 50_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{{" + BLANKS,
+        "{{ a" + BLANKS,
+        "{{ a" + BLANKS + "b",
+        ("{{" + " " * 500) * 100,
+        "{{" + "a" * 50_000,
+        "{" * 50_000,
+        "{%" * 25_000,
+        "{{ a." * 10_000,
+    ],
+)
+def test_placeholders_are_found_in_linear_time(content):
+    """With time that grows as the square of the length, this takes minutes."""
+    for _ in range(20):
+        prompts.find_mistakes(content)
+        prompts.find_placeholders(content)
 
 
 @given(st.text(), st.dictionaries(st.sampled_from("abc"), st.text(), min_size=3))

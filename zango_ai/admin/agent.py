@@ -4,10 +4,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from .. import json_limits
 from ..models import AgentConfig, Fallback, Spend
 from .access import TenantOnly
 from .spending import SpendsByMonth
@@ -16,8 +19,21 @@ from .spending import SpendsByMonth
 class SchemaField(forms.JSONField):
     """A JSON schema, or nothing: not the word null."""
 
+    def to_python(self, value: Any) -> Any:
+        if _is_unreadable(value):
+            raise ValidationError(_("This JSON is nested too deeply, or has a number with too many digits."))
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return InvalidJSONInput(data) if _is_unreadable(data) else super().bound_data(data, initial)
+
     def prepare_value(self, value: Any) -> Any:
         return "" if value is None else super().prepare_value(value)
+
+
+def _is_unreadable(text: Any) -> bool:
+    """Whether Python's JSON reader would raise another error than the one that Django's field expects."""
+    return isinstance(text, str) and not json_limits.is_within(text)
 
 
 class FallbackInline(TenantOnly, admin.TabularInline):
@@ -62,6 +78,6 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: AgentConfig, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        note = obj.strictness_note()
-        if note:
-            messages.warning(request, note)
+        for note in (obj.strictness_note(), obj.unused_schema_note()):
+            if note:
+                messages.warning(request, note)

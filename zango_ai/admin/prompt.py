@@ -114,7 +114,11 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
         for mistake in prompts.find_mistakes(version.content):
             messages.warning(
                 request,
-                _("{{ %(text)s }} is not a placeholder and is sent as it stands.") % {"text": mistake},
+                _(
+                    "“%(text)s” looks like a placeholder but is none: it is sent to the model as it is. "
+                    "Placeholders are written {{ name }}, with letters, digits and underscores; there are no tags."
+                )
+                % {"text": mistake},
             )
 
 

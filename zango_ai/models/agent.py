@@ -8,11 +8,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from .. import limits
 from ..fields import OrderedJSONField
-from .limited import Budgeted
+from .checked import Checked, Ranges, choice_constraint, range_constraints, within
+from .limited import BUDGET_RANGES, Budgeted
 from .prompt import Prompt
 from .provider import Provider
-from .stamped import Stamped
 from .tool import Tool
 
 logger = logging.getLogger("zango_ai.agent")
@@ -20,6 +21,20 @@ logger = logging.getLogger("zango_ai.agent")
 _STRICTNESS = _(
     "The JSON schema cannot be sent in strict form, since %(reason)s: answers are checked against it all the same."
 )
+_UNUSED_SCHEMA = _(
+    "The JSON schema has no effect: answers are not checked. Set the output to JSON to use the schema."
+)
+
+_RANGES: Ranges = {
+    **BUDGET_RANGES,
+    "temperature": (0, 2),
+    "max_tokens": (1, limits.MAX_TOKENS),
+    "timeout_seconds": (1, limits.MAX_TIMEOUT_S),
+    "output_retries": (0, limits.MAX_OUTPUT_RETRIES),
+    "max_tool_rounds": (0, limits.MAX_TOOL_ROUNDS),
+    "short_term_memory_max_messages": (0, limits.MAX_REMEMBERED_TURNS),
+}
+_FALLBACK_RANGES: Ranges = {"position": (0, limits.MAX_POSITION)}
 
 
 class AgentConfig(Budgeted):
@@ -76,11 +91,11 @@ class AgentConfig(Budgeted):
     max_tokens = models.PositiveIntegerField(
         _("maximum tokens"),
         default=2000,
-        validators=[MinValueValidator(1)],
+        validators=within(*_RANGES["max_tokens"]),
         help_text=_("Of one answer."),
     )
     timeout_seconds = models.PositiveIntegerField(
-        _("timeout (seconds)"), default=30, validators=[MinValueValidator(1)]
+        _("timeout (seconds)"), default=30, validators=within(*_RANGES["timeout_seconds"])
     )
     output_schema = models.CharField(_("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT)
     output_json_schema = OrderedJSONField(
@@ -89,7 +104,7 @@ class AgentConfig(Budgeted):
     output_retries = models.PositiveSmallIntegerField(
         _("corrections"),
         default=0,
-        validators=[MaxValueValidator(5)],
+        validators=within(*_RANGES["output_retries"]),
         help_text=_(
             "How often JSON that is not what it should be goes back to the model. Each is a call of its own."
         ),
@@ -104,6 +119,7 @@ class AgentConfig(Budgeted):
     max_tool_rounds = models.PositiveSmallIntegerField(
         _("rounds of tool calls"),
         default=10,
+        validators=within(*_RANGES["max_tool_rounds"]),
         help_text=_("After so many it has to answer without tools."),
     )
     approves_system_runs = models.BooleanField(
@@ -115,7 +131,10 @@ class AgentConfig(Budgeted):
         _("short-term memory"), default=False, help_text=_("Remember what was said before in a session.")
     )
     short_term_memory_max_messages = models.PositiveIntegerField(
-        _("remembered messages"), default=20, help_text=_("Pairs of user and assistant that are sent again.")
+        _("remembered messages"),
+        default=20,
+        validators=within(*_RANGES["short_term_memory_max_messages"]),
+        help_text=_("Pairs of user and assistant that are sent again."),
     )
     is_public_api = models.BooleanField(
         _("available over HTTP"),
@@ -131,6 +150,12 @@ class AgentConfig(Budgeted):
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
         ordering = ["name"]
+        constraints = [
+            *range_constraints("agent", _RANGES),
+            choice_constraint("agent", "output_schema", ("text", "json", "markdown")),
+        ]
+
+    RANGES = _RANGES
 
     def __str__(self) -> str:
         return self.name
@@ -151,9 +176,9 @@ class AgentConfig(Budgeted):
                 problems["output_json_schema"] = error
         if problems:
             raise ValidationError(problems)
-        note = self.strictness_note()
-        if note:
-            logger.warning("Agent %s: %s", self.name, note)
+        for note in (self.strictness_note(), self.unused_schema_note()):
+            if note:
+                logger.warning("Agent %s: %s", self.name, note)
 
     def model_notes(self) -> list[str]:
         """Warnings about the agent's model and its fallbacks, where their providers do not allow them."""
@@ -170,14 +195,21 @@ class AgentConfig(Budgeted):
         reason = strict_schemas.reason_against(self.output_json_schema)
         return "" if reason is None else str(_STRICTNESS) % {"reason": reason}
 
+    def unused_schema_note(self) -> str:
+        """That the JSON schema has no effect; "" where it has, or there is none."""
+        is_unused = self.output_json_schema is not None and self.output_schema != self.OutputSchema.JSON
+        return str(_UNUSED_SCHEMA) if is_unused else ""
 
-class Fallback(Stamped):
+
+class Fallback(Checked):
     """A model that is asked where the agent's own cannot answer; by ``position``, the lowest first."""
 
     agent = models.ForeignKey(
         AgentConfig, on_delete=models.CASCADE, related_name="fallbacks", verbose_name=_("agent")
     )
-    position = models.PositiveSmallIntegerField(_("position"), default=1)
+    position = models.PositiveSmallIntegerField(
+        _("position"), default=1, validators=within(*_FALLBACK_RANGES["position"])
+    )
     provider = models.ForeignKey(
         Provider, on_delete=models.PROTECT, related_name="fallback_for", verbose_name=_("provider")
     )
@@ -189,6 +221,9 @@ class Fallback(Stamped):
         verbose_name = _("fallback")
         verbose_name_plural = _("fallbacks")
         ordering = ["position", "id"]
+        constraints = range_constraints("fallback", _FALLBACK_RANGES)
+
+    RANGES = _FALLBACK_RANGES
 
     def __str__(self) -> str:
         return f"{self.agent}: {self.provider} {self.model}".rstrip()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .stamped import Stamped
+from .. import limits
+from .checked import Checked, Ranges, within
+
+BUDGET_RANGES: Ranges = {
+    "monthly_budget_usd": (0, limits.MAX_BUDGET_USD),
+    "budget_reset_day": (1, 31),
+    "budget_alert_threshold": (1, 100),
+}
+RATE_RANGES: Ranges = {
+    "rate_limit_rpm": (0, limits.MAX_PER_MINUTE),
+    "rate_limit_tpm": (0, limits.MAX_PER_MINUTE),
+}
 
 
-class Budgeted(Stamped):
+class Budgeted(Checked):
     """A row that may have a budget for each month."""
 
     BUDGET_FIELDS = ("monthly_budget_usd", "budget_reset_day", "budget_alert_threshold")
@@ -23,32 +32,23 @@ class Budgeted(Stamped):
         decimal_places=4,
         null=True,
         blank=True,
-        validators=[MinValueValidator(Decimal(0))],
+        validators=within(*BUDGET_RANGES["monthly_budget_usd"]),
         help_text=_("Empty: no limit. 0: nothing may be spent."),
     )
     budget_reset_day = models.PositiveSmallIntegerField(
         _("month begins on day"),
         default=1,
-        validators=[MinValueValidator(1), MaxValueValidator(31)],
+        validators=within(*BUDGET_RANGES["budget_reset_day"]),
         help_text=_("In the tenant's time zone. A day that a month lacks is its last."),
     )
     budget_alert_threshold = models.PositiveSmallIntegerField(
         _("alert at percent of budget"),
         default=80,
-        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        validators=within(*BUDGET_RANGES["budget_alert_threshold"]),
     )
 
     class Meta:
         abstract = True
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(monthly_budget_usd__gte=0) | models.Q(monthly_budget_usd=None),
-                name="%(app_label)s_%(class)s_budget",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(budget_reset_day__range=(1, 31)), name="%(app_label)s_%(class)s_reset_day"
-            ),
-        ]
 
 
 def per_minute(verbose_name: Any) -> models.PositiveIntegerField[Any, Any]:
@@ -57,6 +57,6 @@ def per_minute(verbose_name: Any) -> models.PositiveIntegerField[Any, Any]:
         verbose_name,
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=within(1, limits.MAX_PER_MINUTE),
         help_text=_("Empty: no limit."),
     )

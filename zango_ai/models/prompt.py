@@ -6,14 +6,17 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from .. import prompts
-from .stamped import Stamped
+from .. import limits, prompts
+from .checked import Checked, Ranges, choice_constraint, range_constraints
 
 _CHANGEABLE = {"change_description", "updated_at"}
 _UNCHANGEABLE = _(
     "The content, number and prompt of a version never change: save a new version. Its status is changed by "
     "activate()."
 )
+
+
+_VERSION_RANGES: Ranges = {"version_number": (1, limits.MAX_VERSIONS)}
 
 
 class PromptQuerySet(models.QuerySet["Prompt"]):
@@ -23,7 +26,7 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
         return super().update(**kwargs)
 
 
-class Prompt(Stamped):
+class Prompt(Checked):
     """A named text that agents send; its wording lives in versions, of which one is active.
 
     Assigning ``active_version`` and saving activates that version. Saving with the version that was loaded
@@ -55,6 +58,7 @@ class Prompt(Stamped):
         verbose_name = _("prompt")
         verbose_name_plural = _("prompts")
         ordering = ["name"]
+        constraints = [choice_constraint("prompt", "type", ("system", "user"))]
 
     def __str__(self) -> str:
         return self.name
@@ -137,7 +141,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
         raise ValueError("Prompt versions are numbered as they are saved: create them one by one.")
 
 
-class PromptVersion(Stamped):
+class PromptVersion(Checked):
     """One wording of a prompt. Its content never changes once saved, so a log row can name it."""
 
     class Status(models.TextChoices):
@@ -166,7 +170,11 @@ class PromptVersion(Stamped):
                 condition=models.Q(status="active"),
                 name="zango_ai_one_active_version",
             ),
+            choice_constraint("version", "status", ("draft", "active", "inactive")),
+            *range_constraints("version", _VERSION_RANGES),
         ]
+
+    RANGES = _VERSION_RANGES
 
     def __str__(self) -> str:
         return f"{self.prompt.name} v{self.version_number}"

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .. import limits
 from ..conf import get_conf
 from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..fields import CredentialsField, Undecryptable
 from ..providers import addresses
 from ..providers.kinds import KINDS
-from .limited import Budgeted, per_minute
-from .stamped import Stamped
+from .checked import Checked, Ranges, range_constraints, within
+from .limited import BUDGET_RANGES, RATE_RANGES, Budgeted, per_minute
 
 if TYPE_CHECKING:
     from ..types import ModelSpec, ProviderSpec
@@ -26,6 +26,12 @@ _LATELY_DAYS = 90
 _NOT_ALLOWED = _(
     "Model %(model)s is not enabled in the list of models of provider %(provider)s: runs with it will fail."
 )
+_RANGES: Ranges = {**BUDGET_RANGES, **RATE_RANGES, "max_retries": (0, limits.MAX_RETRIES)}
+_MODEL_RANGES: Ranges = {
+    **RATE_RANGES,
+    "input_cost_per_mtok": (0, limits.MAX_USD_PER_MTOK),
+    "output_cost_per_mtok": (0, limits.MAX_USD_PER_MTOK),
+}
 
 
 class Provider(Budgeted):
@@ -34,7 +40,8 @@ class Provider(Budgeted):
     name = models.CharField(_("name"), max_length=100, unique=True)
     description = models.TextField(_("description"), blank=True)
     kind = models.CharField(_("kind"), max_length=40)
-    """A key of ``providers.kinds.KINDS``; no choices here, so that a new kind is no migration."""
+    """A key of ``providers.kinds.KINDS``. ``save()`` checks it: a database constraint would make each new kind a
+    migration."""
     credentials = CredentialsField(_("credentials"))
     default_model = models.CharField(
         _("default model"),
@@ -52,7 +59,7 @@ class Provider(Budgeted):
     max_retries = models.PositiveSmallIntegerField(
         _("retries"),
         default=2,
-        validators=[MaxValueValidator(10)],
+        validators=within(*_RANGES["max_retries"]),
         help_text=_("After a rate limit, a server error or a broken connection; within the agent's timeout."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
@@ -64,6 +71,13 @@ class Provider(Budgeted):
         verbose_name = _("provider")
         verbose_name_plural = _("providers")
         ordering = ["name"]
+        constraints = range_constraints("provider", _RANGES)
+
+    RANGES = _RANGES
+
+    @classmethod
+    def allowed_values(cls, name: str) -> Collection[str]:
+        return KINDS if name == "kind" else super().allowed_values(name)
 
     def __str__(self) -> str:
         return self.name
@@ -180,7 +194,7 @@ class Provider(Budgeted):
             raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
 
 
-class ProviderModel(Stamped):
+class ProviderModel(Checked):
     """A model that a provider may use, and its price where it differs from the list."""
 
     provider = models.ForeignKey(
@@ -194,7 +208,7 @@ class ProviderModel(Stamped):
         decimal_places=6,
         null=True,
         blank=True,
-        validators=[MinValueValidator(Decimal(0))],
+        validators=within(*_MODEL_RANGES["input_cost_per_mtok"]),
         help_text=_("Empty: the price list's."),
     )
     output_cost_per_mtok = models.DecimalField(
@@ -203,7 +217,7 @@ class ProviderModel(Stamped):
         decimal_places=6,
         null=True,
         blank=True,
-        validators=[MinValueValidator(Decimal(0))],
+        validators=within(*_MODEL_RANGES["output_cost_per_mtok"]),
         help_text=_("Empty: the price list's."),
     )
     accepts_schema = models.BooleanField(
@@ -233,15 +247,10 @@ class ProviderModel(Stamped):
         ordering = ["model_id"]
         constraints = [
             models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model"),
-            models.CheckConstraint(
-                condition=models.Q(input_cost_per_mtok__gte=0) | models.Q(input_cost_per_mtok=None),
-                name="zango_ai_input_cost",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(output_cost_per_mtok__gte=0) | models.Q(output_cost_per_mtok=None),
-                name="zango_ai_output_cost",
-            ),
+            *range_constraints("model", _MODEL_RANGES),
         ]
+
+    RANGES = _MODEL_RANGES
 
     def __str__(self) -> str:
         return self.display_name or self.model_id

@@ -9,9 +9,10 @@ from django.db.models import Avg, Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from .. import limits
 from ..tools import ToolSafety
+from .checked import Checked, Ranges, choice_constraint, range_constraints
 from .invocation import ToolCall
-from .stamped import Stamped
 
 _SAFETIES = [
     (ToolSafety.READ_ONLY.value, _("Reads")),
@@ -19,6 +20,12 @@ _SAFETIES = [
     (ToolSafety.EXTERNAL.value, _("Acts outside")),
 ]
 _POLICIES = [("include", _("Remembered")), ("exclude", _("Not remembered"))]
+
+
+_RANGES: Ranges = {
+    "timeout_seconds": (0, limits.MAX_TIMEOUT_S),
+    "rate_limit_rpm": (0, limits.MAX_PER_MINUTE),
+}
 
 
 class ToolQuerySet(models.QuerySet["Tool"]):
@@ -43,7 +50,7 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         return self.annotate(**figures, average_ms=Subquery(average))
 
 
-class Tool(Stamped):
+class Tool(Checked):
     """A function declared with ``@tool``, as ``zango_ai_sync_tools`` found it."""
 
     name = models.CharField(_("name"), max_length=64, unique=True)
@@ -68,6 +75,13 @@ class Tool(Stamped):
         verbose_name = _("tool")
         verbose_name_plural = _("tools")
         ordering = ["section", "name"]
+        constraints = [
+            *range_constraints("tool", _RANGES),
+            choice_constraint("tool", "safety", [value for value, _label in _SAFETIES]),
+            choice_constraint("tool", "memory_policy", [value for value, _label in _POLICIES]),
+        ]
+
+    RANGES = _RANGES
 
     def __str__(self) -> str:
         return self.name

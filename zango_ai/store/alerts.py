@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,8 @@ from . import writer
 from .reservations import Account, Owner, Reservation, month_of
 from .rounds import Crossing
 from .writer import table
+
+logger = logging.getLogger("zango_ai.maintenance")
 
 _SENDERS = {"provider": Provider, "agent": AgentConfig}
 
@@ -42,7 +45,7 @@ def send(schema: str, reservation: Reservation, crossing: Crossing) -> None:
 def send_due(schema: str) -> int:
     """Send what no call has: of a budget that was set, or a threshold that was lowered, after the money was spent.
 
-    The schema is the active one. Returns how many.
+    The schema is the active one. Returns how many. Raises the last error, after all budgets were looked at.
     """
     sql = f"""
 UPDATE {table(schema, Spend)} SET alerted_at = %(now)s, alerted_by = 'maintenance', updated_at = %(now)s
@@ -51,30 +54,42 @@ WHERE owner = %(owner)s AND owner_id = %(id)s AND month_start = %(month)s
 RETURNING spent_usd
 """
     sent = 0
-    for account, provider_name in _with_budgets(schema):
-        arguments = {
-            "owner": account.owner,
-            "id": account.owner_id,
-            "month": account.month_start,
-            "alert_at": account.alert_at_usd,
-            "now": clock.now(),
-        }
-        for (spent_usd,) in writer.execute(sql, arguments):
-            writer.remember(sql, arguments)
-            _send(schema, account, provider_name, spent_usd)
-            sent += 1
+    trouble: Exception | None = None
+    for owner, row, provider_name in _with_budgets():
+        try:
+            sent += _send_if_due(schema, sql, _account(owner, row, schema), provider_name)
+        except Exception as exc:  # one that cannot be handled keeps no other from its alert
+            logger.exception("The budget of %s %s in schema %s cannot be looked at", owner, row["id"], schema)
+            trouble = exc
+    if trouble is not None:
+        raise trouble
     return sent
 
 
-def _with_budgets(schema: str) -> Iterator[tuple[Account, str]]:
-    """Every budget above 0 in its month that is under way, with the provider's name."""
+def _send_if_due(schema: str, sql: str, account: Account, provider_name: str) -> int:
+    arguments = {
+        "owner": account.owner,
+        "id": account.owner_id,
+        "month": account.month_start,
+        "alert_at": account.alert_at_usd,
+        "now": clock.now(),
+    }
+    crossed = writer.execute(sql, arguments)
+    for (spent_usd,) in crossed:
+        writer.remember(sql, arguments)
+        _send(schema, account, provider_name, spent_usd)
+    return len(crossed)
+
+
+def _with_budgets() -> Iterator[tuple[Owner, dict[str, Any], str]]:
+    """The rows that have a budget above 0, each with the provider's name."""
     fields = ("id", "name", *Budgeted.BUDGET_FIELDS)
     for row in Provider.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields):
-        yield _account("provider", row, schema), row["name"]
+        yield "provider", row, row["name"]
     for row in (
         AgentConfig.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields, "provider__name")
     ):
-        yield _account("agent", row, schema), row["provider__name"]
+        yield "agent", row, row["provider__name"]
 
 
 def _account(owner: Owner, row: dict[str, Any], schema: str) -> Account:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
 from django.db import Error
 
-from .. import clock
+from .. import clock, limits
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
 from . import alerts, writer
 from .reconciliation import TOKENS
 from .writer import table
+
+logger = logging.getLogger("zango_ai.maintenance")
 
 _DEFAULT_TIMEOUT_S = 30
 _UNSENT_FOR, _LOST_FOR = timedelta(hours=1), timedelta(days=7)
@@ -44,6 +47,7 @@ def abandon_orphans(schema: str) -> Abandoned:
             arguments = {"id": key, "now": now, "message": _MESSAGE}
             ((found, usd, run_id, agent_name, status),) = writer.execute(_ending(schema), arguments)
         except Error as exc:  # one that cannot be ended keeps no other from it
+            logger.exception("Invocation %s of schema %s cannot be ended", key, schema)
             trouble = exc
         else:
             runs += found
@@ -83,11 +87,11 @@ RETURNING run_id, id, agent_name, status
 
 def _is_silent(schema: str) -> str:
     return f"""
-    i.updated_at < %(now)s - make_interval(secs => 60 + 2 * coalesce(
+    i.updated_at < %(now)s - make_interval(secs => 60 + 2 * least({limits.MAX_TIMEOUT_S}, coalesce(
         i.timeout_seconds,
         (SELECT a.timeout_seconds FROM {table(schema, AgentConfig)} a WHERE a.id = i.agent_id),
         {_DEFAULT_TIMEOUT_S}
-    ))
+    )))
 """
 
 

@@ -6,13 +6,18 @@ each moment adds up, also while runs are under way.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import Error
+
 from ..models import Invocation, InvocationRound, Spend
 from . import writer
 from .writer import table
+
+logger = logging.getLogger("zango_ai.maintenance")
 
 TOKENS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 
@@ -45,11 +50,19 @@ class Deleted:
 
 
 def find_drift(schema: str) -> Iterator[Drift]:
-    """Everything in the tenant's ledger that does not add up."""
+    """Everything in the tenant's ledger that does not add up. Raises the last error, after all checks were made."""
+    trouble: Error | None = None
     for sql, columns in (_rounds(schema), _runs(schema), _months(schema)):
-        for where, *figures in writer.execute(sql, {}):
+        try:
+            rows = writer.execute(sql, {})
+        except Error as exc:
+            logger.exception("A check of the ledger of schema %s has failed", schema)
+            trouble, rows = exc, []
+        for where, *figures in rows:
             pairs = zip(columns, figures[::2], figures[1::2], strict=True)
             yield from (Drift(where, name, found, due) for name, found, due in pairs if found != due)
+    if trouble is not None:
+        raise trouble
 
 
 def _rounds(schema: str) -> tuple[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
 
+from .. import limits
 from ..exceptions import ToolDeclarationInvalid
 from . import registry, signature
 
@@ -19,8 +20,6 @@ MemoryPolicy = Literal["include", "exclude"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DEFAULT_TIMEOUT_S = 30.0
-_MOST_SECONDS = 86_400
-_MOST_CALLS = 2**31 - 1
 _MOST_SECTION_CHARS = 100
 _REFUSED_KINDS = {
     inspect.Parameter.VAR_POSITIONAL: "takes *{}, which no schema can describe",
@@ -243,8 +242,8 @@ def _faults(made: DeclaredTool, function: Callable[..., Any]) -> Any:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST_SECONDS
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= limits.MAX_TIMEOUT_S
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_CALLS
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limits.MAX_PER_MINUTE
