@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -70,84 +70,98 @@ def _forget_cipher(*, setting: str, **kwargs: Any) -> None:
         _keys.cache_clear()
 
 
-class Credentials(MutableMapping[str, Any]):
-    """A dict of secrets that tells its keys to a program and nothing to a log.
+class Credentials:
+    """A set of secrets that gives a value to a program that names it, and nothing to whoever looks.
 
-    ``repr``, ``str``, pickles and copies carry no plain text. Looking into it raises ``Undecryptable``
-    where no key opens it.
+    ``credentials["api_key"]``, ``get()``, ``in``, ``==`` and assignment work as with a dict; ``reveal()`` returns
+    one. It is no mapping: error trackers walk these. It holds the encrypted form alone, so ``repr``, ``vars``,
+    iteration, pickles and copies have nothing to show.
+
+    Looking into it raises ``Undecryptable`` where no key opens it.
     """
 
-    __slots__ = ("_encoded", "_plain", "_token")
+    __slots__ = ("_token",)
 
-    def __init__(self, plain: Mapping[str, Any] | None = None, *, token: str | None = None) -> None:
-        self._token = token
-        self._plain: dict[str, Any] | None = dict(plain or {}) if token is None else None
-        self._encoded = ""
-        """What the token was made from."""
+    __iter__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, values: Mapping[str, Any] | None = None, *, token: str | None = None) -> None:
+        sealed = _sealed(values or {}) if token is None else token
+        values = None  # or it would be in the traceback
+        self._keep(sealed)
+
+    def _keep(self, sealed: str | Exception) -> None:
+        if isinstance(sealed, Exception):
+            raise sealed
+        self._token = sealed
 
     @property
     def token(self) -> str:
-        """The encrypted form, as it stands in the database; the same until the content changes."""
-        if self._plain is not None:
-            encoded = _encode(self._plain)
-            if self._token is None or encoded != self._encoded:
-                self._token = _cipher().encrypt(encoded.encode()).decode()
-                self._encoded = encoded
-        assert self._token is not None
+        """The encrypted form, as it stands in the database; the same until a value changes."""
         return self._token
 
-    def _open(self) -> dict[str, Any]:
-        if self._plain is None:
-            from cryptography.fernet import InvalidToken
+    def reveal(self) -> dict[str, Any]:
+        """Every value in plain text. Keep it out of local variables where something can be raised."""
+        from cryptography.fernet import InvalidToken
 
-            try:
-                opened = json.loads(_cipher().decrypt((self._token or "").encode()))
-            except InvalidToken:
-                raise Undecryptable("No key in ZANGO_AI['ENCRYPTION_KEYS'] opens this value.") from None
-            self._plain = dict(opened)
-            self._encoded = _encode(self._plain)
-        return self._plain
+        try:
+            opened = json.loads(_cipher().decrypt(self._token.encode()))
+        except InvalidToken:
+            raise Undecryptable("No key in ZANGO_AI['ENCRYPTION_KEYS'] opens this value.") from None
+        return dict(opened)
 
-    def __getitem__(self, key: str) -> Any:
-        return self._open()[key]
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.reveal().get(name, default)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._open()[key] = value
+    def __getitem__(self, name: str) -> Any:
+        return self.reveal()[name]
 
-    def __delitem__(self, key: str) -> None:
-        del self._open()[key]
+    def __setitem__(self, name: str, value: Any) -> None:
+        sealed = _sealed({**self.reveal(), name: value})
+        value = None  # or it would be in the traceback
+        self._keep(sealed)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._open())
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._keep(_sealed({each: value for each, value in self.reveal().items() if each != name}))
 
-    def __len__(self) -> int:
-        return len(self._open())
+    def __contains__(self, name: object) -> bool:
+        return name in self.reveal()
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
 
     def __eq__(self, other: object) -> bool:
-        if self is other:
+        if isinstance(other, Credentials) and other._token == self._token:
             return True
         try:
-            return isinstance(other, Mapping) and dict(self) == dict(other)
+            if isinstance(other, Credentials):
+                return self.reveal() == other.reveal()
+            return isinstance(other, Mapping) and self.reveal() == other
         except Undecryptable:
             return False
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<Credentials>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self.token,)
+        return _unpickle, (self._token,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Credentials:
         return self.__copy__()
 
     def __copy__(self) -> Credentials:
-        return Credentials(token=self.token)
+        return Credentials(token=self._token)
 
 
-def _encode(plain: Mapping[str, Any]) -> str:
-    return json.dumps(plain, separators=(",", ":"), sort_keys=True)
+def _sealed(values: Mapping[str, Any]) -> str | Exception:
+    """The encrypted form. An error is returned, so that this frame is in no traceback."""
+    try:
+        return _cipher().encrypt(json.dumps(dict(values), separators=(",", ":"), sort_keys=True).encode()).decode()
+    except Exception as exc:
+        exc.__cause__ = exc.__context__ = None
+        return exc.with_traceback(None)
 
 
 def _unpickle(token: str) -> Credentials:
@@ -165,7 +179,7 @@ class _Wrapping(DeferredAttribute):
         return super().__get__(instance, cls)
 
     def __set__(self, instance: models.Model, value: Any) -> None:
-        wrapped = Credentials(value) if isinstance(value, Mapping) and not isinstance(value, Credentials) else value
+        wrapped = Credentials(value) if isinstance(value, Mapping) else value
         instance.__dict__[self.field.attname] = wrapped
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 from uuid import UUID
 
 from . import arguments
@@ -203,6 +203,12 @@ class ModelSpec:
     rates: RateLimits = RateLimits()
 
 
+class Secrets(Protocol):
+    """A provider's credentials: a value for its name. A ``fields.Credentials`` at run time, which shows nothing."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
     """A provider as one run sees it."""
@@ -210,7 +216,7 @@ class ProviderSpec:
     id: int
     name: str
     kind: str
-    credentials: Mapping[str, str] = field(repr=False)
+    credentials: Secrets = field(repr=False)
     default_model: str
     is_enabled: bool
     max_retries: int = 2

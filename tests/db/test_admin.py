@@ -126,7 +126,7 @@ def test_a_provider_can_be_made_and_its_key_never_be_read(model, staff):
     )
     assert page.status_code == 302
     provider = Provider.objects.get()
-    assert dict(provider.credentials) == {"api_key": API_KEY, "api_base": model.openai_base}
+    assert provider.credentials == {"api_key": API_KEY, "api_base": model.openai_base}
     for shown in (url("provider_change", provider.pk), url("provider_changelist")):
         html = staff.get(shown).content.decode()
         assert API_KEY not in html

@@ -1,7 +1,9 @@
 """Credentials: encrypted in the database, readable for the program, shown to nobody."""
 
 import copy
+import json
 import pickle
+from collections.abc import Iterable, Mapping
 
 import pytest
 from cryptography.fernet import Fernet
@@ -40,7 +42,7 @@ def test_they_work_like_a_dict(model):
     assert Provider.objects.get().credentials == {"api_key": API_KEY, "organization": "org-1"}
     provider.credentials = {"api_key": "other"}
     provider.save()
-    assert dict(Provider.objects.get().credentials) == {"api_key": "other"}
+    assert Provider.objects.get().credentials.reveal() == {"api_key": "other"}
     Provider.objects.update(credentials={"api_key": "third"})
     assert Provider.objects.get().credentials["api_key"] == "third"
 
@@ -52,7 +54,12 @@ def test_nothing_that_shows_or_stores_them_has_the_key(model):
         for shown in (repr(held), str(held), f"{held}", repr(copy.deepcopy(held)), str(vars(provider))):
             assert API_KEY not in shown
         assert API_KEY.encode() not in pickle.dumps(held)
-        assert pickle.loads(pickle.dumps(held)) == {**held}
+        assert API_KEY not in repr([getattr(held, name) for name in dir(held) if not callable(getattr(held, name))])
+        assert not isinstance(held, (Mapping, Iterable))
+        for walk in (dict, list, iter, vars, len, sorted, json.dumps):
+            with pytest.raises(TypeError):
+                walk(held)
+        assert pickle.loads(pickle.dumps(held)) == held
     assert API_KEY not in serializers.serialize("json", [loaded])
 
 
@@ -75,7 +82,7 @@ def test_keys_rotate_the_first_encrypts_and_all_decrypt(model, settings):
     new = Fernet.generate_key().decode()
     settings.ZANGO_AI |= {"ENCRYPTION_KEYS": [new, derive_key(settings.SECRET_KEY)]}
     provider = Provider.objects.get()
-    provider.credentials = dict(provider.credentials)
+    provider.credentials = provider.credentials.reveal()
     provider.save()
     settings.ZANGO_AI |= {"ENCRYPTION_KEYS": [new]}
     assert Provider.objects.get().credentials["api_key"] == API_KEY

@@ -43,7 +43,8 @@ class ProviderForm(forms.ModelForm):
 
     def _read_saved(self) -> dict[str, str]:
         try:
-            return dict(self.instance.credentials)
+            saved: dict[str, str] = self.instance.credentials.reveal()
+            return saved
         except Undecryptable:
             return {}
 

@@ -6,7 +6,7 @@ import copy
 import json
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..types import (
     ModelAnswer,
     ModelRequest,
     ProviderSpec,
+    Secrets,
     StopReason,
     ToolRequest,
     ToolSchema,
@@ -63,7 +64,7 @@ def _forget(**kwargs: Any) -> None:
     _known_problem.cache_clear()
 
 
-def _problem(kind_name: str, credentials: Mapping[str, str], bases: tuple[str, ...]) -> tuple[str, str] | None:
+def _problem(kind_name: str, credentials: Secrets, bases: tuple[str, ...]) -> tuple[str, str] | None:
     """What is wrong: a field, and words that go on from the provider's name."""
     kind = KINDS.get(kind_name)
     if kind is None:

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 
 from ..fields import Credentials
-from ..types import ProviderSpec
+from ..types import ProviderSpec, Secrets
 from . import wire
-from .kinds import Kind
+from .kinds import KINDS, Kind
 from .masking import Mask
 
 IDLE_S = 300.0
@@ -101,7 +101,7 @@ def _idle() -> list[Kept]:
     ]
 
 
-def address_of(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
+def address_of(credentials: Secrets, kind: Kind) -> dict[str, Any]:
     """Key and address, always given: what litellm is not told it takes from the host's environment."""
     held = ((slot.name, str(credentials.get(slot.name) or "").strip()) for slot in kind.slots)
     given: dict[str, Any] = {name: value for name, value in held if value}
@@ -117,15 +117,14 @@ def address_of(credentials: Mapping[str, str], kind: Kind) -> dict[str, Any]:
     return {"api_key": "none", **given, "api_base": base}
 
 
-def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
+def build(credentials: Secrets, kind: Kind, kept: Kept) -> Any:
     """What litellm takes as this vendor's client, on the HTTP client that is kept."""
     given = kept.address
     if kind.client == "httpx":
         from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
         if kind.name == "bedrock":
-            own_keys = Credentials(credentials)
-            kept.http.event_hooks = {"request": [lambda request: _sign(request, own_keys)]}
+            kept.http.event_hooks = {"request": [lambda request: _sign(request, credentials)]}
         kept.built = HTTPHandler(client=kept.http)
         return kept.built
     from .openai_client import AzureClient, Client
@@ -144,12 +143,12 @@ def build(credentials: Mapping[str, str], kind: Kind, kept: Kept) -> Any:
     return built
 
 
-def _sign(request: httpx.Request, credentials: Mapping[str, str]) -> None:
+def _sign(request: httpx.Request, credentials: Secrets) -> None:
     """Sign a request to Bedrock as AWS wants it (Signature Version 4)."""
     from botocore import auth, awsrequest
     from botocore import credentials as keys
 
-    held = {name: str(value).strip() for name, value in credentials.items()}
+    held = {slot.name: str(credentials.get(slot.name) or "").strip() for slot in KINDS["bedrock"].slots}
     own = keys.Credentials(
         held["aws_access_key_id"], held["aws_secret_access_key"], held.get("aws_session_token") or None
     )
@@ -176,4 +175,4 @@ def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> N
 def key_of(provider: ProviderSpec) -> object:
     """The same for the same credentials, and without them: their encrypted form changes with each saving."""
     held = provider.credentials
-    return provider.kind, held.token if isinstance(held, Credentials) else tuple(sorted(held.items()))
+    return provider.kind, held.token if isinstance(held, Credentials) else repr(held)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ..media_types import PDF
+from ..types import Secrets
 
 ClientForm = Literal["openai", "azure", "httpx"]
 """What litellm takes as this vendor's client: an OpenAI or Azure SDK object, or its own wrapper of httpx."""
@@ -51,14 +51,14 @@ class Kind:
     """Whether the server is of the llama.cpp, vLLM or Ollama sort: its models are in no price list, and it usually
     constrains decoding by any JSON schema."""
 
-    def missing(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
+    def missing(self, credentials: Secrets) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
         for slot in self.slots:
             if slot.is_required and not str(credentials.get(slot.name) or "").strip():
                 return slot
         return None
 
-    def malformed(self, credentials: Mapping[str, str]) -> CredentialSlot | None:
+    def malformed(self, credentials: Secrets) -> CredentialSlot | None:
         """The first secret with a character that no HTTP header takes: a line break, say, from pasting."""
         for slot in self.slots:
             value = str(credentials.get(slot.name) or "").strip()
@@ -66,13 +66,15 @@ class Kind:
                 return slot
         return None
 
-    def base_of(self, credentials: Mapping[str, str]) -> str:
+    def base_of(self, credentials: Secrets) -> str:
         """The API base that is used: the configured one, or the vendor's own."""
         given = str(credentials.get("api_base") or "").strip().rstrip("/")
-        base = given or self.api_base.format_map(dict(credentials))
+        base = given or self.api_base.format_map(
+            {slot.name: value for slot in self.slots if (value := credentials.get(slot.name))}
+        )
         return base if base.endswith(self.base_suffix) else base + self.base_suffix
 
-    def secrets_of(self, credentials: Mapping[str, str]) -> list[str]:
+    def secrets_of(self, credentials: Secrets) -> list[str]:
         """The values that nobody may see."""
         held = (str(credentials.get(slot.name) or "").strip() for slot in self.slots if slot.is_secret)
         return [secret for secret in held if secret]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import openai
@@ -18,29 +19,42 @@ import openai
 class Client(openai.OpenAI):
     @cached_property
     def chat(self) -> Any:
-        return _Chat(self)
+        return _Chat(_Completions(self, {"Authorization": f"Bearer {self.api_key}"}))
 
 
 class AzureClient(openai.AzureOpenAI):
-    def _process_response_data(self, *, data: object, **types: Any) -> Any:
-        """The answer as it came. The SDK's own object warns, with the value, of content that is not text."""
-        return _Answer(data) if isinstance(data, dict) else data
+    """Azure's addresses and header. Error trackers patch the SDK's own ``create``, and would report its frames."""
+
+    @cached_property
+    def chat(self) -> Any:
+        return _Chat(
+            _Completions(self, {"api-key": self.api_key}, {"api-version": self._api_version}, "/deployments/")
+        )
 
 
 class _Chat:
-    def __init__(self, client: Client) -> None:
-        self.completions = _Completions(client)
+    def __init__(self, completions: _Completions) -> None:
+        self.completions = completions
 
 
 class _Completions:
-    def __init__(self, client: Client) -> None:
+    def __init__(
+        self,
+        client: openai.OpenAI,
+        key: Mapping[str, str],
+        params: Mapping[str, Any] | None = None,
+        deployments: str = "",
+    ) -> None:
+        """``deployments`` is the path below which each model has an address of its own, if any."""
         self._client = client
-        self._url = f"{str(client.base_url).rstrip('/')}/chat/completions"
-        self._headers = {
-            "Accept": "application/json",
-            "Authorization": f"Bearer {client.api_key}",
-            "User-Agent": client.user_agent,
-        }
+        self._base = str(client.base_url).rstrip("/")
+        self._params = params or {}
+        self._deployments = deployments
+        self._headers = {"Accept": "application/json", "User-Agent": client.user_agent, **key}
+
+    def _url(self, body: Mapping[str, Any]) -> str:
+        place = f"{self._deployments}{quote(str(body['model']), safe='')}" if self._deployments else ""
+        return f"{self._base}{place}/chat/completions"
 
     @property
     def with_raw_response(self) -> _Completions:
@@ -59,10 +73,10 @@ class _Completions:
         http = self._client._client
         request = http.build_request(
             "POST",
-            self._url,
+            self._url(body),
             json={**body, **(extra_body or {})},
             headers={**self._headers, **(extra_headers or {})},
-            params=extra_query,
+            params={**self._params, **(extra_query or {})},
         )
         try:
             response = http.send(request)
