@@ -234,7 +234,7 @@ def heard():
             told.append((kwargs["model"], response_obj))
             is_told.set()
 
-    before = {name: list(getattr(litellm, name)) for name in unheard._LISTENERS}
+    before = {name: list(getattr(litellm, name)) for name in gate.LISTENERS}
     litellm.callbacks = [Listener()]
     yield told, is_told
     for name, listeners in before.items():

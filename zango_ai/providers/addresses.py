@@ -74,16 +74,21 @@ def problem_of(api_base: str, prefixes: tuple[str, ...]) -> str | None:
     if is_listed(api_base, prefixes):
         return None
     if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
-        return refusal(host)
+        return refusal(host, prefixes)
     try:
         inside = is_inside(host)
     except ValueError:
         return None  # a name: its address is looked at when the connection is made
-    return refusal(host) if inside else None
+    return refusal(host, prefixes) if inside else None
 
 
-def refusal(host: str) -> str:
-    return f"{host} is inside this server's network. The operator can allow it in ZANGO_AI['ALLOWED_API_BASES']."
+def refusal(host: str, prefixes: tuple[str, ...]) -> str:
+    """Why an address is not allowed, and which are."""
+    allowed = f"allows {', '.join(prefixes)}" if prefixes else "allows no address"
+    return (
+        f"{host} is inside this server's network, where ZANGO_AI['ALLOWED_API_BASES'] {allowed}. Enter an address "
+        "that begins with an allowed one, or ask the operator to add this one."
+    )
 
 
 def is_inside(address: str) -> bool:

@@ -30,7 +30,7 @@ from ..types import (
     ToolRequest,
     ToolSchema,
 )
-from . import addresses, attachments, clients, errors, formats, gate, prices, unheard, wire
+from . import addresses, attachments, clients, errors, formats, gate, model_names, prices, unheard, wire
 from .kinds import KINDS, Kind
 from .masking import Mask
 from .vendor_words import Cleaner
@@ -97,9 +97,11 @@ def warm_up() -> None:
 def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:
     """One call to the provider, over in ``request.timeout_s`` by the wall clock.
 
-    Raises ProviderConfigInvalid, RateLimitExceeded, LLMTimeoutError or LLMAPIError.
+    Raises ProviderConfigInvalid, ModelNotAvailable, RateLimitExceeded, LLMTimeoutError or LLMAPIError.
     """
-    result = _complete(provider, check(provider), request)
+    kind = check(provider)
+    _require_own_model(provider, kind, request.model)
+    result = _complete(provider, kind, request)
     if isinstance(result, BaseException):
         formats.note_refusal(provider, request, result)
         raise result
@@ -126,6 +128,7 @@ def require_price(provider: ProviderSpec, model: str) -> None:
 
 def require_chat_model(provider: ProviderSpec, model: str) -> None:
     """Raises ModelNotAvailable for a model that the vendor offers through another API than the one asked here."""
+    _require_own_model(provider, KINDS[provider.kind], model)
     mode = (prices.abilities_of(provider, model) or {}).get("mode", "chat")
     if mode == "chat" and not model.startswith("responses/"):
         return
@@ -149,6 +152,17 @@ def require_tool_model(provider: ProviderSpec, model: str) -> None:
         )
 
 
+def _require_own_model(provider: ProviderSpec, kind: Kind, model: str) -> None:
+    """Raises ModelNotAvailable for a name by which litellm would call another vendor than the provider's."""
+    problem = model_names.problem_of(kind, model)
+    if problem is not None:
+        raise ModelNotAvailable(
+            model,
+            provider.name,
+            f"Model {model!r} cannot be used with provider {provider.name!r}. {problem} Nothing was sent.",
+        )
+
+
 def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
     """The request as this provider's model has to be asked."""
     return formats.shaped(provider, request)
@@ -168,7 +182,7 @@ def _complete(provider: ProviderSpec, kind: Kind, request: ModelRequest) -> Mode
     """Errors are returned, so that this frame and those below, which hold the key, are in nobody's traceback."""
     caught_before = sys.exception()
     try:
-        with wire.calling(request.timeout_s) as call, clients.kept_for(provider, kind) as kept:
+        with wire.calling(request.timeout_s, kind.vendor) as call, clients.kept_for(provider, kind) as kept:
             try:
                 messages = [_message(message, call.attachments) for message in request.messages]
                 reply = _send(provider, kind, request, kept, messages)
@@ -219,6 +233,7 @@ def _send(
     wanted = formats.response_format(request)
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
+        "custom_llm_provider": kind.vendor,  # else litellm reads it from the name
         "messages": messages,
         "timeout": request.timeout_s,
         "max_retries": 0,

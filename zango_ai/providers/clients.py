@@ -19,7 +19,7 @@ import httpx
 
 from ..fields import Credentials
 from ..types import ProviderSpec, Secrets
-from . import wire
+from . import private, wire
 from .kinds import KINDS, Kind
 from .masking import Mask
 
@@ -132,10 +132,10 @@ def build(credentials: Secrets, kind: Kind, kept: Kept) -> Any:
     common = {"api_key": given["api_key"], "http_client": kept.http, "max_retries": 0}
     if kind.client == "azure":
         built: Any = AzureClient(azure_endpoint=given["api_base"], api_version=given["api_version"], **common)
-        built._azure_ad_token = None  # it has read the host's environment
+        private.replace("openai", built, "_azure_ad_token", None)  # it has read the host's environment
     else:
         built = Client(base_url=given["api_base"], **common)
-    built._custom_headers = {}  # OPENAI_CUSTOM_HEADERS
+    private.replace("openai", built, "_custom_headers", {})  # OPENAI_CUSTOM_HEADERS
     # Both are read from the environment, by the SDK and once more by litellm.
     own = {"openai-organization": given.get("organization"), "openai-project": None}
     kept.http.event_hooks = {"request": [lambda request: _set_headers(request, own)]}

@@ -24,6 +24,7 @@ from ..exceptions import (
     RateLimitExceeded,
     ZangoAIError,
 )
+from . import private
 from .vendor_words import MAX_KEPT, Cleaner, said_by
 from .wire import Call
 
@@ -102,7 +103,8 @@ def passing(exc: BaseException, caught_before: BaseException | None = None) -> B
     seen: BaseException | None = exc
     while seen is not None and seen is not caught_before:
         root = type(seen).__module__.partition(".")[0]
-        if not isinstance(seen, Exception) or not (root in _OF_THE_CALL or root in sys.stdlib_module_names):
+        is_foreign = not isinstance(seen, Exception) or isinstance(seen, private.UnknownRelease)
+        if is_foreign or not (root in _OF_THE_CALL or root in sys.stdlib_module_names):
             return without_frames(seen)
         seen = seen.__cause__ or seen.__context__
     return None
@@ -132,6 +134,12 @@ def _named(
     if call.refusal is not None:
         message = f"Provider {provider_name!r} has an API base URL that cannot be used. {call.refusal}"
         return ProviderConfigInvalid(provider_name, message, field="api_base")
+    if call.unreadable is not None:
+        message = f"{where} sent {call.unreadable}."
+        return LLMAPIError(message, status_code=call.status, original_error=clean, is_retryable=False)
+    if call.watch.refused is not None and not call.is_sent:
+        message = f"{where} cannot be asked: litellm tried to {call.watch.refused}, which is not allowed."
+        return ProviderConfigInvalid(provider_name, message)
     if call.timed_out or (known is LLMTimeoutError and call.status is None):
         return LLMTimeoutError(
             f"{where} did not answer in time. Raise the agent's timeout_seconds, or ask for less."

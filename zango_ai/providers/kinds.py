@@ -51,6 +51,11 @@ class Kind:
     """Whether the server is of the llama.cpp, vLLM or Ollama sort: its models are in no price list, and it usually
     constrains decoding by any JSON schema."""
 
+    @property
+    def vendor(self) -> str:
+        """What litellm calls the vendor, without the API that is asked."""
+        return self.litellm_prefix.partition("/")[0]
+
     def missing(self, credentials: Secrets) -> CredentialSlot | None:
         """The first required entry that is absent or blank."""
         for slot in self.slots:

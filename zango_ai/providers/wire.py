@@ -21,11 +21,15 @@ import httpcore
 import httpx
 
 from ..conf import get_conf
-from . import addresses
+from . import addresses, decoding, network_guard, private
 from .attachments import Placeholders
 from .withheld import Withheld
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of an answer, decoded."""
+MAX_ERROR_BYTES = 16 * 1024
+"""Of the body of an error, whose rest is not read: litellm's own reading of it takes time squared in its length."""
+MAX_HEADERS = 200
 _PIECE = 64 * 1024
 _DROPPED = {
     *("location", "set-cookie"),  # whoever follows takes the key along; a cookie would join runs together
@@ -57,6 +61,10 @@ class Call:
     timed_out: bool = False
     is_broken: bool = False
     """The connection broke off after an answer had begun."""
+    watch: network_guard.Watch = field(default_factory=network_guard.Watch)
+    """Refuses what would leave this client."""
+    unreadable: str | None = None
+    """Why the answer is not read, as words that follow "sent"."""
 
     def remaining(self) -> float:
         """Seconds that are left. Raises httpcore.ReadTimeout where none are."""
@@ -76,12 +84,16 @@ _CALL: ContextVar[Call] = ContextVar("zango_ai_call")
 
 
 @contextmanager
-def calling(timeout_s: float) -> Iterator[Call]:
-    """Everything that is sent inside the block belongs to one call, to be over in ``timeout_s``."""
-    call = Call(time.monotonic() + timeout_s)
+def calling(timeout_s: float, vendor: str = "") -> Iterator[Call]:
+    """Everything that is sent inside the block belongs to one call, to be over in ``timeout_s``.
+
+    It goes over our own client, and to ``vendor``, as litellm calls it.
+    """
+    call = Call(time.monotonic() + timeout_s, watch=network_guard.Watch(vendor))
     token = _CALL.set(call)
     try:
-        yield call
+        with network_guard.watching(call.watch):
+            yield call
     finally:
         _CALL.reset(token)
 
@@ -133,17 +145,20 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         call = _CALL.get()
         try:
-            found = addresses.resolve(host, port)
+            with network_guard.lifted():
+                found = addresses.resolve(host, port)
         except OSError as exc:
             raise httpcore.ConnectError(f"{host} is not known") from exc
         if self._outside_only and any(addresses.is_inside(address) for address in found):
-            call.refusal = addresses.refusal(host)
+            call.refusal = addresses.refusal(host, get_conf().allowed_api_bases)
             raise httpcore.ConnectError(call.refusal)
         for position, address in enumerate(found):
             # An address that does not answer must leave time for the next one.
             share = call.remaining() / (len(found) - position)
             try:
-                return _Stream(self._inner.connect_tcp(address, port, share, local_address, socket_options))
+                with network_guard.lifted():
+                    opened = self._inner.connect_tcp(address, port, share, local_address, socket_options)
+                return _Stream(opened)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 if position + 1 == len(found):
                     call.timed_out = isinstance(exc, httpcore.ConnectTimeout)
@@ -165,7 +180,7 @@ class _Pool(httpx.HTTPTransport):
 
     def __init__(self, *, outside_only: bool) -> None:
         super().__init__(verify=tls())
-        self._pool.close()
+        private.require("httpx", self, "_pool").close()
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls(),
             max_connections=None,
@@ -187,13 +202,18 @@ class _Transport(httpx.BaseTransport):
         call.request_params = _params_of(request)
         call.attachments.fill(request)
         listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)
+        request.headers["Accept-Encoding"] = decoding.ACCEPTED
         response = (self._inside if listed else self._outside).handle_request(request)
-        call.status, call.headers = response.status_code, dict(response.headers)
+        call.status = response.status_code
         try:
+            call.headers = _headers_of(response)
             content = call.body = _read(response)
         except httpx.TransportError:
             call.is_broken = True
             raise
+        except decoding.Unreadable as exc:
+            call.unreadable = str(exc)
+            raise httpx.ReadError(call.unreadable) from exc
         finally:
             response.close()
         if response.is_success:
@@ -206,13 +226,24 @@ class _Transport(httpx.BaseTransport):
         self._inside.close()
 
 
+def _headers_of(response: httpx.Response) -> Mapping[str, str]:
+    """h11 bounds their size (100 KiB); litellm goes through each of them several times."""
+    if len(response.headers.raw) > MAX_HEADERS:
+        raise decoding.Unreadable(f"an answer with more than {MAX_HEADERS} headers")
+    return dict(response.headers)
+
+
 def _read(response: httpx.Response) -> bytes:
-    """The whole body, decoded; no more of it than memory is to hold for one answer."""
+    """The whole body, decoded, up to ``MAX_ANSWER_BYTES``; of an error's body the beginning."""
+    decoder = decoding.Decoder(response.headers.get("Content-Encoding", ""), MAX_ANSWER_BYTES, decoding.MAX_PIECES)
+    is_error = response.status_code >= 300
     content = bytearray()
-    for piece in response.iter_bytes():
-        content += piece
-        if len(content) > MAX_ANSWER_BYTES:
-            raise httpx.ReadError(f"The answer is longer than {MAX_ANSWER_BYTES} bytes.")
+    for data in response.iter_raw():
+        for piece in decoder.decode(data):
+            content += piece
+            if is_error and len(content) >= MAX_ERROR_BYTES:
+                return bytes(content[:MAX_ERROR_BYTES])
+    decoder.finish()
     return bytes(content)
 
 

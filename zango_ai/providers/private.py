@@ -1,0 +1,31 @@
+"""Replaces private attributes of litellm and of the vendors' clients, and says so where a release lacks one."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+
+class UnknownRelease(RuntimeError):
+    """An installed package does not have a part that this package replaces for safety."""
+
+
+def replace(package: str, owner: Any, name: str, value: Any) -> None:
+    """Set an attribute that is there. Raises UnknownRelease where it is not: setting it would change nothing."""
+    require(package, owner, name)
+    setattr(owner, name, value)
+
+
+def require(package: str, owner: Any, name: str) -> Any:
+    """The attribute. Raises UnknownRelease where it is not there."""
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        raise unknown(package, f"has no {getattr(owner, '__name__', type(owner).__name__)}.{name}") from None
+
+
+def unknown(package: str, fault: str) -> UnknownRelease:
+    return UnknownRelease(
+        f"{package} {version(package)} {fault}, which zango_ai needs to guard calls to providers. Install a "
+        "release that zango_ai was tested with: constraints.txt names it."
+    )
