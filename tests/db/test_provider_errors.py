@@ -13,7 +13,7 @@ from zango_ai.exceptions import (
     RateLimitExceeded,
     ZangoAIError,
 )
-from zango_ai.models import Invocation
+from zango_ai.models import Invocation, Provider
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("north")
@@ -113,7 +113,8 @@ def test_without_a_key_nothing_is_sent_and_the_hosts_key_least_of_all(model, kin
 
 
 def test_a_kind_that_is_not_known_says_which_are(model):
-    make_agent(model, provider=make_provider(model, kind="telepathy"))
+    make_agent(model)
+    Provider.objects.update(kind="telepathy")
     with pytest.raises(ProviderConfigInvalid, match="openai_compatible") as caught:
         get_agent("helper").run("hi")
     assert caught.value.field == "kind"
