@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from zango_ai.configuration import tool_rows
 from zango_ai.models import AgentConfig, Prompt, Provider, Tool
-from zango_ai.store import tool_rows
 from zango_ai.testing import ModelServer, Reply
 
 API_KEY = "sk-secret-of-this-tenant"

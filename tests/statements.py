@@ -9,7 +9,7 @@ def statements(work: Callable[[], Any]) -> list[str]:
     """Those of the caller's connection and of the ledger's; BEGIN and COMMIT are none."""
     from django.db import connection
 
-    from zango_ai.store import own_connection
+    from zango_ai.database import ledger_connection
 
     asked: list[str] = []
 
@@ -18,7 +18,7 @@ def statements(work: Callable[[], Any]) -> list[str]:
         return execute(sql, params, many, context)
 
     with ExitStack() as stack:
-        for each in (connection, own_connection.own_connection()):
+        for each in (connection, ledger_connection.own_connection()):
             stack.enter_context(each.execute_wrapper(note))
         work()
     return asked
@@ -28,7 +28,7 @@ def refuse(
     patch: Any, error: Exception, *, when: Callable[[Mapping[str, Any]], bool], times: int | None = None
 ) -> None:
     """Have statements of the log fail whose parameters say so: so often, None: always. ``patch`` is monkeypatch."""
-    from zango_ai.store import writer
+    from zango_ai.database import writer
 
     really, left = writer.once, [times]
 

@@ -24,16 +24,16 @@ ODD_NAMES = (
 
 
 def all_names() -> list[str]:
-    from zango_ai.providers import gate
+    from zango_ai.providers import litellm_import
 
-    return sorted({*gate.load().model_cost, *sample()})
+    return sorted({*litellm_import.load().model_cost, *sample()})
 
 
 def sample() -> list[str]:
     """A name for each vendor that litellm knows, and names that litellm reads something from."""
-    from zango_ai.providers import gate
+    from zango_ai.providers import litellm_import
 
-    return [*ODD_NAMES, *(f"{vendor}/some-model" for vendor in sorted(gate.vendors()))]
+    return [*ODD_NAMES, *(f"{vendor}/some-model" for vendor in sorted(litellm_import.vendors()))]
 
 
 def stray(server: Any, kind: str, names: Iterable[str]) -> Iterator[str]:

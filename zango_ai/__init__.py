@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agent import Agent, get_agent
-    from .background import EnqueuedRun, get_run
-    from .files import LLMFile
-    from .lookups import get_prompt, get_provider
+    from .configuration.lookups import get_prompt, get_provider
+    from .files.file import LLMFile
     from .providers.chat import warm_up
+    from .runs.background import EnqueuedRun, get_run
     from .tools import ToolParam, ToolSafety, tool
     from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage, PendingApproval
 
@@ -46,12 +46,12 @@ __all__ = [
 
 _HOMES = {
     "Agent": "agent",
-    "EnqueuedRun": "background",
-    "get_run": "background",
+    "EnqueuedRun": "runs.background",
+    "get_run": "runs.background",
     "get_agent": "agent",
-    "get_prompt": "lookups",
-    "get_provider": "lookups",
-    "LLMFile": "files",
+    "get_prompt": "configuration.lookups",
+    "get_provider": "configuration.lookups",
+    "LLMFile": "files.file",
     "LLMMessage": "types",
     "LLMResponse": "types",
     "LLMToolCall": "types",

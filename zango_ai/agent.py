@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from . import answers, approval, arguments, background, callers, fitness, notices, retrying, tenancy
-from .background import EnqueuedRun
-from .composition import Question
+from . import arguments, tenancy
 from .conf import get_conf
+from .configuration import specs
+from .configuration.overrides import Overrides
 from .exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
-from .files import LLMFile
-from .overrides import Overrides
-from .run_state import RunState
-from .runs import Run
-from .store import configs, ledger, memory, run_rows
+from .files.file import LLMFile
+from .ledger import recording, stored_runs
+from .ledger.run_state import RunState
+from .memory import sessions
+from .output.typed import OutputType
+from .runs import answers, approval, background, caller, notices, preflight, retry_policy
+from .runs.background import EnqueuedRun
+from .runs.request_builder import Question
+from .runs.run import Run
 from .suggestions import did_you_mean
-from .typed_output import OutputType
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 logger = logging.getLogger("zango_ai.agent")
@@ -31,11 +34,11 @@ _WAIT_FOR_A_RELEASE_S = 60.0
 def get_agent(name: str) -> Agent:
     """The enabled agent of that exact name in the current tenant. Raises AgentNotFound."""
     arguments.require_name(name, "get_agent")
-    schema = configs.require_tenant(name)
-    is_enabled = configs.find_enabled(name)
+    schema = specs.require_tenant(name)
+    is_enabled = specs.find_enabled(name)
     if not is_enabled:
         state = "does not exist" if is_enabled is None else "is disabled"
-        meant = did_you_mean(name, configs.enabled_names()) if is_enabled is None else ""
+        meant = did_you_mean(name, specs.enabled_names()) if is_enabled is None else ""
         raise AgentNotFound(
             name,
             f"Agent {name!r} {state} in schema {schema!r}.{meant} Create or enable it in the admin under "
@@ -96,11 +99,11 @@ class Agent:
         Raises a ZangoAIError with ``invocation_id``; TypeError or ValueError for a wrong argument.
         """
         question = Question(input, variables, system_variables, messages, files)
-        task_id = callers.current_celery_task_id() or ""
+        task_id = caller.current_celery_task_id() or ""
         overrides = Overrides(model, temperature, max_tokens)
         trigger = _trigger(triggered_by, task_id)
         call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type, overrides)
-        with ledger.record(
+        with recording.record(
             self._schema, agent_name=self.name, triggered_by=call.trigger, celery_task_id=task_id
         ) as entry:
             agent, run = self._prepared(entry, call)
@@ -138,7 +141,7 @@ class Agent:
         trigger = _trigger(triggered_by, "background")
         overrides = Overrides(model, temperature, max_tokens)
         call = _Call(question, session_id, user_ref, trigger, max_tool_rounds, output_type, overrides)
-        with ledger.record(self._schema, agent_name=self.name, triggered_by=trigger) as entry:
+        with recording.record(self._schema, agent_name=self.name, triggered_by=trigger) as entry:
             agent, run = self._prepared(entry, call)
             run.queue(session_id, user_ref, call.tool_rounds(agent))
         return background.enqueue(entry.run_id, self._schema)
@@ -163,22 +166,22 @@ class Agent:
         """
         background.require_run_id(run_id)
         approval.require_mapping(approvals)
-        configs.require_same_tenant(self.name, self._schema)
+        specs.require_same_tenant(self.name, self._schema)
         row = self._awaiting(run_id)
         decisions = approval.read(row, approvals, decided_by)
         if output_type is not None:
             OutputType(output_type)  # what is wrong with it is to be told before the run is claimed
         state = row.state()
-        if not run_rows.claim(self._schema, row):
+        if not stored_runs.claim(self._schema, row):
             raise _not_awaiting(run_id, "it has just been decided")
-        with ledger.go_on(self._schema, row) as entry:
+        with recording.go_on(self._schema, row) as entry:
             run = self._resumed(entry, row, state, output_type)
             run.go_on(row, state, decisions)
         return run.response()
 
-    def _execute(self, row: run_rows.RunRow, state: RunState, retries: retrying.Retries) -> None:
+    def _execute(self, row: stored_runs.RunRow, state: RunState, retries: retry_policy.Retries) -> None:
         """Go on with a queued run that is claimed."""
-        with ledger.go_on(self._schema, row) as entry:
+        with recording.go_on(self._schema, row) as entry:
             run = self._resumed(entry, row, state, None)
             entry.again = lambda exc: replace(run.state(), **retries.next(exc)) if retries.allow(exc) else None
             run.go_on(row, state, {})
@@ -190,17 +193,17 @@ class Agent:
         all that is remembered, this is not undone by a rollback of the caller's. Raises WrongTenant.
         """
         arguments.require(session_id, str, "session_id", "the id of the conversation to end as a str")
-        configs.require_same_tenant(self.name, self._schema)
-        memory.require_session_id(session_id)
-        agent_id = configs.find_agent_id(self.name)
-        return agent_id is not None and memory.clear(self._schema, agent_id, session_id)
+        specs.require_same_tenant(self.name, self._schema)
+        sessions.require_session_id(session_id)
+        agent_id = specs.find_agent_id(self.name)
+        return agent_id is not None and sessions.clear(self._schema, agent_id, session_id)
 
-    def _prepared(self, entry: ledger.Entry, call: _Call) -> tuple[AgentSpec, Run]:
+    def _prepared(self, entry: recording.Entry, call: _Call) -> tuple[AgentSpec, Run]:
         """The agent as it is configured now, and its run, ready to be asked or queued."""
-        configs.require_same_tenant(self.name, self._schema)
+        specs.require_same_tenant(self.name, self._schema)
         entry.note_caller(call.user_ref, call.question.variables, call.question.system_variables)
         call.question.require_types()
-        memory.require_session_id(call.session_id)
+        sessions.require_session_id(call.session_id)
         agent, typed = answers.with_type(self._read(entry, call.overrides), call.output_type)
         notices.tell(agent, call.question, call.session_id)
         run = Run(
@@ -214,7 +217,7 @@ class Agent:
         run.prepare(call.question)
         return agent, run
 
-    def _resumed(self, entry: ledger.Entry, row: run_rows.RunRow, state: RunState, output_type: Any) -> Run:
+    def _resumed(self, entry: recording.Entry, row: stored_runs.RunRow, state: RunState, output_type: Any) -> Run:
         configured = self._read(entry, state.overrides)
         if row.agent_id not in {None, configured.id}:
             raise AgentNotFound(
@@ -232,25 +235,25 @@ class Agent:
             overrides=state.overrides,
         )
 
-    def _awaiting(self, run_id: UUID | str) -> run_rows.RunRow:
+    def _awaiting(self, run_id: UUID | str) -> stored_runs.RunRow:
         """Raises NotAwaitingApproval."""
         key = background.uuid_of(run_id)
-        row = None if key is None else run_rows.find(self._schema, key)
-        if row is None or row.agent_id is None or row.agent_id != configs.find_agent_id(self.name):
+        row = None if key is None else stored_runs.find(self._schema, key)
+        if row is None or row.agent_id is None or row.agent_id != specs.find_agent_id(self.name):
             where = f"schema {self._schema!r}"
             raise _not_awaiting(run_id, f"agent {self.name!r} has no run of that id in {where}")
-        if row.status != run_rows.Status.AWAITING_APPROVAL:
+        if row.status != stored_runs.Status.AWAITING_APPROVAL:
             raise _not_awaiting(run_id, f"its status is {row.status}")
         return row
 
-    def _read(self, entry: ledger.Entry, overrides: Overrides) -> AgentSpec:
+    def _read(self, entry: recording.Entry, overrides: Overrides) -> AgentSpec:
         """The agent as it is configured now, with what this call replaces, fit to run."""
-        agent = configs.read_agent(self.name)
+        agent = specs.read_agent(self.name)
         if agent is None:
             raise AgentNotFound(self.name, f"Agent {self.name!r} has been deleted from schema {self._schema!r}.")
         agent = overrides.apply(agent)
         entry.describe(agent)
-        fitness.require_enabled(agent)
+        preflight.require_enabled(agent)
         return agent
 
 
@@ -286,7 +289,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, waits: bool = True) -> f
     """
     schema = tenancy.current_schema()
     row = background.row_of(run_id, schema)
-    if row.status != run_rows.Status.QUEUED:
+    if row.status != stored_runs.Status.QUEUED:
         return 0.0  # delivered twice, or given up
     try:
         state = row.state()
@@ -295,14 +298,14 @@ def execute_queued(run_id: str, *, celery_task_id: str, waits: bool = True) -> f
             raise
         logger.exception("Run %s of %s was queued by a newer release; trying again later", run_id, schema)
         return _WAIT_FOR_A_RELEASE_S
-    retries = retrying.Retries(state.attempt, get_conf().background_retries)
-    early_s = retrying.early_s(state.not_before)
+    retries = retry_policy.Retries(state.attempt, get_conf().background_retries)
+    early_s = retry_policy.early_s(state.not_before)
     if early_s and waits:
         return early_s  # another delivery of a task that is to wait
-    if not run_rows.claim(schema, row, celery_task_id=celery_task_id):
+    if not stored_runs.claim(schema, row, celery_task_id=celery_task_id):
         return 0.0
     try:
-        Agent(configs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, state, retries)
+        Agent(specs.find_agent_name(row.agent_id) or row.agent_name, schema)._execute(row, state, retries)
     except ZangoAIError as exc:
         if not retries.allow(exc):
             raise

@@ -24,8 +24,8 @@ class ZangoAIConfig(AppConfig):
 def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
     """A tenant that has just been migrated gets the rows of its tools."""
     from . import tenancy
+    from .configuration import tool_rows
     from .models import Tool
-    from .store import tool_rows
 
     connection = tenancy.connection()
     schema = tenancy.current_schema()

@@ -8,10 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from . import queueing, tenancy
+from . import tenancy
 from .conf import read
 from .exceptions import ToolDeclarationInvalid
 from .models import AgentConfig
+from .runs import queue
 from .tools import registry
 
 _MOST_NAMES = 10
@@ -77,13 +78,13 @@ def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> l
 @register("zango_ai")
 def check_celery_app(**kwargs: Any) -> list[CheckMessage]:
     """Only for a project that means to use Celery: without it, agents run all the same."""
-    means_to = any(name.startswith("CELERY_") for name in dir(settings)) or queueing.has_celery_module()
-    if not means_to or queueing.has_app():
+    means_to = any(name.startswith("CELERY_") for name in dir(settings)) or queue.has_celery_module()
+    if not means_to or queue.has_app():
         return []
     return [
         Warning(
             "No Celery app is configured: enqueue() and the project's tasks cannot reach the broker.",
-            hint=queueing.app_advice(),
+            hint=queue.app_advice(),
             id="zango_ai.W004",
         )
     ]

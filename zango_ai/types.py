@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, get_args
 from uuid import UUID
 
 from . import arguments
-from .files import LLMFile
+from .files.file import LLMFile
 
 Role = Literal["system", "user", "assistant", "tool"]
 StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]

@@ -39,10 +39,10 @@ def main() -> None:
 
 def measure() -> None:
     from zango_ai import LLMFile, LLMMessage
-    from zango_ai.providers import chat, gate
+    from zango_ai.providers import chat, litellm_import
     from zango_ai.types import ModelRequest, ProviderSpec
 
-    litellm = gate.load()
+    litellm = litellm_import.load()
     credentials = {"api_key": "sk-bench", "api_base": f"{BASE}/v1"}
     provider = ProviderSpec(1, "bench", "openai", credentials, "gpt-4o-mini", is_enabled=True)
 

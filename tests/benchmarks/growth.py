@@ -188,9 +188,9 @@ def _copy_tenants(first: int, last: int) -> None:
 
 def _backend_mib() -> float:
     """Memory of its own of the process that serves the ledger's connection."""
-    from zango_ai.store import own_connection
+    from zango_ai.database import ledger_connection
 
-    with own_connection.own_connection().cursor() as cursor:
+    with ledger_connection.own_connection().cursor() as cursor:
         cursor.execute("SELECT sum(total_bytes) FROM pg_backend_memory_contexts")
         return float(cursor.fetchone()[0]) / 2**20
 

@@ -22,9 +22,9 @@ Complete = Callable[..., Any]
 
 
 def bare_litellm(server: Any) -> Complete:
-    from zango_ai.providers import gate
+    from zango_ai.providers import litellm_import
 
-    litellm = gate.load()
+    litellm = litellm_import.load()
 
     def complete(messages: list[Any], **more: Any) -> Any:
         address = {"api_key": "sk-bench", "api_base": server.openai_base, "max_retries": 0}
@@ -158,12 +158,13 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
     from unittest import mock
 
     from zango_ai import get_agent
+    from zango_ai.configuration import specs
+    from zango_ai.database import writer
     from zango_ai.providers import chat, clients, wire
     from zango_ai.providers.kinds import KINDS
-    from zango_ai.store import configs, writer
     from zango_ai.types import LLMMessage, ModelRequest
 
-    provider = configs.read_agent("plain").provider  # type: ignore[union-attr]
+    provider = specs.read_agent("plain").provider  # type: ignore[union-attr]
     messages = (LLMMessage("user", "hi"),)
     request = ModelRequest(MODEL, messages, temperature=0.7, max_tokens=2000, timeout_s=30.0)
     body = {"messages": [{"role": "user", "content": "hi"}], "model": MODEL, **PARAMS}

@@ -54,8 +54,8 @@ with override_settings(ZANGO_AI={{"ALLOWED_API_BASES": [{url!r}]}}, DEBUG=False)
         clock("zango_ai.warm_up()", zango_ai.warm_up)
     else:
         def load():
-            from zango_ai.providers import gate
-            gate.load()
+            from zango_ai.providers import litellm_import
+            litellm_import.load()
         clock("import of litellm", load)
     for name in ("first run", "second run", "third run"):
         clock(name, lambda: zango_ai.get_agent("plain").run("hi"))

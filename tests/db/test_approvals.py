@@ -27,9 +27,9 @@ from zango_ai.exceptions import (
     RunFailed,
     RunStateUnreadable,
 )
+from zango_ai.ledger import expiry
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, ToolCall
 from zango_ai.signals import run_finished
-from zango_ai.store import expiry
 from zango_ai.testing import Call, Reply
 
 BORN = "1957-03-09"

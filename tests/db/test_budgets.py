@@ -96,8 +96,8 @@ def test_processes_share_a_budget(model):
     code = """
 from tests.together import run_together
 from zango_ai.exceptions import BudgetExceeded
-from zango_ai.providers import gate
-gate.load()
+from zango_ai.providers import litellm_import
+litellm_import.load()
 paid = []
 def ask():
     with schema_context("north"):
@@ -262,7 +262,7 @@ def test_a_model_without_a_price_that_is_allowed_is_counted_as_unknown_and_not_a
 
 def at(monkeypatch, moment: datetime) -> None:
     """Set the clock that months are told by."""
-    monkeypatch.setattr("zango_ai.clock.now", lambda: moment)
+    monkeypatch.setattr("zango_ai.ledger.clock.now", lambda: moment)
 
 
 def test_a_new_month_is_a_new_budget(model, monkeypatch):
@@ -283,7 +283,7 @@ def set_zone(monkeypatch, zone):
     """Have the tenant be there, until the end of the test."""
     from tenants.models import Clinic
 
-    monkeypatch.setattr("zango_ai.store.zones._known", {})
+    monkeypatch.setattr("zango_ai.ledger.time_zones._known", {})
     Clinic.objects.filter(schema_name="north").update(timezone=zone)
 
 
@@ -371,7 +371,7 @@ def test_the_threshold_is_told_once(model, alerts):
 @pytest.mark.parametrize("error", [OperationalError, KeyboardInterrupt])
 def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts, monkeypatch, error):
     """The spending is committed; what cuts in comes before the signal."""
-    from zango_ai.store import own_connection, writer
+    from zango_ai.database import ledger_connection, writer
 
     make_priced_agent(model, monthly_budget_usd="0.25")
     model.script(QUARTER, QUARTER)
@@ -380,7 +380,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
     def once(own, sql, params):
         rows = really(own, sql, params)
         if "charged" in params and left.pop() if left else False:
-            own_connection.own_connection().close()
+            ledger_connection.own_connection().close()
             raise error
         return rows
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.build import QUARTER, make_priced_agent
 from tests.children import child, said
+from zango_ai.ledger import reconciliation
 from zango_ai.models import Invocation, Spend
-from zango_ai.store import reconciliation
 from zango_ai.testing import Reply
 
 POOL = """
@@ -23,7 +23,7 @@ connection.close()
 connection.settings_dict["CONN_MAX_AGE"] = 0
 connection.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 1}
 from zango_ai.exceptions import LogUnavailable
-from zango_ai.store.own_connection import own_connection
+from zango_ai.database.ledger_connection import own_connection
 connection.set_schema("north")
 
 def take_the_only_connection():
@@ -137,7 +137,7 @@ from patients import setup
 from tests.build import make_priced_agent
 from zango_ai import get_agent
 from zango_ai.models import Invocation, Spend
-from zango_ai.store import reconciliation
+from zango_ai.ledger import reconciliation
 from zango_ai.testing import ModelServer
 
 class Elsewhere(ModelServer):

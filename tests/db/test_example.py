@@ -12,8 +12,8 @@ from tenants.models import Clinic, Domain
 
 from tests.build import make_agent, make_prompt
 from zango_ai import get_agent
+from zango_ai.configuration import tool_rows
 from zango_ai.models import Invocation, Provider, Tool, ToolCall
-from zango_ai.store import tool_rows
 from zango_ai.testing import Call, Reply
 
 

@@ -770,7 +770,7 @@ def test_twenty_mebibytes_take_less_than_four_times_their_size(model, live_north
 def test_a_file_is_encoded_once_for_all_tries(model, north, monkeypatch):
     import binascii
 
-    from zango_ai import media_types
+    from zango_ai.files import media_types
 
     encoded = []
     really = binascii.b2a_base64

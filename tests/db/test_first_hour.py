@@ -23,7 +23,7 @@ from tenants.models import Clinic, Domain
 from tests.build import make_agent, make_prompt, make_provider
 from tests.worker_tasks import Where
 from tests.workers import app
-from zango_ai import checks, conf, get_agent, get_prompt, get_provider, get_run, queueing
+from zango_ai import checks, conf, get_agent, get_prompt, get_provider, get_run
 from zango_ai.exceptions import (
     AgentNotFound,
     NotMigrated,
@@ -34,6 +34,7 @@ from zango_ai.exceptions import (
     ToolNotFound,
 )
 from zango_ai.models import AgentConfig
+from zango_ai.runs import queue
 from zango_ai.tools import registry
 
 # -- Views that are async ----------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
     assert found.id == "zango_ai.W004"
     assert "clinic/__init__.py" in found.hint
     assert _state.default_app is None  # looking for the app has not made one
-    monkeypatch.setattr(queueing, "find_spec", lambda name: None)
+    monkeypatch.setattr(queue, "find_spec", lambda name: None)
     (found,) = checks.check_celery_app()
     assert "Make one in clinic/celery.py" in found.hint
     for name in dir(django_settings):
@@ -220,7 +221,7 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
 
 def test_a_redis_broker_without_its_python_package_is_named(model, live_north, monkeypatch):
     make_agent(model)
-    monkeypatch.setattr(queueing, "find_spec", lambda name: None)
+    monkeypatch.setattr(queue, "find_spec", lambda name: None)
     with app("redis://127.0.0.1:1/0"):
         with pytest.raises(QueueUnavailable, match=r"pip install 'celery\[redis\]'"):
             get_agent("helper").enqueue("hi")

@@ -11,8 +11,8 @@ from tests.build import QUARTER, make_agent, make_priced_agent
 from tests.workers import app
 from zango_ai import get_agent, get_run
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded
+from zango_ai.ledger import reconciliation
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Pace, Provider, Spend
-from zango_ai.store import reconciliation
 from zango_ai.testing import ModelServer, Reply
 
 

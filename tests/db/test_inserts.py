@@ -9,6 +9,7 @@ from django.db.models import NOT_PROVIDED
 
 from tests.build import make_agent_with
 from zango_ai import LLMFile, get_agent, tool
+from zango_ai.database import writer
 from zango_ai.exceptions import ZangoAIError
 from zango_ai.models import (
     Invocation,
@@ -20,7 +21,6 @@ from zango_ai.models import (
     Spend,
     ToolCall,
 )
-from zango_ai.store import writer
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")

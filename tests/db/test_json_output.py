@@ -323,8 +323,8 @@ def test_the_form_warns_of_a_schema_that_cannot_be_strict(model, caplog):
 
 def test_large_answers_are_checked_by_the_compiled_validator_alone(model, monkeypatch):
     """It takes a hundredth of the time; the other one is asked where something is wrong."""
-    from zango_ai import json_schema
-    from zango_ai.json_schema import mismatches
+    from zango_ai.output import json_schema
+    from zango_ai.output.json_schema import mismatches
 
     asked = []
     monkeypatch.setattr(mismatches, "_validator", lambda schema: asked.append(schema) or 1 / 0)

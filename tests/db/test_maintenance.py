@@ -17,9 +17,9 @@ from tests.build import QUARTER, make_priced_agent
 from tests.children import child, said
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
+from zango_ai.ledger import maintenance, reconciliation
 from zango_ai.models import AgentConfig, Invocation, InvocationRound, Provider, Spend
 from zango_ai.signals import budget_threshold_crossed
-from zango_ai.store import maintenance, reconciliation
 from zango_ai.tasks import maintain
 from zango_ai.testing import Reply
 
@@ -121,7 +121,7 @@ def test_a_run_that_was_given_up_and_goes_on_after_all_counts_once(model):
 def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_it(model, monkeypatch):
     from django.db import OperationalError
 
-    from zango_ai.store import writer
+    from zango_ai.database import writer
 
     leave_an_orphan(model)
     row = Invocation.objects.get()
@@ -144,7 +144,7 @@ def test_an_orphan_that_cannot_be_ended_keeps_no_other_from_it(model, monkeypatc
 def test_each_tenant_is_maintained_also_where_another_fails(model, monkeypatch):
     from django.db import OperationalError
 
-    from zango_ai.store import maintenance
+    from zango_ai.ledger import maintenance
 
     leave_an_orphan(model)
     let_pass(80)
@@ -171,9 +171,9 @@ def test_one_tenant_alone_can_be_maintained(model):
 KILLED = """
 import json, os, signal
 from zango_ai.models import AgentConfig
-from zango_ai.providers import gate
-from zango_ai.store import writer
-gate.load()
+from zango_ai.providers import litellm_import
+from zango_ai.database import writer
+litellm_import.load()
 really = writer.execute
 seen = []
 for form, nth in (("text", 1), ("text", 2), ("json", 1), ("json", 2), ("json", 3)):
@@ -306,14 +306,15 @@ def test_an_absurd_timeout_stops_no_other_run_from_being_ended(model):
 
 
 def test_a_step_that_fails_keeps_no_other_from_its_work(model, monkeypatch, caplog):
-    from zango_ai.store import alerts, memory
+    from zango_ai.ledger import alerts
+    from zango_ai.memory import sessions
 
     leave_an_orphan(model)
     let_pass(200)
     done = []
     monkeypatch.setattr(maintenance, "end_unsent", lambda schema: 1 / 0)
     monkeypatch.setattr(alerts, "send_due", lambda schema: done.append("alerts") or 0)
-    monkeypatch.setattr(memory, "delete_orphans", lambda schema: done.append("orphans"))
+    monkeypatch.setattr(sessions, "delete_orphans", lambda schema: done.append("orphans"))
     with pytest.raises(CommandError, match="north"):
         maintained(schema="north")
     assert Invocation.objects.get().status == "abandoned"
@@ -322,7 +323,7 @@ def test_a_step_that_fails_keeps_no_other_from_its_work(model, monkeypatch, capl
 
 
 def test_a_budget_that_cannot_be_looked_at_keeps_no_other_from_its_alert(model, monkeypatch):
-    from zango_ai.store import alerts
+    from zango_ai.ledger import alerts
 
     make_priced_agent(model)
     model.script(QUARTER)
@@ -351,7 +352,7 @@ def test_a_budget_that_cannot_be_looked_at_keeps_no_other_from_its_alert(model, 
 def test_a_check_of_the_ledger_that_fails_keeps_no_other_from_being_made(model, monkeypatch):
     from django.db import OperationalError
 
-    from zango_ai.store import writer
+    from zango_ai.database import writer
 
     Invocation.objects.create(agent_name="x", triggered_by="user", status="success", rounds_count=3)
     really = writer.execute

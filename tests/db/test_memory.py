@@ -21,14 +21,10 @@ from tests.children import child, said
 from tests.pure.test_history import talks
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
-from zango_ai.exceptions import (
-    LLMAPIError,
-    OutputParseError,
-    SessionNotOwned,
-    WrongTenant,
-)
+from zango_ai.database import ledger_connection
+from zango_ai.exceptions import LLMAPIError, OutputParseError, SessionNotOwned, WrongTenant
+from zango_ai.memory import sessions
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, MemorySession, Provider
-from zango_ai.store import memory, own_connection
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
@@ -290,7 +286,7 @@ def test_no_vendor_refuses_what_is_sent_after_any_history(model, kind):
         MemoryMessage.objects.all().delete()
         MemorySession.objects.all().delete()
         if kept:
-            memory.remember("north", memory.Session(agent.pk, "s", "", 1, is_new=True), kept, -1)
+            sessions.remember("north", sessions.Session(agent.pk, "s", "", 1, is_new=True), kept, -1)
         response = get_agent("helper").run("And now?", session_id="s")
         assert response.content
 
@@ -349,8 +345,8 @@ def test_processes_on_one_session_lose_nothing_and_repeat_no_number(model):
     code = """
 import sys
 from tests.together import run_together
-from zango_ai.providers import gate
-gate.load()
+from zango_ai.providers import litellm_import
+litellm_import.load()
 def talk():
     with schema_context("north"):
         for number in range(6):
@@ -392,7 +388,7 @@ def test_turns_are_in_the_order_in_which_they_ended(model):
 def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch):
     from django.db import OperationalError
 
-    from zango_ai.store import writer
+    from zango_ai.database import writer
 
     make_chat(model)
     get_agent("helper").run("one", session_id="s")
@@ -402,7 +398,7 @@ def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch
         rows = really(own, sql, params)
         if "roles" in params and left:
             left.pop()
-            own_connection.own_connection().close()
+            ledger_connection.own_connection().close()
             raise OperationalError("server closed the connection unexpectedly")
         return rows
 
@@ -419,7 +415,7 @@ def test_a_turn_that_cannot_be_written_is_logged_and_the_answer_is_returned(mode
         raise DataError("no")
 
     make_chat(model)
-    monkeypatch.setattr(memory, "remember", fail)
+    monkeypatch.setattr(sessions, "remember", fail)
     assert get_agent("helper").run("hi").content
     assert Invocation.objects.get().status == "success"
     assert "Could not write the end of run" in caplog.text
@@ -430,11 +426,11 @@ def test_a_turn_that_cannot_be_written_is_logged_and_the_answer_is_returned(mode
 
 def fill(agent, session_id, pairs):
     """A session with so many pairs."""
-    session = memory.Session(agent.pk, session_id, "", 1)
+    session = sessions.Session(agent.pk, session_id, "", 1)
     MemorySession.objects.create(agent=agent, session_id=session_id, generation=1, last_active_at=timezone.now())
     turn = [LLMMessage("user", "q" * 200), LLMMessage("assistant", "a" * 200)]
     for number in range(pairs):
-        memory.remember("north", session, turn, -number)
+        sessions.remember("north", session, turn, -number)
 
 
 def test_a_long_session_costs_no_more_statements_and_reads_no_more_rows(model):
@@ -450,7 +446,7 @@ def test_a_long_session_costs_no_more_statements_and_reads_no_more_rows(model):
         counts.append(len(asked))
         arguments = {"agent": agent.pk, "session": session_id, "user": "", "pairs": 20}
         with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {memory._recall('north')}", arguments)
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sessions._recall('north')}", arguments)
             plan = cursor.fetchone()[0]
             read.append(rows_read((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]))
     assert counts[0] == counts[1]
@@ -518,7 +514,7 @@ def test_sessions_that_are_idle_for_long_are_deleted(model, settings, monkeypatc
     call_command("zango_ai_maintain", verbosity=0)
     assert MemorySession.objects.count() == 3  # off by default
     settings.ZANGO_AI = {**settings.ZANGO_AI, "SESSION_TTL_DAYS": 30}
-    monkeypatch.setattr(memory, "_BATCH", 1)
+    monkeypatch.setattr(sessions, "_BATCH", 1)
     out = StringIO()
     call_command("zango_ai_maintain", stdout=out)
     assert out.getvalue() == "north: 2 idle conversations deleted\n"
@@ -543,7 +539,7 @@ def test_a_run_that_is_under_way_when_its_session_is_deleted_writes_nothing(mode
     def delete():
         model.wait_for_requests(1)
         with schema_context("north"):
-            memory.delete_idle("north", -1)
+            sessions.delete_idle("north", -1)
             if reopened:
                 get_agent("helper").run("another's", session_id="s", user_ref="8")
 
@@ -608,7 +604,7 @@ def test_a_lock_of_the_callers_own_delays_a_run_by_no_more_than_the_locks_timeou
     with transaction.atomic():
         MemorySession.objects.select_for_update().get()
         assert get_agent("helper").run("two", session_id="s").content
-    assert time.monotonic() - started < 2 * own_connection.LOCK_TIMEOUT_MS / 1000
+    assert time.monotonic() - started < 2 * ledger_connection.LOCK_TIMEOUT_MS / 1000
     assert "Could not write the end of run" in caplog.text
 
 

@@ -6,8 +6,9 @@ import pytest
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt
-from zango_ai import LLMMessage, get_agent, get_provider, notices
+from zango_ai import LLMMessage, get_agent, get_provider
 from zango_ai.exceptions import PromptRenderError
+from zango_ai.runs import notices
 
 pytestmark = pytest.mark.usefixtures("north")
 

@@ -14,10 +14,12 @@ from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, mak
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
+from zango_ai.configuration import specs
+from zango_ai.database import ledger_connection, writer
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
+from zango_ai.ledger import reconciliation, statements
 from zango_ai.models import AgentConfig, Invocation, Spend
-from zango_ai.providers import gate, unheard
-from zango_ai.store import configs, own_connection, reconciliation, round_statements, writer
+from zango_ai.providers import litellm_import, litellm_logging
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_tenants")
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("live_tenants")
 
 def prepared():
     """What PostgreSQL has prepared on the ledger's connection."""
-    with own_connection.own_connection().cursor() as cursor:
+    with ledger_connection.own_connection().cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements ORDER BY name")
         return [statement for (statement,) in cursor.fetchall()]
 
@@ -103,7 +105,7 @@ def test_a_hundred_tenants_worth_of_statements_is_too_many_to_keep_and_harms_nob
     for schema in ("north", "south"):
         with schema_context(schema):
             make_priced_agent(model)
-    own = own_connection.own_connection()
+    own = ledger_connection.own_connection()
     own.connection.prepared_max, own.connection.prepare_threshold = 3, 0
     for number in range(10):
         for schema in ("north", "south"):
@@ -138,9 +140,9 @@ def test_a_schemas_name_is_kept_to_the_letter(schema):
     """Whatever PostgreSQL takes as a name: else a run would be written into another tenant's."""
     quoted = tenancy.quote(schema)
     for sql in (
-        round_statements.beginning(schema, ("run_id",), ("number",), is_first=True, has_tolls=True),
-        round_statements.settling(schema, ("status",), ("status",), has_moves=True, has_alerts=True, ends_run=True),
-        configs._reading(schema),
+        statements.beginning(schema, ("run_id",), ("number",), is_first=True, has_tolls=True),
+        statements.settling(schema, ("status",), ("status",), has_moves=True, has_alerts=True, ends_run=True),
+        specs._reading(schema),
     ):
         executed = writer._numbered(sql)[0].decode()
         assert executed.count(f"{quoted}.") == executed.count('."zango_ai_') > 4
@@ -198,7 +200,7 @@ def test_a_run_connects_once_however_long_connections_are_kept(model, live_north
     """Asked for its age before each statement, a connection of age 0 was made anew four times."""
     make_agent(model)
     connection.close()
-    own = own_connection.own_connection()
+    own = ledger_connection.own_connection()
     opened, connect = [], own.connect
     monkeypatch.setattr(own, "connect", lambda: opened.append(1) or connect())
     own.close()
@@ -211,7 +213,7 @@ def test_the_end_of_a_request_closes_it_also_where_nothing_else_was_asked(model,
     connection.close()
     get_agent("helper").run("hi")
     assert connection.connection is None  # the run has not needed it
-    own = own_connection.own_connection()
+    own = ledger_connection.own_connection()
     close_old_connections()
     assert own.connection is None
     get_agent("helper").run("hi")
@@ -226,7 +228,7 @@ def test_the_end_of_a_request_closes_it_also_where_nothing_else_was_asked(model,
 @pytest.fixture
 def heard():
     """What the project has registered with litellm hears."""
-    litellm = gate.load()
+    litellm = litellm_import.load()
     told, is_told = [], threading.Event()
 
     class Listener(litellm.integrations.custom_logger.CustomLogger):
@@ -234,7 +236,7 @@ def heard():
             told.append((kwargs["model"], response_obj))
             is_told.set()
 
-    before = {name: list(getattr(litellm, name)) for name in gate.LISTENERS}
+    before = {name: list(getattr(litellm, name)) for name in litellm_import.LISTENERS}
     litellm.callbacks = [Listener()]
     yield told, is_told
     for name, listeners in before.items():
@@ -269,7 +271,7 @@ def test_without_one_litellm_keeps_no_record_of_a_call_and_prices_none(model, li
 
 
 def test_a_time_limit_that_cuts_into_its_preparation_is_not_taken_for_its_fault(model, live_north, monkeypatch):
-    utils = gate.load().utils
+    utils = litellm_import.load().utils
     really, left = utils.function_setup, [1]
 
     def cut(*args, **options):
@@ -287,4 +289,4 @@ def test_a_time_limit_that_cuts_into_its_preparation_is_not_taken_for_its_fault(
 
 def test_a_release_of_litellm_that_is_built_otherwise_is_asked_as_it_is():
     asked = {"model": "openai/gpt-4o-mini", "messages": []}
-    assert unheard.arguments_of(SimpleNamespace(utils=SimpleNamespace()), asked) == asked
+    assert litellm_logging.arguments_of(SimpleNamespace(utils=SimpleNamespace()), asked) == asked

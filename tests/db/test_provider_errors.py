@@ -6,13 +6,7 @@ import pytest
 
 from tests.build import API_KEY, make_agent, make_provider
 from zango_ai import get_agent
-from zango_ai.exceptions import (
-    LLMAPIError,
-    LLMTimeoutError,
-    ProviderConfigInvalid,
-    RateLimitExceeded,
-    ZangoAIError,
-)
+from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, ProviderConfigInvalid, RateLimitExceeded, ZangoAIError
 from zango_ai.models import Invocation, Provider
 from zango_ai.testing import Reply
 

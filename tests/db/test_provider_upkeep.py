@@ -10,8 +10,8 @@ from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, make_agent, make_provider
 from zango_ai import get_agent
+from zango_ai.encryption.keys import derive_key
 from zango_ai.exceptions import LLMAPIError, ProviderConfigInvalid
-from zango_ai.keys import derive_key
 from zango_ai.models import Provider, ProviderModel
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Reply

@@ -187,8 +187,8 @@ def test_processes_share_a_limit(model):
     make_limited_agent(model, rate_limit_rpm=9)
     code = """
 from zango_ai.exceptions import RateLimitExceeded
-from zango_ai.providers import gate
-gate.load()
+from zango_ai.providers import litellm_import
+litellm_import.load()
 passed = 0
 for _ in range(10):
     try:

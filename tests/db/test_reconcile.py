@@ -15,8 +15,8 @@ from tests.db.test_maintenance import let_pass, maintained
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import ZangoAIError
+from zango_ai.ledger import reconciliation
 from zango_ai.models import Fallback, Invocation, InvocationRound, Spend
-from zango_ai.store import reconciliation
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")

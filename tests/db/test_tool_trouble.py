@@ -12,12 +12,13 @@ from patients.models import Patient
 from pydantic import BaseModel
 
 from tests.build import make_agent, make_agent_with
-from zango_ai import ToolParam, ToolSafety, calling, get_agent, tool
+from zango_ai import ToolParam, ToolSafety, get_agent, tool
+from zango_ai.configuration import tool_rows
 from zango_ai.exceptions import NotAwaitingApproval
+from zango_ai.ledger import stored_runs
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Tool, ToolCall
-from zango_ai.store import run_rows, tool_rows
 from zango_ai.testing import Call, Reply
-from zango_ai.tools import registry
+from zango_ai.tools import execution, registry
 
 live = pytest.mark.usefixtures("live_north")
 BORN = "1957-03-09"
@@ -29,7 +30,7 @@ def ask(model, *calls, **arguments):
 
 
 def call(function, **arguments):
-    return calling.call(function.tool, arguments, max_chars=9_999)
+    return execution.call(function.tool, arguments, max_chars=9_999)
 
 
 @tool(description="Ask small things without end.", safety=ToolSafety.WRITE, timeout_seconds=0.02)
@@ -266,9 +267,9 @@ def test_a_decision_that_was_read_before_the_run_waited_again_makes_nothing_happ
         Reply(calls=[Call("record_outside", {"name": "Ben"})]),
     )
     first = get_agent("helper").run("hi")
-    seen = run_rows.find("north", first.run_id)
+    seen = stored_runs.find("north", first.run_id)
     decide(first)
-    assert not run_rows.claim("north", seen)
+    assert not stored_runs.claim("north", seen)
     with pytest.raises(ValueError, match="decides not all"):
         decide(first)
     assert recorded == ["Ada"]

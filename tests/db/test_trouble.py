@@ -9,6 +9,7 @@ from django_tenants.utils import schema_context
 from tests.build import API_KEY, make_agent, make_prompt, make_provider
 from tests.children import child, said
 from zango_ai import LLMMessage, get_agent, get_prompt
+from zango_ai.database import ledger_connection
 from zango_ai.exceptions import (
     AgentNotFound,
     LLMAPIError,
@@ -19,13 +20,12 @@ from zango_ai.exceptions import (
     ProviderConfigInvalid,
 )
 from zango_ai.models import AgentConfig, Invocation, InvocationRound
-from zango_ai.store import own_connection
 from zango_ai.testing import ModelServer, Reply
 
 
 def end_the_ledgers_connection():
     """As a restart of the database or a pooler would."""
-    own = own_connection.own_connection()
+    own = ledger_connection.own_connection()
     with own.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
@@ -208,7 +208,7 @@ def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_paid_for(mod
 
 def test_nothing_is_fetched_for_a_schema(model, north):
     """Past the check, as a row saved by other means would be."""
-    from zango_ai import json_schema
+    from zango_ai.output import json_schema
 
     with ModelServer() as elsewhere:
         with pytest.raises(OutputSchemaInvalid):
@@ -233,8 +233,8 @@ def test_the_ledgers_connection_keeps_no_list_of_statements(model, live_north, s
     settings.DEBUG = True
     make_agent(model)
     get_agent("helper").run("hi")
-    assert len(own_connection.own_connection().queries_log) == 0
-    assert own_connection.ALIAS not in list(connections)
+    assert len(ledger_connection.own_connection().queries_log) == 0
+    assert ledger_connection.ALIAS not in list(connections)
 
 
 def test_a_process_asks_nobody_but_the_provider(model, live_north):

@@ -17,9 +17,10 @@ from tests.db.test_trouble import end_the_ledgers_connection
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent
+from zango_ai.database import ledger_connection, writer
 from zango_ai.exceptions import PromptRenderError
+from zango_ai.ledger import reconciliation
 from zango_ai.models import AgentConfig, Fallback, Invocation, InvocationRound, Provider, Spend
-from zango_ai.store import own_connection, reconciliation, writer
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_tenants")
@@ -144,13 +145,13 @@ def test_a_time_limit_that_cuts_into_a_statement_stops_it(warm, live_north):
 
 def test_an_interrupt_while_a_settlement_is_prepared_leaves_a_ledger_that_adds_up(warm, monkeypatch):
     """The answer is there, and nothing of it is counted yet."""
-    from zango_ai.store import ledger
+    from zango_ai.ledger import recording
 
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     warm.script(QUARTER)
-    monkeypatch.setattr(ledger.rounds, "Settlement", once_then(interrupt, ledger.rounds.Settlement))
+    monkeypatch.setattr(recording.rounds, "Settlement", once_then(interrupt, recording.rounds.Settlement))
     with pytest.raises(KeyboardInterrupt) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)
@@ -174,7 +175,7 @@ def break_transaction():
 def test_a_run_in_a_broken_transaction_answers_and_leaves_its_row(warm, monkeypatch):
     """After a caught IntegrityError the caller's connection answers nothing: neither the configuration nor, where
     that is not known yet, the tenant's time zone."""
-    monkeypatch.setattr("zango_ai.store.zones._known", {})
+    monkeypatch.setattr("zango_ai.ledger.time_zones._known", {})
     warm.script(QUARTER)
     with transaction.atomic():
         break_transaction()
@@ -281,9 +282,9 @@ def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeyp
     from django.core.management import call_command
 
     from tests.db.test_maintenance import let_pass
-    from zango_ai.store import ledger
+    from zango_ai.ledger import recording
 
-    monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
+    monkeypatch.setattr(recording, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     with monkeypatch.context() as patch:
         refuse(patch, OperationalError("somebody holds a lock"), when=settles)
         warm.script(QUARTER)
@@ -306,7 +307,7 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
     try:
         connection.close()
         connection.set_schema("north")
-        with own_connection.own_connection().cursor() as cursor:
+        with ledger_connection.own_connection().cursor() as cursor:
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone()[0] == "read committed"
     finally:
@@ -317,14 +318,14 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
 
 
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):
-    from zango_ai.store import ledger
+    from zango_ai.ledger import recording
 
     refuse(
         monkeypatch,
         OperationalError("no more connections"),
         when=lambda params: settles(params) or "run_finished_at" in params,
     )
-    monkeypatch.setattr(ledger, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
+    monkeypatch.setattr(recording, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
     warm.script(QUARTER)
     response = get_agent("helper").run("hi")
     assert (response.content, response.cost_usd) == ("a quarter", 0.25)

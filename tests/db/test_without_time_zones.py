@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from zango_ai import clock
+from zango_ai.ledger import clock
 
 TESTS = Path(__file__).parent
 CHOSEN = {

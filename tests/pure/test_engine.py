@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from zango_ai.engine import drivers, turns
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, LLMTimeoutError, RateLimitExceeded
+from zango_ai.runs import drivers, engine
 from zango_ai.types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest, ProviderSpec, Target
 
 REQUEST = ModelRequest("", (LLMMessage("user", "hi"),), temperature=0.0, max_tokens=5, timeout_s=30.0)
@@ -30,11 +30,11 @@ class Story:
         self.waited = []
 
     def play(self, *targets):
-        conversation = turns.converse(REQUEST, targets, turns.Chance(lambda: self.clock, lambda: 0.0))
+        conversation = engine.converse(REQUEST, targets, engine.Chance(lambda: self.clock, lambda: 0.0))
         step = next(conversation)
         try:
             while True:
-                if isinstance(step, turns.Wait):
+                if isinstance(step, engine.Wait):
                     self.waited.append(step.seconds)
                     self.clock += step.seconds
                     step = conversation.send(None)
@@ -138,7 +138,7 @@ def test_the_last_error_is_raised_where_nobody_can_answer():
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_what_asking_raises_ends_the_conversation(error):
-    conversation = turns.converse(REQUEST, [target("a")], turns.Chance(lambda: 0.0, lambda: 0.0))
+    conversation = engine.converse(REQUEST, [target("a")], engine.Chance(lambda: 0.0, lambda: 0.0))
 
     def ask(step):
         raise error

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.pure.test_engine import ANSWER, REQUEST, target
-from zango_ai.engine import turns
 from zango_ai.exceptions import OutputParseError
+from zango_ai.runs import engine
 from zango_ai.types import LLMMessage, ToolRequest, ToolSchema
 
 TOOLS = (ToolSchema("look", "Look.", {}),)
@@ -22,9 +22,9 @@ class Talk:
         self.asked, self.used, self.stood = [], [], []
 
     def play(self, tool_rounds=2, corrections=0, waiting=None):
-        start = turns.GoingOn(replace(REQUEST, tools=TOOLS), tool_rounds, corrections, waiting)
-        chance = turns.Chance(lambda: 0.0, lambda: 0.0)
-        talk = turns.answer(start, [target("a")], chance, self.read, self.stood.append)
+        start = engine.GoingOn(replace(REQUEST, tools=TOOLS), tool_rounds, corrections, waiting)
+        chance = engine.Chance(lambda: 0.0, lambda: 0.0)
+        talk = engine.answer(start, [target("a")], chance, self.read, self.stood.append)
         try:
             step = next(talk)
             while True:
@@ -33,7 +33,7 @@ class Talk:
             return end.value
 
     def do(self, step):
-        if isinstance(step, turns.Ask):
+        if isinstance(step, engine.Ask):
             self.asked.append(step.request)
             return self.answers.pop(0)
         self.used.append(step)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.samples import GIF, JPEG, PDF, PNG, WEBP
 from zango_ai import LLMFile
 from zango_ai.exceptions import LLMFileError
-from zango_ai.media_types import sniff
+from zango_ai.files.media_types import sniff
 
 
 @pytest.mark.parametrize(

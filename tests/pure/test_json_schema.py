@@ -8,9 +8,9 @@ from hypothesis import given
 
 from tests.pure.test_strict_schemas import schemas as strict_schemas_of
 from tests.pure.test_strict_schemas import values as strict_values
-from zango_ai import json_schema, strict_schemas
 from zango_ai.exceptions import OutputValidationError
-from zango_ai.json_schema import cost, mismatches, validation
+from zango_ai.output import json_schema, strict
+from zango_ai.output.json_schema import cost, mismatches, validation
 
 
 def errors_of(value, schema):
@@ -253,5 +253,5 @@ def test_the_cost_does_not_fall_short_of_the_number_of_applications():
 
 
 def test_doubled_references_do_not_make_the_search_for_recursion_long():
-    assert not strict_schemas.is_recursive(doubled(60, lambda ref: {"properties": {"a": ref, "b": ref}}))
-    assert strict_schemas.is_recursive({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})
+    assert not strict.is_recursive(doubled(60, lambda ref: {"properties": {"a": ref, "b": ref}}))
+    assert strict.is_recursive({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded, ZangoAIError
-from zango_ai.providers import errors, gate
+from zango_ai.providers import errors, litellm_import
 from zango_ai.providers.masking import Mask
 from zango_ai.providers.vendor_words import Cleaner
 from zango_ai.providers.wire import Call
@@ -15,7 +15,7 @@ SECRET = "sk-very-secret"
 
 
 def classes():
-    module = gate.load().exceptions
+    module = litellm_import.load().exceptions
     found = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Exception)]
     return sorted({c for c in found if c.__module__ == module.__name__}, key=lambda c: c.__name__)
 

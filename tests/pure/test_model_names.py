@@ -4,7 +4,7 @@ import re
 from datetime import date, timedelta
 from pathlib import Path
 
-from zango_ai.providers import gate
+from zango_ai.providers import litellm_import
 
 ROOT = Path(__file__).parents[2]
 CHECKED_ON = date(2026, 11, 29)
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*[A-Za-z0-9]")
 
 def named_models():
     """Every word of docs, README, example and kinds that litellm's list has as a chat model."""
-    listed = gate.load().model_cost
+    listed = litellm_import.load().model_cost
     pages = [ROOT / "README.md", ROOT / "zango_ai/providers/kinds.py", *(ROOT / "docs").rglob("*.md")]
     for page in [*pages, *(ROOT / "example_project").rglob("*.py")]:
         for name in set(_NAME.findall(page.read_text())):

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from zango_ai.providers import gate
+from zango_ai.providers import litellm_import
 from zango_ai.testing import Call, Reply
 
 KINDS = ["openai", "anthropic", "gemini", "bedrock"]
@@ -42,7 +42,7 @@ def complete(model, kind, messages=(QUESTION,), **arguments):
     target = targets[kind] | ({} if kind == "bedrock" else {"api_key": "sk-test"})
     tools = copy.deepcopy(TOOLS)  # litellm takes pieces out of it for Gemini
     arguments = {"tools": tools, "max_tokens": 50, "max_retries": 0, "timeout": 60} | arguments
-    return gate.load().completion(messages=list(messages), **target, **arguments)
+    return litellm_import.load().completion(messages=list(messages), **target, **arguments)
 
 
 def called(reply):
@@ -124,7 +124,7 @@ def test_the_results_of_all_calls_are_taken(model, kind):
 def test_a_missing_result_is_refused(model, kind, results):
     model.script(TWO_CALLS)
     messages = history(complete(model, kind), results)
-    with pytest.raises(gate.load().BadRequestError) as caught:
+    with pytest.raises(litellm_import.load().BadRequestError) as caught:
         complete(model, kind, messages)
     assert caught.value.status_code == 400
     assert len(model.requests) == 2

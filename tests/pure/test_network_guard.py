@@ -16,7 +16,7 @@ import pytest
 
 from tests import sweep
 from zango_ai.exceptions import LLMAPIError, ModelNotAvailable, ProviderConfigInvalid
-from zango_ai.providers import chat, clients, gate, private, wire
+from zango_ai.providers import chat, clients, litellm_import, private, wire
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Reply
 from zango_ai.types import LLMMessage, ModelRequest, ProviderSpec
@@ -180,7 +180,7 @@ def test_a_logging_handler_may_send_datagrams_from_inside_a_call():
 
 
 def test_the_projects_own_litellm_callbacks_may_connect(model, monkeypatch):
-    litellm, heard = gate.load(), []
+    litellm, heard = litellm_import.load(), []
     from litellm.integrations.custom_logger import CustomLogger
 
     def connect(moment):
@@ -203,7 +203,7 @@ def test_the_projects_own_litellm_callbacks_may_connect(model, monkeypatch):
 
 
 def test_the_projects_own_litellm_calls_keep_their_bridge():
-    litellm = gate.load()
+    litellm = litellm_import.load()
     asked = {"model": "o3-pro", "custom_llm_provider": "openai"}
     assert litellm.main.responses_api_bridge_check(**asked)[0].get("mode") == "responses"
     with wire.calling(20.0, "openai"):
@@ -220,17 +220,17 @@ def test_the_projects_own_litellm_calls_keep_their_bridge():
     ],
 )
 def test_a_release_of_litellm_without_a_part_that_is_replaced_is_refused(monkeypatch, part, name):
-    litellm = gate.load()
+    litellm = litellm_import.load()
     monkeypatch.delattr(getattr(litellm, part) if part else litellm, name)
     with pytest.raises(private.UnknownRelease, match=f"litellm .* has no .*{name}.* Install a release"):
-        gate.guard(litellm)
+        litellm_import.guard(litellm)
 
 
 def test_a_release_of_litellm_that_no_longer_asks_what_is_replaced_is_refused(monkeypatch):
-    litellm = gate.load()
+    litellm = litellm_import.load()
     monkeypatch.setattr(litellm.main, "completion", lambda model: model)
     with pytest.raises(private.UnknownRelease, match="does not call responses_api_bridge_check"):
-        gate.guard(litellm)
+        litellm_import.guard(litellm)
 
 
 def test_audit_hooks_that_are_blocked_are_told():

@@ -1,11 +1,11 @@
 import pytest
 
-from zango_ai import output
 from zango_ai.exceptions import OutputParseError
+from zango_ai.output import reading
 
 
 def parse(content, stop_reason="end_turn"):
-    return output.parse(content, stop_reason=stop_reason)
+    return reading.parse(content, stop_reason=stop_reason)
 
 
 def test_a_fence_may_hold_what_looks_like_its_end():

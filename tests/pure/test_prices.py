@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from zango_ai.providers import gate, prices
+from zango_ai.providers import litellm_import, prices
 from zango_ai.types import LLMUsage, ModelSpec, ProviderSpec
 
 MODELS = {
@@ -26,7 +26,7 @@ def provider(kind, *models):
 @pytest.mark.parametrize(("kind", "model"), [(kind, model) for kind, models in MODELS.items() for model in models])
 @pytest.mark.parametrize("usage", [LLMUsage(1000, 200), LLMUsage(1000, 200, 0, 600), LLMUsage(300_000, 50)])
 def test_it_agrees_with_the_list(kind, model, usage):
-    litellm = gate.load()
+    litellm = litellm_import.load()
     counted = litellm.Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,

@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zango_ai import prompts
 from zango_ai.exceptions import PromptRenderError
+from zango_ai.prompts import rendering
 
 
 def render(content, **values):
-    renderer = prompts.Renderer()
+    renderer = rendering.Renderer()
     text = renderer.render(content, values, prompt_name="p")
     renderer.finish()
     return text
@@ -41,7 +41,7 @@ def test_what_is_no_placeholder_is_left_as_it_is(content):
 
 def test_almost_placeholders_can_be_warned_about():
     content = "{{ a.b }} {{ ok }} {{patient-id}} {% if a %}x{%- endif -%} {{ a.b }} Hi {{ shop, how {{ are\nyou }}"
-    assert prompts.find_mistakes(content) == [
+    assert rendering.find_mistakes(content) == [
         "{{ a.b }}",
         "{{patient-id}}",
         "{% if a %}",
@@ -66,7 +66,7 @@ def test_almost_placeholders_can_be_warned_about():
     ],
 )
 def test_other_braces_are_no_mistakes(content):
-    assert prompts.find_mistakes(content) == []
+    assert rendering.find_mistakes(content) == []
 
 
 BLANKS = " " * 50_000
@@ -88,8 +88,8 @@ BLANKS = " " * 50_000
 def test_placeholders_are_found_in_linear_time(content):
     """With time that grows as the square of the length, this takes minutes."""
     for _ in range(20):
-        prompts.find_mistakes(content)
-        prompts.find_placeholders(content)
+        rendering.find_mistakes(content)
+        rendering.find_placeholders(content)
 
 
 @given(st.text(), st.dictionaries(st.sampled_from("abc"), st.text(), min_size=3))

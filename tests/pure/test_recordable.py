@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zango_ai import recordable
+from zango_ai import sanitize
 
 
 class Broken:
@@ -35,11 +35,11 @@ LOOP.append(LOOP)
     ],
 )
 def test_values_are_kept_as_near_as_possible(value, kept):
-    assert json.loads(recordable.document(value)) == kept
+    assert json.loads(sanitize.document(value)) == kept
 
 
 def test_a_value_that_holds_itself_ends_somewhere():
-    assert "holds itself" in recordable.document(LOOP)
+    assert "holds itself" in sanitize.document(LOOP)
 
 
 @pytest.mark.parametrize("width", [2, 1000])
@@ -47,11 +47,11 @@ def test_a_value_that_holds_a_part_many_times_over_is_cut(width):
     value: list = []
     for _ in range(40):
         value = [value] * width
-    assert len(recordable.document(value)) < 20_000_000
+    assert len(sanitize.document(value)) < 20_000_000
 
 
 def test_long_text_is_cut_with_a_note():
-    cut = recordable.text("x" * 500, 100)
+    cut = sanitize.text("x" * 500, 100)
     assert cut.startswith("xxx")
     assert cut.endswith("… [cut: 500 characters in all]")
     assert len(cut) == 100
@@ -65,7 +65,7 @@ anything = st.recursive(
 
 @given(anything)
 def test_any_value_becomes_json_that_utf8_and_postgresql_take(value):
-    encoded = recordable.document(value)
+    encoded = sanitize.document(value)
     json.loads(encoded)
     encoded.encode()
     assert "\\u0000" not in encoded.replace("\\\\", "")
@@ -73,6 +73,4 @@ def test_any_value_becomes_json_that_utf8_and_postgresql_take(value):
 
 @given(st.text(st.characters()))
 def test_any_text_can_be_sent(value):
-    assert recordable.sendable(value).encode().decode() == value.translate(
-        dict.fromkeys(range(55296, 57344), 65533)
-    )
+    assert sanitize.sendable(value).encode().decode() == value.translate(dict.fromkeys(range(55296, 57344), 65533))

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from zango_ai.overrides import Overrides
-from zango_ai.run_state import RunState, SavedAnswer, SavedSession, SessionToOpen, StateUnreadable
+from zango_ai.configuration.overrides import Overrides
+from zango_ai.ledger.run_state import RunState, SavedAnswer, SavedSession, SessionToOpen, StateUnreadable
 from zango_ai.types import ToolRequest
 
 # As stored before states had a version.

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zango_ai import json_schema
-from zango_ai.strict_schemas import NotStrict, is_recursive, reason_against, strict_form
+from zango_ai.output import json_schema
+from zango_ai.output.strict import NotStrict, is_recursive, reason_against, strict_form
 
 ITEM = {"type": "object", "properties": {"price": {"type": "number", "minimum": 0}}, "required": ["price"]}
 

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from zango_ai import ToolParam, ToolSafety, json_schema, tool
+from zango_ai import ToolParam, ToolSafety, tool
 from zango_ai.exceptions import ToolDeclarationInvalid, ToolNotFound
+from zango_ai.output import json_schema
 from zango_ai.tools import registry, results
 from zango_ai.tools.signature import ArgumentsInvalid
 

@@ -10,8 +10,8 @@ from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from .. import json_limits
 from ..models import AgentConfig, Fallback, Spend
+from ..output import json_limits
 from .access import TenantOnly
 from .spending import SpendsByMonth
 

@@ -41,8 +41,8 @@ class MemorySessionAdmin(ViewOnly, admin.ModelAdmin):
 
     @admin.action(description=_("Clear the selected conversations"), permissions=["clear"])
     def clear(self, request: HttpRequest, sessions: QuerySet[MemorySession]) -> None:
-        from ..store import memory
+        from ..memory.sessions import clear
 
         schema = tenancy.current_schema()
-        cleared = sum(memory.clear(schema, session.agent_id, session.session_id) for session in sessions)
+        cleared = sum(clear(schema, session.agent_id, session.session_id) for session in sessions)
         messages.success(request, _("Cleared: %(count)d") % {"count": cleared})

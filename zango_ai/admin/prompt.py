@@ -13,8 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from .. import prompts
 from ..models import Prompt, PromptVersion
+from ..prompts import rendering
 from .access import TenantOnly, ViewOnly, preformatted
 
 
@@ -111,7 +111,7 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
         )
         if form.cleaned_data["make_active"]:
             version.activate()
-        for mistake in prompts.find_mistakes(version.content):
+        for mistake in rendering.find_mistakes(version.content):
             messages.warning(
                 request,
                 _(

@@ -11,8 +11,8 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
+from ..encryption.fields import Credentials, Undecryptable
 from ..exceptions import ZangoAIError
-from ..fields import Credentials, Undecryptable
 from ..models import Provider, ProviderModel, Spend
 from ..providers.kinds import KINDS, CredentialSlot, Kind
 from .access import TenantOnly

@@ -29,8 +29,8 @@ class SpendsByMonth(TenantOnly):
 
     @admin.display(description=_("spent this month"))
     def this_month(self, row: Any) -> SafeString | str:
+        from ..ledger import reservations
         from ..models.specs import budget_of
-        from ..store import reservations
 
         if row.pk is None:
             return "-"

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 
 from ..conf import get_conf
 from ..exceptions import LLMFileError
-from ..files import LLMFile
-from ..output import load
+from ..files.file import LLMFile
+from ..output.reading import load
 from .errors import bad_request
 
 _RUN_FIELDS = ("input", "variables", "session_id")

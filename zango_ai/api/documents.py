@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..background import EnqueuedRun
 from ..exceptions import RunFailed
+from ..runs.background import EnqueuedRun
 from ..types import LLMResponse
 
 

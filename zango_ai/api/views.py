@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import reverse
 
-from ..background import get_run
+from ..runs.background import get_run
 from . import access, bodies, documents
 from .errors import bad_request, endpoint, not_found
 

@@ -9,9 +9,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
-from ..fields import OrderedJSONField
+from ..encryption.fields import OrderedJSONField
 from .checked import Checked, Ranges, choice_constraint, range_constraints, within
-from .limited import BUDGET_RANGES, Budgeted
+from .limits import BUDGET_RANGES, Budgeted
 from .prompt import Prompt
 from .provider import Provider
 from .tool import Tool
@@ -169,7 +169,7 @@ class AgentConfig(Budgeted):
         if self.provider_id and not self.model and not self.provider.default_model:
             problems["model"] = _("Name a model here, or a default model on the provider.")
         if self.output_json_schema is not None:
-            from .. import json_schema
+            from ..output import json_schema
 
             error = json_schema.problem_of(self.output_json_schema)
             if error:
@@ -190,9 +190,9 @@ class AgentConfig(Budgeted):
         """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
         if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):
             return ""
-        from .. import strict_schemas
+        from ..output import strict
 
-        reason = strict_schemas.reason_against(self.output_json_schema)
+        reason = strict.reason_against(self.output_json_schema)
         return "" if reason is None else str(_STRICTNESS) % {"reason": reason}
 
     def unused_schema_note(self) -> str:

@@ -10,7 +10,7 @@ from django.core.validators import BaseValidator, MaxValueValidator, MinValueVal
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .stamped import Stamped
+from .timestamps import Stamped
 
 Ranges = Mapping[str, tuple[int, int]]
 """The smallest and the largest allowed value, by the name of the field."""

@@ -17,7 +17,7 @@ from django.dispatch import receiver
 from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext_lazy as _
 
-from .stamped import Stamped
+from .timestamps import Stamped
 
 
 def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:

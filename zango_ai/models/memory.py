@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .agent import AgentConfig
 from .invocation import Invocation
-from .stamped import Stamped
+from .timestamps import Stamped
 
 
 class MemorySession(Stamped):

@@ -6,7 +6,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from .. import limits, prompts
+from .. import limits
+from ..prompts import rendering
 from .checked import Checked, Ranges, choice_constraint, range_constraints
 
 _CHANGEABLE = {"change_description", "updated_at"}
@@ -183,7 +184,7 @@ class PromptVersion(Checked):
     def from_db(cls, *args: Any, **kwargs: Any) -> PromptVersion:
         version = super().from_db(*args, **kwargs)
         if version.__dict__.get("variables") == []:  # a migration or a fixture need not set them
-            version.variables = prompts.find_placeholders(version.__dict__.get("content", ""))
+            version.variables = rendering.find_placeholders(version.__dict__.get("content", ""))
         return version
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +196,7 @@ class PromptVersion(Checked):
             super().save(*args, **kwargs)
 
     def _save_new(self, *args: Any, **kwargs: Any) -> None:
-        self.variables = prompts.find_placeholders(self.content)
+        self.variables = rendering.find_placeholders(self.content)
         with transaction.atomic():
             # One at a time for a prompt: numbers are given once, and one version is active.
             prompt = Prompt.objects.select_for_update().get(pk=self.prompt_id)

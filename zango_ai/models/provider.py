@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..conf import get_conf
+from ..encryption.fields import CredentialsField, Undecryptable
 from ..exceptions import ModelNotAvailable, ZangoAIError
-from ..fields import CredentialsField, Undecryptable
 from ..providers import addresses
 from ..providers.kinds import KINDS
 from .checked import Checked, Ranges, range_constraints, within
-from .limited import BUDGET_RANGES, RATE_RANGES, Budgeted, per_minute
+from .limits import BUDGET_RANGES, RATE_RANGES, Budgeted, per_minute
 
 if TYPE_CHECKING:
     from ..types import ModelSpec, ProviderSpec

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..types import Budget, ModelSpec, ProviderSpec, RateLimits
-from .limited import Budgeted
+from .limits import Budgeted
 
 
 def budget_of(values: Mapping[str, Any]) -> Budget:

@@ -20,8 +20,8 @@ import httpx
 
 from .. import limits
 from ..exceptions import LLMFileError
-from ..files import LLMFile
-from ..media_types import IMAGE_TYPES, PDF
+from ..files.file import LLMFile
+from ..files.media_types import IMAGE_TYPES, PDF
 from ..types import ProviderSpec, Target
 from . import prices
 from .kinds import KINDS

@@ -15,9 +15,9 @@ from django.dispatch import receiver
 
 from .. import limits
 from ..conf import get_conf
+from ..encryption.fields import Credentials, Undecryptable
 from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
-from ..fields import Credentials, Undecryptable
-from ..recordable import sendable
+from ..sanitize import sendable
 from ..types import (
     Estimate,
     LLMMessage,
@@ -30,7 +30,18 @@ from ..types import (
     ToolRequest,
     ToolSchema,
 )
-from . import addresses, attachments, clients, errors, formats, gate, model_names, prices, unheard, wire
+from . import (
+    addresses,
+    attachments,
+    clients,
+    errors,
+    litellm_import,
+    litellm_logging,
+    model_names,
+    prices,
+    response_format,
+    wire,
+)
 from .kinds import KINDS, Kind
 from .masking import Mask
 from .vendor_words import Cleaner
@@ -90,7 +101,7 @@ def warm_up() -> None:
     It takes some seconds, once. A run does it by itself; a worker or a web process may do it at its start. It
     starts no thread and opens no connection, so it may be done before a process forks.
     """
-    gate.load()
+    litellm_import.load()
     wire.tls()
 
 
@@ -103,7 +114,7 @@ def ask(provider: ProviderSpec, request: ModelRequest) -> ModelAnswer:
     _require_own_model(provider, kind, request.model)
     result = _complete(provider, kind, request)
     if isinstance(result, BaseException):
-        formats.note_refusal(provider, request, result)
+        response_format.note_refusal(provider, request, result)
         raise result
     return result
 
@@ -165,7 +176,7 @@ def _require_own_model(provider: ProviderSpec, kind: Kind, model: str) -> None:
 
 def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
     """The request as this provider's model has to be asked."""
-    return formats.shaped(provider, request)
+    return response_format.shaped(provider, request)
 
 
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
@@ -229,8 +240,8 @@ def _tool(tool: ToolSchema) -> dict[str, Any]:
 def _send(
     provider: ProviderSpec, kind: Kind, request: ModelRequest, kept: clients.Kept, messages: list[dict[str, Any]]
 ) -> Any:
-    litellm = gate.load()
-    wanted = formats.response_format(request)
+    litellm = litellm_import.load()
+    wanted = response_format.response_format(request)
     arguments = {
         "model": f"{kind.litellm_prefix}/{request.model}",
         "custom_llm_provider": kind.vendor,  # else litellm reads it from the name
@@ -246,10 +257,10 @@ def _send(
         "client": kept.built or clients.build(provider.credentials, kind, kept),
     }
     try:
-        return litellm.completion(**unheard.arguments_of(litellm, arguments))
+        return litellm.completion(**litellm_logging.arguments_of(litellm, arguments))
     except litellm.UnsupportedParamsError:
         # Nothing was sent yet. A reasoning model takes no temperature: it is left out, for this call alone.
-        return litellm.completion(**unheard.arguments_of(litellm, {**arguments, "drop_params": True}))
+        return litellm.completion(**litellm_logging.arguments_of(litellm, {**arguments, "drop_params": True}))
 
 
 def _read(provider: ProviderSpec, request: ModelRequest, reply: Any, call: wire.Call, mask: Mask) -> ModelAnswer:

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from ..fields import Credentials
+from ..encryption.fields import Credentials
 from ..types import ProviderSpec, Secrets
 from . import private, wire
 from .kinds import KINDS, Kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..media_types import PDF
+from ..files.media_types import PDF
 from ..types import Secrets
 
 ClientForm = Literal["openai", "azure", "httpx"]

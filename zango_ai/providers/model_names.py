@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from . import gate
+from . import litellm_import
 from .kinds import Kind
 
 _GATEWAYS = {"openai_compatible", "ollama", "groq"}
@@ -46,5 +46,5 @@ def problem_of(kind: Kind, model: str) -> str | None:
 @lru_cache(64)
 def _foreign_prefixes(kind: Kind) -> frozenset[str]:
     if kind.name in _GATEWAYS:
-        return gate.vendors_that_sign_in()
-    return gate.vendors() - {kind.name, kind.vendor}
+        return litellm_import.vendors_that_sign_in()
+    return litellm_import.vendors() - {kind.name, kind.vendor}

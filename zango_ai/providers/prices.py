@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..types import LLMUsage, ModelSpec, Price, ProviderSpec
-from . import gate
+from . import litellm_import
 from .kinds import KINDS, Kind
 
 _MTOK = Decimal(1_000_000)
@@ -100,7 +100,7 @@ def _rates(kind: Kind, model: str) -> Mapping[str, Decimal]:
 def _entry(kind: Kind, model: str) -> Mapping[str, Any] | None:
     if not kind.price_lists:
         return None
-    listed = gate.load().model_cost
+    listed = litellm_import.load().model_cost
     for vendor in kind.price_lists:
         for key in (f"{vendor}/{model}", model):
             entry: Mapping[str, Any] = listed.get(key) or {}

@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 
-from .. import json_limits
+from ..output import json_limits
 
 _ARGUMENTS = re.compile(r'("arguments"\s*+:\s*+)("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 """OpenAI's form: JSON inside a string. Inside another string its quotation marks would be escaped."""

@@ -7,9 +7,10 @@ from uuid import UUID
 from celery.exceptions import Retry
 from django.db import InterfaceError, OperationalError
 
-from .. import queueing, tenancy
+from .. import tenancy
 from ..agent import execute_queued
-from ..store import run_rows
+from ..ledger import stored_runs
+from ..runs import queue
 from .base import BaseTask
 
 
@@ -20,7 +21,7 @@ class RunAgent(BaseTask):
     the run is claimed, a database that is away.
     """
 
-    name = queueing.TASK_NAME
+    name = queue.TASK_NAME
     acks_late = True
     reject_on_worker_lost = True
     ignore_result = True
@@ -38,5 +39,5 @@ class RunAgent(BaseTask):
             raise
         except Exception as exc:  # the broker is away: nobody would ever try it again
             words = f"It was to be tried again, and the broker did not take the task ({type(exc).__name__})."
-            run_rows.give_up(tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=words)
+            stored_runs.give_up(tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=words)
             raise

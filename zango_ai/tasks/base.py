@@ -19,9 +19,10 @@ from celery.contrib.django.task import DjangoTask
 from celery.signals import before_task_publish, task_postrun
 from django.db import transaction
 
-from .. import queueing, tenancy
+from .. import tenancy
 from ..exceptions import TenantNotActive
-from ..queueing import SCHEMA_HEADER
+from ..runs import queue
+from ..runs.queue import SCHEMA_HEADER
 from . import definitions
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
         def apply_async(self, args=None, kwargs=None, **options):
             """Queue it. Raises TenantNotActive where no tenant is active."""
             _require_tenant(self, options.get("headers"))
-            queueing.require_app()
+            queue.require_app()
             return DjangoTask.apply_async(self, args, kwargs, **options)
 
         @_AlsoOnTheClass

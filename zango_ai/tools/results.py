@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .. import recordable
+from .. import sanitize
 
 _NOTE_CHARS = 80
 _LEAST_ITEM_CHARS = 40
@@ -64,7 +64,7 @@ def encoded(value: Any) -> str:
     """The text that is sent to the model: of a str itself, of anything else its JSON."""
     # Some vendors refuse a result without text.
     is_text = isinstance(value, str) and value.strip()
-    return recordable.sendable(value if is_text else json.dumps(value, ensure_ascii=False))
+    return sanitize.sendable(value if is_text else json.dumps(value, ensure_ascii=False))
 
 
 def cut(value: Any, limit: int) -> Any:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from .. import output
+from ..output import reading
 from . import allowed_values
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -86,7 +86,7 @@ class Arguments:
 
         text = text.strip() or "{}"  # some models write nothing where there is nothing to give
         try:
-            given = output.load(text)
+            given = reading.load(text)
         except ValueError as exc:
             raise ArgumentsInvalid([f"The arguments are not JSON: {_first_line(exc)}"]) from None
         if not isinstance(given, dict):

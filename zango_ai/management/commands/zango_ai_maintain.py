@@ -6,7 +6,8 @@ from typing import Any
 
 from ... import limits
 from ...conf import get_conf
-from ...store import alerts, expiry, maintenance, memory
+from ...ledger import alerts, expiry, maintenance
+from ...memory import sessions
 from ..per_tenant import TenantCommand
 
 logger = logging.getLogger("zango_ai.maintenance")
@@ -59,10 +60,10 @@ class Command(TenantCommand):
             self.stdout.write(f"{schema}: {alerts_sent} budget alerts sent")
 
     def _delete_orphans(self, schema: str, is_verbose: bool) -> None:
-        memory.delete_orphans(schema)
+        sessions.delete_orphans(schema)
 
     def _delete_idle(self, schema: str, is_verbose: bool) -> None:
         days = get_conf().session_ttl_days
-        deleted = 0 if days is None else memory.delete_idle(schema, days)
+        deleted = 0 if days is None else sessions.delete_idle(schema, days)
         if deleted or (is_verbose and days is not None):
             self.stdout.write(f"{schema}: {deleted} idle conversations deleted")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...store import reconciliation
+from ...ledger import reconciliation
 from ..per_tenant import TenantCommand
 
 _MOST_LINES = 100

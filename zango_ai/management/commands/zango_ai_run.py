@@ -10,10 +10,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ... import exceptions, recordable, tenancy
+from ... import exceptions, sanitize, tenancy
 from ...agent import get_agent
 from ...exceptions import ZangoAIError
-from ...files import LLMFile
+from ...files.file import LLMFile
 from ...suggestions import did_you_mean
 from ...types import TRIGGERS, LLMResponse
 
@@ -81,7 +81,7 @@ class Command(BaseCommand):
             raise CommandError(str(exc), returncode=2) from exc
         if isinstance(sys.stdout, io.TextIOWrapper):  # an answer that was paid for is printed in any locale
             sys.stdout.reconfigure(errors="replace")
-        self.stdout.write(_as_json(response) if options["json"] else recordable.sendable(response.content))
+        self.stdout.write(_as_json(response) if options["json"] else sanitize.sendable(response.content))
         if response.pending_approvals:
             names = ", ".join(pending.tool_name for pending in response.pending_approvals)
             raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITS_APPROVAL)

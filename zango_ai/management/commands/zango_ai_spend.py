@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ... import limits
-from ...store import spend_report
-from ...store.spend_report import SpendRow
+from ...ledger import spend_report
+from ...ledger.spend_report import SpendRow
 from ..per_tenant import TenantCommand
 
 _HEADINGS = ("tenant", "of", "name", "month from", "spent", "reserved", "limit")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...store import tool_rows
+from ...configuration import tool_rows
 from ..per_tenant import TenantCommand
 
 

@@ -1,0 +1,64 @@
+"""Other rows of the current tenant by name."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+
+from .. import arguments, sanitize, tenancy
+from ..exceptions import NotFoundError, PromptNotFound, ProviderNotFound
+from ..models import Prompt, Provider
+from ..suggestions import did_you_mean
+
+Row = TypeVar("Row", bound=Model)
+_MAX_SUGGESTIONS = 500
+"""How many names are compared with one that is not found."""
+
+
+def get_provider(name: str) -> Provider:
+    """The provider of that name in the current tenant, enabled or not. Raises ProviderNotFound."""
+    arguments.require_name(name, "get_provider")
+    _require_tenant("provider", name, ProviderNotFound)
+    rows = Provider.objects.all()
+    row = _named(rows, name)
+    if row is None:
+        raise ProviderNotFound(name, _missing("provider", "Providers", name, rows))
+    return row
+
+
+def get_prompt(name: str) -> Prompt:
+    """The prompt of that name in the current tenant, with its active version. Raises PromptNotFound."""
+    arguments.require_name(name, "get_prompt")
+    _require_tenant("prompt", name, PromptNotFound)
+    rows = Prompt.objects.select_related("active_version")
+    row = _named(rows, name)
+    if row is None:
+        raise PromptNotFound(name, _missing("prompt", "Prompts", name, rows))
+    if row.active_version_id is None:
+        row.active_version = row.version_in_force()
+        row._loaded_active_id = row.active_version_id
+    return row
+
+
+def _named(rows: QuerySet[Row], name: str) -> Row | None:
+    # PostgreSQL would refuse to look for what it cannot hold: no row has such a name.
+    if sanitize.text(name) != name:
+        return None
+    with tenancy.needs_tables(tenancy.current_schema()):
+        return rows.filter(name=name).first()
+
+
+def _require_tenant(noun: str, name: str, error: type[NotFoundError]) -> None:
+    if tenancy.is_public(tenancy.current_schema()):
+        raise error(
+            name,
+            f"No tenant is active, so there is no {noun} {name!r}: this is the public schema. "
+            f"{tenancy.advice_without_tenant()}",
+        )
+
+
+def _missing(noun: str, page: str, name: str, rows: QuerySet[Any]) -> str:
+    meant = did_you_mean(name, rows.values_list("name", flat=True)[:_MAX_SUGGESTIONS])
+    schema = tenancy.current_schema()
+    return f"No {noun} named {name!r} in schema {schema!r}.{meant} Create it in the admin under AI > {page}."

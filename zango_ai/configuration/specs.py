@@ -1,0 +1,219 @@
+"""Rows to specs: an agent with its provider, prompts and models, read at once from the current schema.
+
+In SQL of our own: Django takes longer to put such a query together than PostgreSQL takes to answer it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from .. import sanitize, tenancy
+from ..database import reads
+from ..database.writer import table
+from ..encryption.fields import Credentials
+from ..exceptions import AgentNotFound, WrongTenant
+from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool
+from ..models.limits import Budgeted
+from ..models.specs import budget_of, model_spec, provider_spec
+from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, Target
+
+_XMIN = "xmin::text"
+"""The version of a row: whether it has changed since."""
+_AGENT_FIELDS = (
+    *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
+    *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "approves_system_runs"),
+    *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS, _XMIN),
+)
+_PROVIDER_FIELDS = (*Provider.SPEC_FIELDS, _XMIN)
+_PROMPT_FIELDS = ("name", "version", "content")
+
+
+def require_tenant(name: str) -> str:
+    """The current schema. Raises AgentNotFound on the public one."""
+    schema = tenancy.current_schema()
+    if tenancy.is_public(schema):
+        raise AgentNotFound(
+            name,
+            f"No tenant is active, so there is no agent {name!r}: this is the public schema. "
+            f"{tenancy.advice_without_tenant()}",
+        )
+    return schema
+
+
+def require_same_tenant(name: str, schema: str) -> None:
+    """Raises WrongTenant unless ``schema`` is in force."""
+    current = tenancy.current_schema()
+    if current != schema:
+        raise WrongTenant(
+            current,
+            f"Agent {name!r} belongs to schema {schema!r} and was used in {current!r}. Call get_agent() in the "
+            "tenant in which the agent runs.",
+        )
+
+
+def read_agent(name: str) -> AgentSpec | None:
+    """The agent of the current schema as it is now, also when it is disabled."""
+    name = str(name)
+    if sanitize.text(name) != name:
+        return None  # PostgreSQL would refuse the question: no row has such a name
+    schema = tenancy.current_schema()
+    for row in reads.rows(_reading(schema), {"name": name}):
+        return _agent(schema, row)
+    return None
+
+
+@lru_cache(maxsize=512)
+def _reading(schema: str) -> str:
+    prompts = (
+        ", ".join((f"{role}.name", f"{role}_version.version_number", f"{role}_version.content"))
+        for role in ("system", "said")
+    )
+    return f"""
+SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".join(prompts)},
+    {_models(schema)},
+    ARRAY(
+        SELECT t.name FROM {table(schema, Tool)} t JOIN {table(schema, AgentConfig.tools.through)} listed
+            ON listed.tool_id = t.id
+        WHERE listed.agentconfig_id = a.id AND t.is_active ORDER BY t.name
+    ),
+    EXISTS (SELECT 1 FROM {table(schema, Fallback)} f WHERE f.agent_id = a.id)
+FROM {table(schema, AgentConfig)} a
+JOIN {table(schema, Provider)} p ON p.id = a.provider_id
+LEFT JOIN {table(schema, Prompt)} system ON system.id = a.system_prompt_id
+LEFT JOIN {table(schema, PromptVersion)} system_version ON system_version.id = {_in_force(schema, "system")}
+LEFT JOIN {table(schema, Prompt)} said ON said.id = a.user_prompt_id
+LEFT JOIN {table(schema, PromptVersion)} said_version ON said_version.id = {_in_force(schema, "said")}
+WHERE a.name = %(name)s
+"""
+
+
+def _in_force(schema: str, prompt: str) -> str:
+    """A prompt's active version, as ``Prompt.version_in_force()`` finds it."""
+    return f"""coalesce({prompt}.active_version_id, (
+    SELECT v.id FROM {table(schema, PromptVersion)} v WHERE v.prompt_id = {prompt}.id AND v.status = 'active'
+))"""
+
+
+def _columns(alias: str, fields: Sequence[str]) -> str:
+    return ", ".join(f"{alias}.{name}" for name in fields)
+
+
+def _models(schema: str) -> str:
+    """The provider's models as JSON. Costs as text: a JSON number would come back as a float."""
+    columns = (f"m.{name}::text" if "cost" in name else f"m.{name}" for name in ProviderModel.SPEC_FIELDS)
+    return f"""(
+        SELECT json_agg(json_build_array({", ".join(columns)}))::text
+        FROM {table(schema, ProviderModel)} m WHERE m.provider_id = p.id
+    )"""
+
+
+def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
+    columns = iter(row)
+    agent = _taken(columns, _AGENT_FIELDS)
+    of_provider = _taken(columns, _PROVIDER_FIELDS)
+    system_prompt, user_prompt = _prompt(columns), _prompt(columns)
+    models, tools, has_fallbacks = columns
+    provider = _provider(of_provider, models)
+    form = agent["output_json_schema"]
+    return AgentSpec(
+        id=agent["id"],
+        name=agent["name"],
+        schema=schema,
+        is_enabled=agent["is_enabled"],
+        provider=provider,
+        model=agent["model"] or provider.default_model,
+        system_prompt=system_prompt,
+        user_prompt=user_prompt,
+        temperature=agent["temperature"],
+        max_tokens=agent["max_tokens"],
+        timeout_seconds=agent["timeout_seconds"],
+        output_schema=agent["output_schema"],
+        output_json_schema=None if form is None else json.loads(form),
+        output_retries=agent["output_retries"],
+        budget=budget_of(agent),
+        has_memory=agent["short_term_memory"],
+        memory_pairs=agent["short_term_memory_max_messages"],
+        tools=tuple(tools),
+        max_tool_rounds=agent["max_tool_rounds"],
+        approves_system_runs=agent["approves_system_runs"],
+        fallbacks=_fallbacks(schema, agent["id"]) if has_fallbacks else (),
+        xmin=agent[_XMIN],
+    )
+
+
+def _fallbacks(schema: str, agent_id: int) -> tuple[Target, ...]:
+    sql = f"""
+SELECT f.model, {_columns("p", _PROVIDER_FIELDS)}, {_models(schema)}
+FROM {table(schema, Fallback)} f JOIN {table(schema, Provider)} p ON p.id = f.provider_id
+WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
+"""
+    return tuple(_fallback(row) for row in reads.rows(sql, {"agent": agent_id}))
+
+
+def _fallback(row: tuple[Any, ...]) -> Target:
+    model, *of_provider, models = row
+    provider = _provider(_taken(iter(of_provider), _PROVIDER_FIELDS), models)
+    return Target(provider, model or provider.default_model)
+
+
+def _taken(columns: Iterator[Any], fields: Sequence[str]) -> dict[str, Any]:
+    """The next of the columns, by their names."""
+    return {name: next(columns) for name in fields}
+
+
+def _prompt(columns: Iterator[Any]) -> PromptSpec | None:
+    prompt = _taken(columns, _PROMPT_FIELDS)
+    return None if prompt["name"] is None else PromptSpec(**prompt)
+
+
+def _provider(columns: Mapping[str, Any], models: str | None) -> ProviderSpec:
+    values = {**columns, "credentials": Credentials(token=columns["credentials"])}
+    spec = provider_spec(values, map(_model, json.loads(models) if models else ()))
+    return replace(spec, xmin=columns[_XMIN])
+
+
+def _model(values: list[Any]) -> ModelSpec:
+    columns = dict(zip(ProviderModel.SPEC_FIELDS, values, strict=True))
+    for name in ("input_cost_per_mtok", "output_cost_per_mtok"):
+        columns[name] = None if columns[name] is None else Decimal(columns[name])
+    return model_spec(columns)
+
+
+def find_agent_id(name: str) -> int | None:
+    """The primary key of the agent of that name in the current schema, enabled or not."""
+    found = _find("id", "name", name)
+    return None if found is None else int(found)
+
+
+def find_enabled(name: str) -> bool | None:
+    """Whether the agent of that name is enabled; None where the current schema has none."""
+    found = _find("is_enabled", "name", name)
+    return None if found is None else bool(found)
+
+
+def enabled_names() -> list[str]:
+    """Names of enabled agents of the current schema: the first few hundred, to suggest one of them."""
+    sql = f"""
+SELECT name FROM {table(tenancy.current_schema(), AgentConfig)} WHERE is_enabled ORDER BY name LIMIT 500
+"""
+    return [str(name) for (name,) in reads.rows(sql, {})]
+
+
+def find_agent_name(agent_id: int | None) -> str | None:
+    """What the agent of that primary key is called now, in the current schema."""
+    found = None if agent_id is None else _find("name", "id", agent_id)
+    return None if found is None else str(found)
+
+
+def _find(field: str, key: str, value: object) -> Any:
+    """One field of one agent: a fraction of what reading all of it takes."""
+    value = value if isinstance(value, int) else str(value)
+    if isinstance(value, str) and sanitize.text(value) != value:
+        return None
+    sql = f"SELECT {field} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"
+    return next((found for (found,) in reads.rows(sql, {"value": value})), None)

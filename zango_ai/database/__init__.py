@@ -1,0 +1,1 @@
+"""The ledger's own connection, and how statements are executed on it."""

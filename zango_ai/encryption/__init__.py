@@ -1,0 +1,1 @@
+"""Keys, credentials, and the model field that encrypts them."""

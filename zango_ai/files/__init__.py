@@ -1,0 +1,1 @@
+"""Files that are sent along with a question."""

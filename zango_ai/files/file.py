@@ -1,0 +1,285 @@
+"""Files that go along with a question.
+
+A file is read when it is first needed, and once: making an ``LLMFile`` reads nothing and raises nothing, so that
+whatever is wrong with it is raised by ``run()``, which writes it down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import NoneType
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from .. import arguments
+from ..exceptions import LLMFileError, is_time_limit
+from . import media_types
+from .media_types import IMAGE_TYPES, PDF
+
+_LONGEST_URL = 8_000
+
+
+class LLMFile:
+    """A file to send along, made by one of its ``from_...`` methods. It may be used for several runs.
+
+    Reading ``data``, ``size`` or ``sha256`` reads the file, and raises LLMFileError where that cannot be done.
+    """
+
+    __slots__ = (
+        *("filename", "has_name", "url"),
+        *("_charset", "_data", "_encoded", "_is_declared", "_lock", "_read", "_sha256", "_type"),
+    )
+
+    def __init__(
+        self,
+        filename: str,
+        media_type: str,
+        *,
+        read: Callable[[int | None], bytes] | None = None,
+        url: str | None = None,
+        is_declared: bool = False,
+        has_name: bool = True,
+    ) -> None:
+        """Use one of the ``from_...`` methods. ``read`` is told how many bytes are enough to see it too large."""
+        self.filename = filename
+        """As it is called, without folders; also in errors and in the log. A URL's is the last part of its path."""
+        self.has_name = has_name
+        """Whether ``filename`` is more than a stand-in."""
+        self.url = url
+        """Where the provider fetches it; None where the content is sent."""
+        self._type, self._charset = media_types.plain(media_type), media_types.charset_of(str(media_type or ""))
+        self._is_declared = is_declared
+        self._read = read
+        self._data: bytes | None = None
+        self._encoded: list[bytes] | None = None
+        self._sha256 = ""
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_django_file(cls, file: Any) -> LLMFile:
+        """A model's file field, on any storage, or an upload. It is read from the start, and left as it was."""
+        # A file field that is empty is looked at later: its attributes raise.
+        if file is not None and not (hasattr(type(file), "read") or hasattr(file, "read")):
+            raise TypeError(
+                f"file is a {type(file).__name__}; pass a model's file field or an upload, or use from_path() or "
+                "from_bytes()."
+            )
+        name = _base_name(getattr(file, "name", None))
+        declared, guessed = str(getattr(file, "content_type", None) or ""), media_types.guess(name)
+        # Browsers on Windows call a CSV what its usual program calls its own files.
+        is_vague = declared in {"", "application/octet-stream"} or guessed == "text/csv"
+        media_type = guessed if is_vague else declared
+        return cls(name or "file", media_type, read=lambda most: _read_django(file, most), has_name=bool(name))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, media_type: str, filename: str | None = None) -> LLMFile:
+        """Content in memory. ``media_type`` is held against it for images and PDF."""
+        arguments.require(data, (bytes, bytearray, memoryview), "data", "bytes")
+        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        arguments.require(filename, (str, NoneType), "filename", "it as a str")
+        name, content = _base_name(filename), bytes(data)
+        stand_in = "file" + (mimetypes.guess_extension(media_types.plain(media_type)) or "")
+        return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
+        """A file of this machine. Never pass a path that a user has typed."""
+        arguments.require(path, (str, os.PathLike), "path", "it as a str or a Path")
+        name = _base_name(os.fspath(path))
+        return cls(name, media_types.guess(name), read=lambda most: _read_path(Path(path), most))
+
+    @classmethod
+    def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
+        """A public file that the provider fetches by itself. Nothing here asks for it."""
+        arguments.require(url, str, "url", "the URL as a str")
+        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
+        kind = media_type or media_types.guess(name)
+        return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))
+
+    def __repr__(self) -> str:
+        return f"<LLMFile {self.filename!r} {self._type or 'of unknown type'}>"
+
+    @property
+    def media_type(self) -> str:
+        """As declared, or guessed from the name; once an image or a PDF is read, as its content says."""
+        return self._type
+
+    @property
+    def data(self) -> bytes | None:
+        """The content; None for a URL."""
+        self.load()
+        return self._data
+
+    @property
+    def size(self) -> int | None:
+        """In bytes; None for a URL."""
+        self.load()
+        return None if self._data is None else len(self._data)
+
+    @property
+    def sha256(self) -> str:
+        """Of the content, in hexadecimal digits; "" for a URL."""
+        self.load()
+        return self._sha256
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is sent as text, under its name."""
+        return media_types.is_text(self._type)
+
+    def load(self, max_bytes: int | None = None) -> None:
+        """Read and check it, once. Raises LLMFileError."""
+        if self.url is not None:
+            _check_url(self)
+            return
+        with self._lock:
+            if self._data is None:
+                data = self._content(max_bytes)
+                self._type = self._checked_type(data)
+                if self.is_text:
+                    media_types.require_text(self.filename, data)
+                self._sha256 = hashlib.sha256(data).hexdigest()
+                self._data = data
+        if max_bytes is not None and len(self._data) > max_bytes:
+            raise _too_large(self.filename, max_bytes)
+
+    def _content(self, max_bytes: int | None) -> bytes:
+        assert self._read is not None
+        try:
+            data = self._read(None if max_bytes is None else max_bytes + 1)
+        except LLMFileError:
+            raise
+        except Exception as exc:  # a storage may raise anything
+            if is_time_limit(exc):
+                raise
+            raise LLMFileError(
+                self.filename, f"File {self.filename!r} cannot be read ({type(exc).__name__}). Is it still there?"
+            ) from exc
+        if max_bytes is not None and len(data) > max_bytes:
+            raise _too_large(self.filename, max_bytes)
+        if not data:
+            raise LLMFileError(self.filename, f"File {self.filename!r} is empty.")
+        return data
+
+    def _checked_type(self, data: bytes) -> str:
+        """The media type, as an image's or a PDF's content says it where nobody has declared another."""
+        real = media_types.sniff(data)
+        # Readers look for a PDF's header in the first kilobyte (ISO 32000-2, annex I).
+        if real == self._type or (self._type == PDF and real is None and b"%PDF-" in data[:1024]):
+            return self._type
+        if real is not None and not (self._is_declared and self._type):
+            return real
+        if real is None and self._type not in {*IMAGE_TYPES, PDF}:
+            return self._type
+        fault = f"is {real}. Pass that as media_type." if real else "is not. Is it damaged, or misnamed?"
+        raise LLMFileError(
+            self.filename, f"File {self.filename!r} is said to be {self._type}, and its content {fault}"
+        )
+
+    def encoded(self) -> list[bytes]:
+        """The content as it stands inside a request's JSON, in pieces: base64, or text with its quotes escaped.
+
+        Made once, and kept for further requests.
+        """
+        self.load()
+        with self._lock:
+            if self._encoded is None:
+                assert self._data is not None
+                pieces = (
+                    media_types.json_pieces(self._data, self._charset)
+                    if self.is_text
+                    else media_types.base64_pieces(self._data)
+                )
+                self._encoded = list(pieces)
+            return self._encoded
+
+    def __copy__(self) -> LLMFile:
+        return self
+
+    def __deepcopy__(self, memo: object) -> LLMFile:
+        return self
+
+
+def _read_django(file: Any, most: int | None) -> bytes:
+    """From the start, leaving the file as it was: open or closed, and where it stood."""
+    name, storage = getattr(file, "name", None), getattr(file, "storage", None)
+    if file is None or (storage is not None and not name):
+        raise LLMFileError("file", "The file field holds no file.")
+    if storage is not None and getattr(file, "_committed", True):
+        # A handle of its own: the field's own is the caller's.
+        with storage.open(name, "rb") as handle:
+            return _bytes_of(handle, most)
+    before = file.tell()
+    file.seek(0)
+    try:
+        return _bytes_of(file, most)
+    finally:
+        file.seek(before)
+
+
+def _read_path(path: Path, most: int | None) -> bytes:
+    with path.open("rb") as handle:
+        return _bytes_of(handle, most)
+
+
+def _bytes_of(handle: IO[Any], most: int | None) -> bytes:
+    pieces: list[bytes] = []
+    left = most
+    while left is None or left > 0:
+        piece = handle.read() if left is None else handle.read(left)  # which may be less than there is
+        if not piece:
+            break
+        pieces.append(piece.encode() if isinstance(piece, str) else piece)
+        left = None if left is None else left - len(pieces[-1])
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(filename: str, max_bytes: int) -> LLMFileError:
+    return LLMFileError(
+        filename,
+        f"File {filename!r} is larger than {max_bytes} bytes. Send a smaller one, or raise "
+        "ZANGO_AI['MAX_FILE_BYTES'].",
+    )
+
+
+def _check_url(file: LLMFile) -> None:
+    """Raises LLMFileError. The URL itself is not in the text: it may hold a secret."""
+    url, named = file.url or "", f"The URL of file {file.filename!r}"
+    if not _can_be_split(url):
+        raise LLMFileError(file.filename, f"{named} is not one. Pass https://...")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        raise LLMFileError(
+            file.filename,
+            f"{named} is of the scheme {parts.scheme!r}; a provider fetches http and https only. Pass the content "
+            "instead: LLMFile.from_bytes(), from_path().",
+        )
+    if "@" in parts.netloc:
+        raise LLMFileError(file.filename, f"{named} holds a user name or password. Leave them out.")
+    if not parts.hostname or len(url) > _LONGEST_URL or not url.isprintable() or " " in url:
+        raise LLMFileError(file.filename, f"{named} is too long, or not a URL. Pass https://...")
+
+
+def _is_fetchable(url: str) -> bool:
+    return _can_be_split(url) and urlsplit(url).scheme in {"http", "https"} and bool(urlsplit(url).hostname)
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
+def _base_name(path: object) -> str:
+    """The last part of a path of either system; "" for what is none, as the number of an open file."""
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    return "" if not isinstance(path, str) else path.replace("\\", "/").rstrip("/").rpartition("/")[2]

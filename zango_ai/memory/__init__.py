@@ -1,0 +1,1 @@
+"""Conversations: what is stored of them, and which part is sent again."""

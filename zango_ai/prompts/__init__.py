@@ -1,0 +1,1 @@
+"""Placeholders in prompts, and their values."""

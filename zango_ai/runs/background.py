@@ -1,0 +1,199 @@
+"""Runs in the background, as seen from any process: how they stand, and their answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, transaction
+
+from .. import arguments, sanitize, tenancy
+from ..exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
+from ..ledger import clock, stored_runs
+from ..output import reading
+from ..types import LLMResponse, LLMToolCall, PendingApproval
+from . import queue
+
+logger = logging.getLogger("zango_ai.agent")
+
+Status = stored_runs.Status
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+
+
+def get_run(run_id: UUID | str) -> EnqueuedRun:
+    """The run of that id in the current tenant. Raises RunNotFound."""
+    require_run_id(run_id)
+    schema = tenancy.current_schema()
+    key = uuid_of(run_id)
+    if tenancy.is_public(schema):
+        raise RunNotFound(
+            run_id, f"No tenant is active, so there is no run {run_id}. {tenancy.advice_without_tenant()}"
+        )
+    with tenancy.needs_tables(schema):
+        if key is None or stored_runs.status_of(schema, key) is None:
+            raise _not_found(run_id, schema)
+    return EnqueuedRun(key, schema)
+
+
+def row_of(run_id: UUID | str, schema: str) -> stored_runs.RunRow:
+    """The row of a tenant's run. Raises RunNotFound."""
+    key = uuid_of(run_id)
+    row = None if key is None else stored_runs.find(schema, key)
+    if row is None:
+        raise _not_found(run_id, schema)
+    return row
+
+
+class EnqueuedRun:
+    """A run that somebody else executes. It may be kept, and asked in whatever tenant is active."""
+
+    def __init__(self, run_id: UUID, schema: str) -> None:
+        self.run_id = run_id
+        self._schema = schema
+
+    def __repr__(self) -> str:
+        return f"<EnqueuedRun {self.run_id} of {self._schema!r}>"
+
+    @property
+    def status(self) -> str:
+        """How it stands now: ``queued``, ``running``, ``success``, ... Raises RunNotFound."""
+        status = stored_runs.status_of(self._schema, self.run_id)
+        if status is None:
+            raise _not_found(self.run_id, self._schema)
+        return status
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more happens by itself: it is over, or waits for an approval."""
+        return self.status in stored_runs.OVER
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Return its status when it is finished, however that is. Raises TimeoutError after ``timeout`` seconds.
+
+        Inside a transaction in which the run was queued it would wait for ever: the task is sent with the commit.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause_s = _FIRST_POLL_S
+        while (status := self.status) not in stored_runs.OVER:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.{self._advice(status)}")
+            time.sleep(pause_s if left is None else min(pause_s, left))
+            pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
+        return status
+
+    def _advice(self, status: str) -> str:
+        """Why it may still have that status, and what to do."""
+        if status != Status.QUEUED:
+            return ""
+        if stored_runs.has_begun(self._schema, self.run_id):
+            return " An error that may pass ended its last attempt; a worker tries it again later."
+        if tenancy.connection().in_atomic_block:
+            return " Its task may not be sent yet: that happens when the transaction that queued it commits."
+        return f" No worker has taken it. Start one with: {queue.worker_command()}"
+
+    def response(self) -> LLMResponse:
+        """What ``run()`` would have returned; ``parsed_content`` as plain JSON, also of an ``output_type``.
+
+        Raises RunNotFinished, and RunFailed where the run has ended with an error.
+        """
+        row = row_of(self.run_id, self._schema)
+        if row.status not in stored_runs.OVER:
+            raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
+        if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
+            raise RunFailed(self.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
+        is_json = row.output_schema == "json" and row.status == Status.SUCCESS
+        return LLMResponse(
+            content=row.content,
+            parsed_content=reading.parse(row.content, stop_reason="end_turn") if is_json else None,
+            session_id=row.session_id,
+            cost_usd=float(row.cost_usd or 0),
+            is_cost_known=row.cost_usd is not None,
+            usage=row.usage,
+            model=row.model,
+            latency_ms=row.latency_ms,
+            stop_reason=row.stop_reason,  # type: ignore[arg-type]
+            tool_calls=[
+                LLMToolCall(
+                    call["call_id"], call["tool_name"], _object(call["arguments"]), call["result"], call["status"]
+                )
+                for call in row.calls
+            ],
+            pending_approvals=[
+                PendingApproval(
+                    call["uid"],
+                    call["tool_name"],
+                    _object(call["arguments"]),
+                    clock.as_seen_by_project(datetime.fromisoformat(call["expires_at"])),
+                )
+                for call in row.undecided
+            ],
+            invocation_id=row.invocation_id,
+            run_id=row.run_id,
+        )
+
+
+def enqueue(run_id: UUID, schema: str) -> EnqueuedRun:
+    """Send a queued run's task when the caller's transaction commits. Raises QueueUnavailable where it has none."""
+    caller = tenancy.connection()
+    if caller.in_atomic_block:
+        transaction.on_commit(lambda: _send_quietly(run_id, schema), using=caller.alias)
+    else:
+        _send(run_id, schema)
+    return EnqueuedRun(run_id, schema)
+
+
+def _send(run_id: UUID, schema: str) -> None:
+    try:
+        task_id = queue.send(run_id, schema)
+    except Exception as exc:
+        words = _why_not_sent(run_id, exc)
+        invocation_id = stored_runs.give_up(schema, run_id, error_type="QueueUnavailable", words=words)
+        error = QueueUnavailable(run_id, words)
+        error.invocation_id = invocation_id
+        raise error from exc
+    try:
+        if not stored_runs.note_sent(schema, run_id, task_id):
+            logger.warning("Run %s of schema %s was given up before its task could be sent", run_id, schema)
+    except Error:  # it will be run all the same
+        logger.exception("Could not note that run %s of schema %s was sent", run_id, schema)
+
+
+def _why_not_sent(run_id: UUID, exc: Exception) -> str:
+    if isinstance(exc, ImproperlyConfigured):
+        return f"Run {run_id} could not be queued. {sanitize.shown(exc, 1000)}"
+    return (
+        f"The broker did not take run {run_id} ({type(exc).__name__}: {sanitize.shown(exc, 500)}). Check "
+        "CELERY_BROKER_URL, and that the broker runs."
+    )
+
+
+def _send_quietly(run_id: UUID, schema: str) -> None:
+    """After a commit there is nobody who could do anything about it; whoever looks at the run sees it."""
+    try:
+        _send(run_id, schema)
+    except Exception:
+        logger.exception("Run %s of schema %s could not be sent", run_id, schema)
+
+
+def _not_found(run_id: object, schema: str) -> RunNotFound:
+    return RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
+
+
+def require_run_id(run_id: object) -> None:
+    """Raises TypeError."""
+    arguments.require(run_id, (UUID, str), "run_id", "a UUID or its text")
+
+
+def uuid_of(run_id: object) -> UUID | None:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
+    except ValueError:
+        return None
+
+
+def _object(arguments: object) -> dict[str, object]:
+    return arguments if isinstance(arguments, dict) else {}

@@ -1,0 +1,107 @@
+"""Whether an agent can answer a question as it is configured now: all that is refused before anything is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ..conf import get_conf
+from ..exceptions import (
+    AgentDisabled,
+    LLMFileError,
+    ModelNotAvailable,
+    OutputSchemaInvalid,
+    ProviderDisabled,
+    ZangoAIError,
+)
+from ..files.file import LLMFile
+from ..ledger import recording
+from ..output import json_schema
+from ..providers import attachments, chat
+from ..types import AgentSpec, Target
+
+logger = logging.getLogger("zango_ai.agent")
+
+
+def require_enabled(agent: AgentSpec) -> None:
+    provider = agent.provider
+    if not agent.is_enabled:
+        raise AgentDisabled(
+            agent.name, f"Agent {agent.name!r} is disabled in schema {agent.schema!r}. Enable it in the admin."
+        )
+    if not provider.is_enabled:
+        raise ProviderDisabled(
+            provider.name,
+            f"Provider {provider.name!r} of agent {agent.name!r} is disabled. Enable it in the admin, or give "
+            "the agent another provider.",
+        )
+    if not agent.model:
+        raise ModelNotAvailable(
+            "",
+            provider.name,
+            f"Neither agent {agent.name!r} nor its provider {provider.name!r} names a model. Give the agent "
+            "one, or the provider a default model.",
+        )
+    if not provider.allows(agent.model):
+        raise ModelNotAvailable(
+            agent.model,
+            provider.name,
+            f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. "
+            "Enable it in the provider's list of models, or choose another model for the agent.",
+        )
+
+
+def require_schema(agent: AgentSpec) -> None:
+    """Raises OutputSchemaInvalid before anything is paid for."""
+    if agent.output_schema != "json" or agent.output_json_schema is None:
+        return
+    problem = json_schema.problem_of(agent.output_json_schema)
+    if problem is not None:
+        raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
+
+
+def load(entry: recording.Entry, files: Sequence[LLMFile]) -> None:
+    """Read and keep the files, one after the other. Raises LLMFileError."""
+    if not files:
+        return
+    conf = get_conf()
+    if len(files) > conf.max_files:
+        extra = files[conf.max_files].filename
+        raise LLMFileError(
+            extra,
+            f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
+            "ZANGO_AI['MAX_FILES'].",
+        )
+    entry.open()  # a storage may take its time, and the process may end in it
+    for file in files:
+        file.load(conf.max_file_bytes)
+        entry.attach(file)
+
+
+def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
+    """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
+    own = Target(agent.provider, agent.model)
+    _require_fit(agent, own, files)
+    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target, files))]
+
+
+def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
+    chat.check(target.provider)
+    chat.require_chat_model(target.provider, target.model)
+    if agent.tools and agent.max_tool_rounds:
+        chat.require_tool_model(target.provider, target.model)
+    attachments.require_taken(target, files)
+    if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
+        chat.require_price(target.provider, target.model)
+
+
+def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:
+    """A fallback that is switched off or not fit is passed over: it is there to help."""
+    if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
+        return False
+    try:
+        _require_fit(agent, target, files)
+    except ZangoAIError as exc:
+        logger.warning("A fallback is passed over: %s", exc)
+        return False
+    return True

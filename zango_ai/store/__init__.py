@@ -1,1 +1,0 @@
-"""Between rows and values: read the configuration, keep the log."""
