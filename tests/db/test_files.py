@@ -248,10 +248,41 @@ def test_gemini_fetches_images_and_documents(model, north):
     ]
 
 
-def test_nothing_is_fetched_by_this_server(model, north):
+INSIDE = [
+    *("http://127.0.0.1:9/a.png", "http://169.254.169.254/latest/a.png", "http://[::1]/a.png"),
+    *("http://localhost/a.png", "http://2130706433/a.png", "http://files.internal/a.png", "http://intranet/a.png"),
+]
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_a_provider_inside_the_network_is_not_made_to_fetch_from_it(model, north, url):
+    make_agent(model)
+    with pytest.raises(LLMFileError, match="both inside this server's network") as caught:
+        get_agent("helper").run("tags?", files=[LLMFile.from_url(url)])
+    assert caught.value.filename == "a.png"
+    assert model.requests == []
+
+
+def test_a_name_that_leads_inside_is_an_address_inside(model, north, monkeypatch):
+    from zango_ai.providers import addresses
+
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: ["93.184.216.34", "10.0.0.7"])
+    make_agent(model)
+    with pytest.raises(LLMFileError, match="both inside"):
+        get_agent("helper").run("tags?", files=[LLMFile.from_url(URL)])
+
+
+def test_a_provider_outside_may_be_given_any_url():
+    from zango_ai.providers import addresses
+
+    assert addresses.problem_of_file(INSIDE[0], "https://api.openai.com/v1", ("http://127.0.0.1:8000",)) is None
+
+
+def test_nothing_is_fetched_by_this_server(model, north, settings):
     from zango_ai.testing import ModelServer
 
     with ModelServer() as elsewhere:
+        settings.ZANGO_AI = {"ALLOWED_API_BASES": [model.url, elsewhere.url]}
         for kind in ("openai", "anthropic", "gemini"):
             provider = make_provider(model, kind=kind, name=kind)
             make_agent(model, kind, provider=provider)

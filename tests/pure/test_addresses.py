@@ -108,3 +108,9 @@ def test_an_address_that_cannot_be_used_is_told_as_it_is_written(url):
 @pytest.mark.parametrize("url", ["https://api.openai.com/v1", "http://localhost:11434/v1", "https://8.8.8.8/v1"])
 def test_an_address_that_can_be_used_has_no_problem(url):
     assert addresses.problem_of(url, LISTED) is None
+
+
+def test_a_refusal_says_what_is_allowed():
+    allowed = ("http://localhost:8000/v1",)
+    assert "allows http://localhost:8000/v1." in str(addresses.problem_of("http://127.0.0.1:8000/v1", allowed))
+    assert "allows no address." in str(addresses.problem_of("http://127.0.0.1:8000/v1", ()))

@@ -1,6 +1,7 @@
 """Files, before anything is done with them."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -292,3 +293,30 @@ def test_a_test_case_may_copy_one():
 
     file = LLMFile.from_bytes(b"hi", "text/plain")
     assert copy.deepcopy(file) is copy.copy(file) is file
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "base64", "rot13", "idna", "undefined", "bz2", "uu"])
+def test_a_charset_that_is_no_encoding_of_text_is_refused(charset):
+    file = LLMFile.from_bytes(b"hi", f"text/plain; charset={charset}", "a.txt")
+    with pytest.raises(LLMFileError, match="no encoding of text") as caught:
+        file.load()
+    assert caught.value.filename == "a.txt"
+
+
+def test_whatever_charset_is_named_the_text_is_encoded_or_refused():
+    import encodings.aliases
+
+    for charset in sorted(
+        {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "punycode", "\0", "x" * 999}
+    ):
+        file = LLMFile.from_bytes(b"caf\xe9 123", f"text/plain; charset={charset}", "a.txt")
+        with contextlib.suppress(LLMFileError):
+            assert file.encoded()
+
+
+def test_a_path_without_a_suffix_is_given_its_type_and_name(tmp_path):
+    path = tmp_path / "hostname"
+    path.write_text("north")
+    file = LLMFile.from_path(path, media_type="text/plain")
+    assert (file.filename, file.media_type, file.data) == ("hostname", "text/plain", b"north")
+    assert LLMFile.from_path(path, filename="host.txt").media_type == "text/plain"

@@ -87,11 +87,19 @@ class LLMFile:
         return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
 
     @classmethod
-    def from_path(cls, path: str | os.PathLike[str]) -> LLMFile:
-        """A file of this machine. Never pass a path that a user has typed."""
+    def from_path(
+        cls, path: str | os.PathLike[str], *, media_type: str | None = None, filename: str | None = None
+    ) -> LLMFile:
+        """A file of this machine. Never pass a path that a user has typed.
+
+        ``media_type`` and ``filename`` are for a path whose last part does not tell them.
+        """
         arguments.require(path, (str, os.PathLike), "path", "it as a str or a Path")
-        name = _base_name(os.fspath(path))
-        return cls(name, media_types.guess(name), read=lambda most: _read_path(Path(path), most))
+        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        arguments.require(filename, (str, NoneType), "filename", "it as a str, such as 'report.pdf'")
+        name = _base_name(os.fspath(path) if filename is None else filename)
+        kind = media_type or media_types.guess(name)
+        return cls(name, kind, read=lambda most: _read_path(Path(path), most), is_declared=bool(media_type))
 
     @classmethod
     def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
@@ -143,6 +151,7 @@ class LLMFile:
                 data = self._content(max_bytes)
                 self._type = self._checked_type(data)
                 if self.is_text:
+                    media_types.require_charset(self.filename, self._charset)
                     media_types.require_text(self.filename, data)
                 self._sha256 = hashlib.sha256(data).hexdigest()
                 self._data = data

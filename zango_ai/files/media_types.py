@@ -57,6 +57,7 @@ _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 _PIECE = 256 * 1024
+_CHARSET = re.compile(r"charset=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
 def is_text(media_type: str) -> bool:
@@ -87,12 +88,27 @@ def guess(filename: str) -> str:
 
 
 def charset_of(media_type: str) -> str:
-    """The encoding that the media type names, if Python knows it."""
-    found = re.search(r"charset=\s*[\"']?([\w.:-]+)", media_type, re.IGNORECASE)
+    """The encoding that the media type names, by Python's name for it; "" for none that Python knows."""
+    found = _CHARSET.search(media_type)
     try:
         return codecs.lookup(found[1]).name if found else ""
-    except LookupError:
+    except (LookupError, ValueError):
         return ""
+
+
+def require_charset(filename: str, charset: str) -> None:
+    """Raises LLMFileError for a codec of Python's that does not decode text, as zlib, idna or undefined."""
+    if not charset:
+        return
+    try:
+        str(bytes(range(256)), charset, "replace")
+        codecs.getincrementaldecoder(charset)("replace").decode(bytes(range(256)), True)
+    except (LookupError, UnicodeError, AttributeError, TypeError):
+        raise LLMFileError(
+            filename,
+            f"File {filename!r} names the charset {charset!r}, which is no encoding of text. Pass media_type with "
+            "the file's own, as 'text/plain; charset=utf-8'.",
+        ) from None
 
 
 def base64_pieces(data: bytes) -> Iterator[bytes]:

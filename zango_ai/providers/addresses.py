@@ -73,7 +73,7 @@ def problem_of(api_base: str, prefixes: tuple[str, ...]) -> str | None:
         return "It must have no ? and no #."
     if is_listed(api_base, prefixes):
         return None
-    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
+    if _is_local_name(host):
         return refusal(host, prefixes)
     try:
         inside = is_inside(host)
@@ -89,6 +89,41 @@ def refusal(host: str, prefixes: tuple[str, ...]) -> str:
         f"{host} is inside this server's network, where ZANGO_AI['ALLOWED_API_BASES'] {allowed}. Enter an address "
         "that begins with an allowed one, or ask the operator to add this one."
     )
+
+
+def problem_of_file(url: str, api_base: str, prefixes: tuple[str, ...]) -> str | None:
+    """Why a provider at ``api_base`` may not fetch a file at ``url``; None if it may.
+
+    A provider inside the network could fetch from the network for whoever gives it a URL. What a name resolves to
+    now, it may not for the provider: a hostile DNS server can answer each another way.
+    """
+    if not is_listed(api_base, prefixes) or is_listed(url, prefixes):
+        return None
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if _leads_inside(host, parts.port or _PORTS.get(parts.scheme, 443)):
+        return (
+            "its URL and the provider are both inside this server's network. Pass the content, or list the URL's "
+            "beginning in ZANGO_AI['ALLOWED_API_BASES']."
+        )
+    return None
+
+
+def _leads_inside(host: str, port: int) -> bool:
+    if _is_local_name(host):
+        return True
+    try:
+        return is_inside(host)
+    except ValueError:
+        pass
+    try:
+        return any(map(is_inside, resolve(host, port)))
+    except (OSError, UnicodeError):
+        return "." not in host  # a name of the network's own, that only its own DNS or hosts files know
+
+
+def _is_local_name(host: str) -> bool:
+    return host == "localhost" or host.endswith((".localhost", ".internal", ".local"))
 
 
 def is_inside(address: str) -> bool:

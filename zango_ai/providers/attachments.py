@@ -19,11 +19,12 @@ from typing import Any
 import httpx
 
 from .. import limits
+from ..conf import get_conf
 from ..exceptions import LLMFileError
 from ..files.file import LLMFile
 from ..files.media_types import IMAGE_TYPES, PDF
 from ..types import ProviderSpec, Target
-from . import prices
+from . import addresses, prices
 from .kinds import KINDS
 
 _PIECE = 64 * 1024
@@ -54,6 +55,11 @@ def require_taken(target: Target, files: Iterable[LLMFile]) -> None:
 
 def _problem(provider: ProviderSpec, model: str, file: LLMFile) -> str | None:
     kind, is_url = KINDS[provider.kind], file.url is not None
+    if file.url is not None:
+        base, prefixes = kind.base_of(provider.credentials), get_conf().allowed_api_bases
+        problem = addresses.problem_of_file(file.url, base, prefixes)
+        if problem is not None:
+            return problem
     if not file.media_type:
         return "its type is not known. Name it as what it is (report.pdf), or pass media_type."
     if file.is_text:
