@@ -271,7 +271,7 @@ class AgentSpec:
     tools: tuple[str, ...] = ()
     """Names of those that it may call."""
     max_tool_rounds: int = 10
-    approves_system_runs: bool = False
+    auto_approve_system_runs: bool = False
     """Whether a run that the system triggers waits for no approval."""
     fallbacks: tuple[Target, ...] = ()
     """Asked in this order where the ones before them cannot answer."""

@@ -89,7 +89,7 @@ def test_an_approved_call_is_made_and_the_run_goes_on(model, agent):
     assert done.usage.input_tokens > response.usage.input_tokens
     assert done.latency_ms >= response.latency_ms
     row = Invocation.objects.get()
-    assert (row.status, row.rounds_count, row.goes_on_with) == ("success", 2, "")
+    assert (row.status, row.rounds_count, row.resume_state) == ("success", 2, "")
     assert row.finished_at is not None
     assert row.input_tokens == done.usage.input_tokens
     call = ToolCall.objects.get()
@@ -157,7 +157,7 @@ def test_maintenance_ends_a_run_whose_approval_nobody_has_given(model, agent):
         run_finished.disconnect(note)
     assert finished == [("failed", response.run_id)]
     row = Invocation.objects.get()
-    assert (row.status, row.error_type, row.goes_on_with) == ("failed", "ApprovalExpired", "")
+    assert (row.status, row.error_type, row.resume_state) == ("failed", "ApprovalExpired", "")
     assert row.finished_at is not None
     call = ToolCall.objects.get(tool_name="record")
     assert (call.status, call.decision, call.result) == ("expired", "expired", None)
@@ -306,12 +306,12 @@ def test_a_provider_that_fails_afterwards_leaves_the_run_failed_and_the_call_mad
 
 
 def test_the_system_may_be_trusted(model, agent):
-    AgentConfig.objects.update(approves_system_runs=True)
+    AgentConfig.objects.update(auto_approve_system_runs=True)
     model.script(Reply(calls=[ADA]), "done")
     assert get_agent("helper").run("hi", triggered_by="system").content == "done"
     assert Patient.objects.count() == 1
     assert start(model, triggered_by="user").stop_reason == "approval_required"
-    AgentConfig.objects.update(approves_system_runs=False)
+    AgentConfig.objects.update(auto_approve_system_runs=False)
     assert start(model, triggered_by="system").stop_reason == "approval_required"
 
 
@@ -417,7 +417,7 @@ STORED_BEFORE = {
 
 def test_a_run_that_waits_since_before_a_deployment_goes_on_after_it(model, agent):
     response = start(model)
-    Invocation.objects.update(goes_on_with=json.dumps(STORED_BEFORE))
+    Invocation.objects.update(resume_state=json.dumps(STORED_BEFORE))
     model.script("Recorded.")
     assert decide(response, True).content == "Recorded."
     assert Patient.objects.get().name == "Ada"
@@ -426,26 +426,26 @@ def test_a_run_that_waits_since_before_a_deployment_goes_on_after_it(model, agen
 
 def test_a_run_that_a_newer_release_has_stored_keeps_waiting(model, agent):
     response = start(model)
-    stored = Invocation.objects.get().goes_on_with
-    Invocation.objects.update(goes_on_with=json.dumps({**json.loads(stored), "version": 2}))
+    stored = Invocation.objects.get().resume_state
+    Invocation.objects.update(resume_state=json.dumps({**json.loads(stored), "version": 2}))
     with pytest.raises(RunStateUnreadable, match="version 2") as caught:
         decide(response, True)
     assert caught.value.run_id == response.run_id
     assert Invocation.objects.get().status == "awaiting_approval"
     assert len(get_run(response.run_id).response().pending_approvals) == 1
-    Invocation.objects.update(goes_on_with=stored)
+    Invocation.objects.update(resume_state=stored)
     model.script("Recorded.")
     assert decide(response, True).content == "Recorded."
 
 
 def test_a_worker_leaves_a_run_that_a_newer_release_has_queued_to_others(model, agent):
     run = get_agent("helper").enqueue("Hello")  # in the test's transaction, so no task is sent
-    stored = Invocation.objects.get().goes_on_with
-    Invocation.objects.update(goes_on_with=json.dumps({**json.loads(stored), "version": 2}))
+    stored = Invocation.objects.get().resume_state
+    Invocation.objects.update(resume_state=json.dumps({**json.loads(stored), "version": 2}))
     assert execute_queued(str(run.run_id), celery_task_id="old") == 60
     assert run.status == "queued"
     assert model.requests == []
-    Invocation.objects.update(goes_on_with=stored)
+    Invocation.objects.update(resume_state=stored)
     model.script("Hello, too.")
     assert execute_queued(str(run.run_id), celery_task_id="new") == 0
     assert run.response().content == "Hello, too."

@@ -70,7 +70,7 @@ def test_an_agent_is_run_by_a_worker_and_its_answer_fetched_anywhere(model, queu
     assert (row().triggered_by, row().user_ref) == ("task", "7")
     assert row().celery_task_id == str(run.run_id)
     assert row().rendered_user_prompt == "Tell of Ada."
-    assert row().goes_on_with == ""
+    assert row().resume_state == ""
     assert row().started_at > row().created_at
     assert model.requests[0].body["messages"][-1]["content"] == "Tell of Ada."
     code = f"""

@@ -12,7 +12,7 @@ from tests.workers import app
 from zango_ai import get_agent, get_run
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded
 from zango_ai.ledger import reconciliation
-from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Pace, Provider, Spend
+from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Provider, RateLimitState, Spend
 from zango_ai.testing import ModelServer, Reply
 
 
@@ -97,7 +97,7 @@ def test_a_conversation_inside_a_test_outlives_a_rollback_in_it(model, north):
 
 
 def test_the_test_before_left_nothing(north):
-    assert Invocation.objects.count() == Spend.objects.count() == Pace.objects.count() == 0
+    assert Invocation.objects.count() == Spend.objects.count() == RateLimitState.objects.count() == 0
 
 
 def test_nothing_is_written_on_a_second_connection(model, north):

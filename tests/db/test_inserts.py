@@ -17,7 +17,7 @@ from zango_ai.models import (
     InvocationRound,
     MemoryMessage,
     MemorySession,
-    Pace,
+    RateLimitState,
     Spend,
     ToolCall,
 )
@@ -26,7 +26,7 @@ from zango_ai.testing import Call, Reply
 pytestmark = pytest.mark.usefixtures("live_north")
 INSERTED = (
     *(Invocation, InvocationFile, InvocationRound, MemoryMessage),
-    *(MemorySession, Pace, Spend, ToolCall),
+    *(MemorySession, RateLimitState, Spend, ToolCall),
 )
 INSERT = re.compile(r'INSERT INTO "north"\."(\w+)"(?: AS \w+)?\s*\(([^)]*)\)')
 

@@ -14,7 +14,7 @@ from tests.children import child, said
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError, RateLimitExceeded
-from zango_ai.models import AgentConfig, Fallback, Invocation, Pace, Provider, ProviderModel
+from zango_ai.models import AgentConfig, Fallback, Invocation, Provider, ProviderModel, RateLimitState
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
@@ -37,7 +37,7 @@ def outcome() -> str:
 def let_pass(seconds: float) -> None:
     """Turn the clock of every limit on, instead of waiting."""
     by = timedelta(seconds=seconds)
-    Pace.objects.update(arrival_at=F("arrival_at") - by, busy_since=F("busy_since") - by)
+    RateLimitState.objects.update(arrival_at=F("arrival_at") - by, busy_since=F("busy_since") - by)
 
 
 def test_so_many_pass_at_once_and_then_one_for_each_share_of_a_minute(model):
@@ -82,7 +82,9 @@ def test_the_last_of_so_many_passes(model, per_minute):
     """Shares of a minute that are each rounded up would refuse it."""
     make_limited_agent(model, rate_limit_rpm=per_minute)
     outcome()
-    Pace.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=60 / per_minute) * (per_minute - 2))
+    RateLimitState.objects.update(
+        arrival_at=F("arrival_at") + timedelta(seconds=60 / per_minute) * (per_minute - 2)
+    )
     assert [outcome(), outcome()] == ["passed", "limited"]
 
 
@@ -97,8 +99,8 @@ def test_tokens_are_reserved_by_estimate_and_settled_by_what_was_used(model):
 
 def test_a_run_after_the_wait_for_tokens_passes(model):
     make_limited_agent(model, rate_limit_tpm=6000)
-    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:tokens", per_minute=6000)
-    Pace.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=59.9))
+    RateLimitState.objects.create(key=f"provider:{Provider.objects.get().id}:tokens", per_minute=6000)
+    RateLimitState.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=59.9))
     with pytest.raises(RateLimitExceeded, match="6000 tokens a minute") as caught:
         get_agent("helper").run("hi")
     time.sleep(caught.value.retry_after_seconds)
@@ -137,7 +139,7 @@ def test_calls_that_take_long_are_settled_by_what_they_used_too(model):
 
     run_together([ask] * 12)
     assert outcomes == ["passed"] * 12
-    taken_s = (Pace.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
+    taken_s = (RateLimitState.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
     assert taken_s < 12 * 2 * 60 / 1200
 
 
@@ -153,11 +155,11 @@ def test_what_has_drained_by_itself_is_not_given_back_again(model):
     def meanwhile():
         model.wait_for_requests(1)
         with schema_context("north"):
-            Pace.objects.update(arrival_at=timezone.now() - timedelta(seconds=1))  # as after a minute
+            RateLimitState.objects.update(arrival_at=timezone.now() - timedelta(seconds=1))  # as after a minute
             get_agent("helper").run("hi")
 
     run_together([slow, meanwhile])
-    taken_s = (Pace.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
+    taken_s = (RateLimitState.objects.get(key__endswith=":tokens").arrival_at - timezone.now()).total_seconds()
     assert 45 < taken_s < 52  # 500 of 600 tokens
 
 
@@ -246,8 +248,8 @@ def test_each_try_is_a_request(model):
 def test_a_limit_of_ones_own_is_not_waited_for(model):
     """Who calls decides that: a web request would hang, and a task can be queued again."""
     make_limited_agent(model, rate_limit_rpm=60, max_retries=5)
-    Pace.objects.create(key=f"provider:{Provider.objects.get().id}:requests", per_minute=60)
-    Pace.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=60))
+    RateLimitState.objects.create(key=f"provider:{Provider.objects.get().id}:requests", per_minute=60)
+    RateLimitState.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=60))
     started = time.monotonic()
     assert outcome() == "limited"
     assert time.monotonic() - started < 0.9

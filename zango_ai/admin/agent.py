@@ -66,7 +66,7 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
         (_("Model"), {"fields": ["provider", "model", "temperature", "max_tokens", "timeout_seconds"]}),
         (_("Prompts"), {"fields": ["system_prompt", "user_prompt"]}),
         (_("Output"), {"fields": ["output_schema", "output_json_schema", "output_retries"]}),
-        (_("Tools"), {"fields": ["tools", "max_tool_rounds", "approves_system_runs"]}),
+        (_("Tools"), {"fields": ["tools", "max_tool_rounds", "auto_approve_system_runs"]}),
         (_("Memory"), {"fields": ["short_term_memory", "short_term_memory_max_messages"]}),
         (_("Limits"), {"fields": ["this_month", *AgentConfig.BUDGET_FIELDS]}),
     ]

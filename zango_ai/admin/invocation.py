@@ -17,12 +17,12 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
-from ..models.invocation import Counted
+from ..models.invocation import OutcomeModel
 from .access import ViewOnly, preformatted
 
 
 class Figures:
-    """What a round and a whole run show alike: both are ``Counted``."""
+    """What a round and a whole run show alike: both are ``OutcomeModel``."""
 
     @admin.display(description=_("status"), ordering="status")
     def badge(self, row: Invocation | InvocationRound) -> SafeString:
@@ -30,19 +30,19 @@ class Figures:
         return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', row.status, label)
 
     @admin.display(description=_("tokens in / out"))
-    def tokens(self, row: Counted) -> str:
+    def tokens(self, row: OutcomeModel) -> str:
         return f"{row.input_tokens} / {row.output_tokens}"
 
     @admin.display(description=_("cost"), ordering="cost_usd")
-    def cost(self, row: Counted) -> str:
+    def cost(self, row: OutcomeModel) -> str:
         return gettext("unknown") if row.cost_usd is None else limits.dollars(row.cost_usd)
 
     @admin.display(description=_("error"))
-    def error(self, row: Counted) -> str:
+    def error(self, row: OutcomeModel) -> str:
         return f"{row.error_type}: {row.error_message}" if row.error_type else "-"
 
     @admin.display(description=_("answer"))
-    def answer(self, row: Counted) -> SafeString | str:
+    def answer(self, row: OutcomeModel) -> SafeString | str:
         return preformatted(row.response_content)
 
 
@@ -67,7 +67,7 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
     )
 
     @admin.display(description=_("cost"))
-    def cost(self, row: Counted) -> str:
+    def cost(self, row: OutcomeModel) -> str:
         if isinstance(row, InvocationRound) and row.cost_usd is None and row.charged_usd:
             return gettext("unknown, counted as %(charged)s") % {"charged": limits.dollars(row.charged_usd)}
         return super().cost(row)

@@ -18,7 +18,7 @@ from ..database.writer import table
 from ..encryption.fields import Credentials
 from ..exceptions import AgentNotFound, WrongTenant
 from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool
-from ..models.limits import Budgeted
+from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of, model_spec, provider_spec
 from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, Target
 
@@ -26,8 +26,8 @@ _XMIN = "xmin::text"
 """The version of a row: whether it has changed since."""
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
-    *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "approves_system_runs"),
-    *("short_term_memory", "short_term_memory_max_messages", *Budgeted.BUDGET_FIELDS, _XMIN),
+    *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "auto_approve_system_runs"),
+    *("short_term_memory", "short_term_memory_max_messages", *BudgetedModel.BUDGET_FIELDS, _XMIN),
 )
 _PROVIDER_FIELDS = (*Provider.SPEC_FIELDS, _XMIN)
 _PROMPT_FIELDS = ("name", "version", "content")
@@ -140,7 +140,7 @@ def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
         memory_pairs=agent["short_term_memory_max_messages"],
         tools=tuple(tools),
         max_tool_rounds=agent["max_tool_rounds"],
-        approves_system_runs=agent["approves_system_runs"],
+        auto_approve_system_runs=agent["auto_approve_system_runs"],
         fallbacks=_fallbacks(schema, agent["id"]) if has_fallbacks else (),
         xmin=agent[_XMIN],
     )

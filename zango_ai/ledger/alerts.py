@@ -12,7 +12,7 @@ from .. import signals, tenancy
 from ..database import writer
 from ..database.writer import table
 from ..models import AgentConfig, Invocation, Provider, Spend
-from ..models.limits import Budgeted
+from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from . import clock
 from .reservations import Account, Owner, Reservation, month_of
@@ -84,7 +84,7 @@ def _send_if_due(schema: str, sql: str, account: Account, provider_name: str) ->
 
 def _with_budgets() -> Iterator[tuple[Owner, dict[str, Any], str]]:
     """The rows that have a budget above 0, each with the provider's name."""
-    fields = ("id", "name", *Budgeted.BUDGET_FIELDS)
+    fields = ("id", "name", *BudgetedModel.BUDGET_FIELDS)
     for row in Provider.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields):
         yield "provider", row, row["name"]
     for row in (

@@ -74,7 +74,7 @@ calls AS (
     WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = 'awaiting_approval'
 )
 UPDATE {table(schema, Invocation)} i
-SET status = 'failed', error_type = %(error_type)s, error_message = %(run_message)s, goes_on_with = '',
+SET status = 'failed', error_type = %(error_type)s, error_message = %(run_message)s, resume_state = '',
     finished_at = %(now)s, updated_at = %(now)s
 FROM run WHERE i.id = run.id RETURNING i.run_id, i.agent_name
 """

@@ -72,7 +72,7 @@ UPDATE {table(schema, Invocation)}
 SET status = CASE WHEN celery_task_id = '' THEN 'cancelled' ELSE 'abandoned' END,
     error_type = CASE WHEN celery_task_id = '' THEN 'NotSent' ELSE 'Abandoned' END,
     error_message = CASE WHEN celery_task_id = '' THEN %(unsent)s ELSE %(lost)s END,
-    goes_on_with = '', finished_at = %(now)s, updated_at = %(now)s
+    resume_state = '', finished_at = %(now)s, updated_at = %(now)s
 WHERE status = 'queued'
     AND updated_at < %(now)s - CASE WHEN celery_task_id = '' THEN %(unsent_for)s ELSE %(lost_for)s END
 RETURNING run_id, id, agent_name, status
@@ -154,7 +154,7 @@ run AS (
         error_type = CASE WHEN i.status = 'running' THEN 'Abandoned' ELSE i.error_type END,
         error_message = CASE WHEN i.status = 'running' THEN %(message)s ELSE i.error_message END,
         finished_at = coalesce(i.finished_at, %(now)s),
-        goes_on_with = '',
+        resume_state = '',
         updated_at = %(now)s,
         rounds_count = sums.rounds,
         cost_usd = sums.cost_usd,

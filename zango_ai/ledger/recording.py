@@ -300,7 +300,7 @@ class Entry:
 
     def note_going_on(self, state: RunState) -> None:
         """What the run goes on with, when it is claimed. As text, since jsonb takes not every text."""
-        self.note(goes_on_with=json.dumps(state.to_json()), claim=secrets.token_hex(12))
+        self.note(resume_state=json.dumps(state.to_json()), claim=secrets.token_hex(12))
         self.has_stopped_before = True
 
     def note_end(self, answer: ModelAnswer) -> None:
@@ -344,7 +344,7 @@ class Entry:
     def _end(self, status: str) -> None:
         self.note(finished_at=clock.now())
         if self.has_stopped_before:
-            self.note(goes_on_with="")
+            self.note(resume_state="")
             self._last_steps.append(lambda: tool_calls.end_undecided(self.schema, self.run_id))
         self._note_status(status)
         self._write_all([*self._steps, *self._last_steps])

@@ -18,7 +18,7 @@ from django.db import OperationalError
 
 from ..database import writer
 from ..database.writer import params, remember, table
-from ..models import Pace, Spend
+from ..models import RateLimitState, Spend
 from . import statements
 from .reservations import Owner, Reservation
 
@@ -181,7 +181,7 @@ ORDER BY w.owner, w.owner_id ON CONFLICT DO NOTHING
 def open_paces(schema: str, keys: Sequence[str], rates: Sequence[int], now: datetime) -> None:
     """Rows for limits that are used for the first time."""
     sql = f"""
-INSERT INTO {table(schema, Pace)} (key, per_minute, created_at, updated_at)
+INSERT INTO {table(schema, RateLimitState)} (key, per_minute, created_at, updated_at)
 SELECT w.key, w.per_minute, %(now)s, %(now)s
 FROM unnest(%(keys)s::text[], %(rates)s::int[]) AS w(key, per_minute)
 ORDER BY w.key ON CONFLICT DO NOTHING

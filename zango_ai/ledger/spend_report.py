@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from .. import limits
 from ..models import AgentConfig, Provider, Spend
-from ..models.limits import Budgeted
+from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from ..types import Budget
 from . import clock, reservations, time_zones
@@ -58,7 +58,7 @@ def read(schema: str, month: date | None) -> list[SpendRow]:
 
 
 def _owners() -> dict[tuple[str, int], tuple[str, Budget]]:
-    fields = ("id", "name", *Budgeted.BUDGET_FIELDS)
+    fields = ("id", "name", *BudgetedModel.BUDGET_FIELDS)
     return {
         (owner, row["id"]): (row["name"], budget_of(row))
         for owner, model in _OWNERS

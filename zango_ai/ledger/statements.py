@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..database.writer import assignments, marks, names, table, upsert
-from ..models import AgentConfig, Invocation, InvocationRound, Pace, Provider, Spend
+from ..models import AgentConfig, Invocation, InvocationRound, Provider, RateLimitState, Spend
 
 Columns = tuple[str, ...]
 _KEPT = 1024
@@ -122,7 +122,7 @@ def _paces_to_take(schema: str) -> str:
     return f"""
 paces AS (
     SELECT p.id, p.key, p.arrival_at, p.busy_since, p.per_minute, w.per_minute AS limit_now, w.taken_s
-    FROM {table(schema, Pace)} p
+    FROM {table(schema, RateLimitState)} p
     JOIN unnest(%(keys)s::text[], %(tolls)s::float8[], %(rates)s::int[]) AS w(key, taken_s, per_minute)
         ON w.key = p.key
     WHERE (SELECT count(*) FROM mine) >= 0
@@ -148,7 +148,7 @@ busiest AS (
 def _taking(schema: str) -> str:
     return f"""
 taken AS (
-    UPDATE {table(schema, Pace)} p
+    UPDATE {table(schema, RateLimitState)} p
     SET arrival_at = paced.arrival_at, busy_since = paced.busy_since, per_minute = paced.limit_now
     FROM paced, round WHERE p.id = paced.id
 ),"""
@@ -208,14 +208,14 @@ def _paces_to_move(schema: str) -> str:
     return f"""
 paces AS (
     SELECT p.id, w.seconds * w.per_minute / p.per_minute AS seconds
-    FROM {table(schema, Pace)} p
+    FROM {table(schema, RateLimitState)} p
     JOIN unnest(%(keys)s::text[], %(moves)s::float8[], %(rates)s::int[]) AS w(key, seconds, per_minute)
         ON w.key = p.key
     WHERE (SELECT count(*) FROM was) = 1
     ORDER BY p.key FOR UPDATE OF p
 ),
 paced AS (
-    UPDATE {table(schema, Pace)} p
+    UPDATE {table(schema, RateLimitState)} p
     SET arrival_at = CASE
         WHEN paces.seconds > 0 THEN greatest(p.arrival_at, clock_timestamp()) + make_interval(secs => paces.seconds)
         WHEN p.busy_since <= %(paced_at)s THEN p.arrival_at + make_interval(secs => paces.seconds)

@@ -49,7 +49,7 @@ class RunRow:
     """As the provider reported it; else as it was asked for."""
     error_type: str
     error_message: str
-    goes_on_with: Mapping[str, Any]
+    resume_state: Mapping[str, Any]
     """The stored state; ``state()`` reads it."""
     calls: list[dict[str, Any]]
     """All its tool calls so far, in order: rows of ``ToolCall`` with the ``number`` of their round."""
@@ -57,7 +57,7 @@ class RunRow:
     def state(self) -> RunState:
         """Where the run goes on from. Raises RunStateUnreadable."""
         try:
-            return RunState.from_json(self.goes_on_with)
+            return RunState.from_json(self.resume_state)
         except StateUnreadable as exc:
             raise RunStateUnreadable(
                 self.run_id,
@@ -75,9 +75,9 @@ def find(schema: str, run_id: UUID) -> RunRow | None:
     if not found:
         return None
     columns = dict(zip(_COLUMNS, found[0], strict=False))
-    *_, goes_on_with, calls, tokens = found[0]
+    *_, resume_state, calls, tokens = found[0]
     usage = LLMUsage(**dict(zip(TOKENS, tokens, strict=True)))
-    state = {"usage": usage, "goes_on_with": json.loads(goes_on_with), "calls": json.loads(calls)}
+    state = {"usage": usage, "resume_state": json.loads(resume_state), "calls": json.loads(calls)}
     return RunRow(run_id=run_id, **columns, **state)
 
 
@@ -134,7 +134,7 @@ def give_up(schema: str, run_id: UUID, *, error_type: str, words: str) -> int | 
     """A queued run that nobody will execute has failed; its primary key, None where it is not queued."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'failed', error_type = %(type)s, error_message = %(message)s, goes_on_with = '',
+SET status = 'failed', error_type = %(type)s, error_message = %(message)s, resume_state = '',
     finished_at = %(now)s, updated_at = %(now)s
 WHERE run_id = %(run_id)s AND status = 'queued' RETURNING id, agent_name
 """
@@ -170,7 +170,7 @@ _COLUMNS = {
 def _finding(schema: str) -> str:
     return f"""
 SELECT {", ".join(_COLUMNS.values())},
-    coalesce(nullif(i.goes_on_with, ''), '{{}}'),
+    coalesce(nullif(i.resume_state, ''), '{{}}'),
     (
         SELECT coalesce(json_agg(json_build_object(
             'number', r.number, 'position', c.position, 'uid', c.uid, 'call_id', c.call_id,

@@ -15,7 +15,7 @@ from uuid import UUID
 from .. import limits
 from ..database import writer
 from ..database.writer import marks, names, params, remember, table
-from ..models import Invocation, InvocationRound, Pace, ToolCall
+from ..models import Invocation, InvocationRound, RateLimitState, ToolCall
 from . import clock, rounds
 
 Status = ToolCall.Status
@@ -157,7 +157,7 @@ def _allowance(schema: str) -> str:
     """As ``rounds`` does it for providers. A call that has begun already has taken its share."""
     return f"""
 pace AS (
-    SELECT * FROM {table(schema, Pace)} WHERE key = %(key)s FOR UPDATE
+    SELECT * FROM {table(schema, RateLimitState)} WHERE key = %(key)s FOR UPDATE
 ),
 clock AS (
     SELECT clock_timestamp() AS at WHERE (SELECT count(*) FROM pace) >= 0
@@ -180,7 +180,7 @@ verdict AS (
     FROM due
 ),
 taken AS (
-    UPDATE {table(schema, Pace)} p
+    UPDATE {table(schema, RateLimitState)} p
     SET arrival_at = due.arrival_at, busy_since = due.busy_since, per_minute = %(rate)s, updated_at = %(now)s
     FROM due, verdict WHERE p.id = due.id AND verdict.wait_s <= 0 AND NOT EXISTS (SELECT 1 FROM already)
 )

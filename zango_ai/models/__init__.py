@@ -6,7 +6,7 @@ from .memory import MemoryMessage, MemorySession
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .tool import Tool
-from .usage import Pace, Spend
+from .usage import RateLimitState, Spend
 
 __all__ = [
     "AgentConfig",
@@ -16,11 +16,11 @@ __all__ = [
     "InvocationRound",
     "MemoryMessage",
     "MemorySession",
-    "Pace",
     "Prompt",
     "PromptVersion",
     "Provider",
     "ProviderModel",
+    "RateLimitState",
     "Spend",
     "Tool",
     "ToolCall",

@@ -10,11 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..encryption.fields import OrderedJSONField
-from .checked import Checked, Ranges, choice_constraint, range_constraints, within
-from .limits import BUDGET_RANGES, Budgeted
+from .budgeted import BUDGET_RANGES, BudgetedModel
 from .prompt import Prompt
 from .provider import Provider
 from .tool import Tool
+from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints, within
 
 logger = logging.getLogger("zango_ai.agent")
 
@@ -37,7 +37,7 @@ _RANGES: Ranges = {
 _FALLBACK_RANGES: Ranges = {"position": (0, limits.MAX_POSITION)}
 
 
-class AgentConfig(Budgeted):
+class AgentConfig(BudgetedModel):
     """What ``get_agent(name)`` finds: a model, its prompts and its limits."""
 
     class OutputSchema(models.TextChoices):
@@ -122,7 +122,7 @@ class AgentConfig(Budgeted):
         validators=within(*_RANGES["max_tool_rounds"]),
         help_text=_("After so many it has to answer without tools."),
     )
-    approves_system_runs = models.BooleanField(
+    auto_approve_system_runs = models.BooleanField(
         _("approve by itself what the system runs"),
         default=False,
         help_text=_('Runs with triggered_by="system" wait for nobody\'s approval of a tool call.'),
@@ -145,7 +145,7 @@ class AgentConfig(Budgeted):
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
 
-    class Meta(Budgeted.Meta):
+    class Meta(BudgetedModel.Meta):
         abstract = False
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
@@ -201,7 +201,7 @@ class AgentConfig(Budgeted):
         return str(_UNUSED_SCHEMA) if is_unused else ""
 
 
-class Fallback(Checked):
+class Fallback(ValidatedModel):
     """A model that is asked where the agent's own cannot answer; by ``position``, the lowest first."""
 
     agent = models.ForeignKey(

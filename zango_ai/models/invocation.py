@@ -17,7 +17,7 @@ from django.dispatch import receiver
 from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext_lazy as _
 
-from .timestamps import Stamped
+from .timestamps import TimestampedModel
 
 
 def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
@@ -32,7 +32,7 @@ def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
     )
 
 
-class Counted(Stamped):
+class OutcomeModel(TimestampedModel):
     """What was used and what it cost; a round and the whole run count alike."""
 
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0, db_default=0)
@@ -49,7 +49,7 @@ class Counted(Stamped):
         abstract = True
 
 
-class Invocation(Counted):
+class Invocation(OutcomeModel):
     """One ``run()``: who asked what of which agent, what came back, what it cost."""
 
     class Status(models.TextChoices):
@@ -89,10 +89,10 @@ class Invocation(Counted):
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
-    goes_on_with = models.TextField(blank=True, default="", db_default="", editable=False)
-    """What a run goes on with that is queued, or awaits approval: JSON, in ASCII."""
+    resume_state = models.TextField(blank=True, default="", db_default="", editable=False)
+    """State from which a queued or waiting run resumes, as ASCII JSON."""
     claim = models.CharField(max_length=24, blank=True, default="", db_default="", editable=False)
-    """Another one each time that the run stops, and each time that it goes on."""
+    """A random token, new whenever the run stops or resumes. A worker can claim only the run that it has read."""
     output_schema = models.CharField(_("output"), max_length=10, blank=True, default="", db_default="")
     stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
     response_model = models.CharField(
@@ -127,7 +127,7 @@ class Invocation(Counted):
         return f"{self.agent_name} {self.run_id}"
 
 
-class InvocationRound(Counted):
+class InvocationRound(OutcomeModel):
     """One call to the provider."""
 
     invocation = models.ForeignKey(
@@ -157,7 +157,7 @@ class InvocationRound(Counted):
     )
     """Held in both months while the call is under way."""
     charged_usd = models.DecimalField(_("charged (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0)
-    """Counted in both months. The cost, or an estimate where the cost is not known and may not be nothing."""
+    """OutcomeModel in both months. The cost, or an estimate where the cost is not known and may not be nothing."""
 
     class Meta:
         verbose_name = _("round")
@@ -172,7 +172,7 @@ class InvocationRound(Counted):
         return f"{self.number}"
 
 
-class ToolCall(Stamped):
+class ToolCall(TimestampedModel):
     """A call of a tool that a model has asked for, whatever became of it."""
 
     class Status(models.TextChoices):
@@ -250,7 +250,7 @@ def file_storage() -> Storage:
     return cast(Storage, _files)
 
 
-class InvocationFile(Stamped):
+class InvocationFile(TimestampedModel):
     """A file that went along with a run."""
 
     class Source(models.TextChoices):

@@ -7,10 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 from .agent import AgentConfig
 from .invocation import Invocation
-from .timestamps import Stamped
+from .timestamps import TimestampedModel
 
 
-class MemorySession(Stamped):
+class MemorySession(TimestampedModel):
     """A conversation with one agent."""
 
     agent = models.ForeignKey(
@@ -44,7 +44,7 @@ class MemorySession(Stamped):
         return self.session_id
 
 
-class MemoryMessage(Stamped):
+class MemoryMessage(TimestampedModel):
     """One message of a conversation."""
 
     session = models.ForeignKey(

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..prompts import rendering
-from .checked import Checked, Ranges, choice_constraint, range_constraints
+from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 _CHANGEABLE = {"change_description", "updated_at"}
 _UNCHANGEABLE = _(
@@ -27,7 +27,7 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
         return super().update(**kwargs)
 
 
-class Prompt(Checked):
+class Prompt(ValidatedModel):
     """A named text that agents send; its wording lives in versions, of which one is active.
 
     Assigning ``active_version`` and saving activates that version. Saving with the version that was loaded
@@ -142,7 +142,7 @@ class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
         raise ValueError("Prompt versions are numbered as they are saved: create them one by one.")
 
 
-class PromptVersion(Checked):
+class PromptVersion(ValidatedModel):
     """One wording of a prompt. Its content never changes once saved, so a log row can name it."""
 
     class Status(models.TextChoices):

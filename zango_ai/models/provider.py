@@ -15,8 +15,8 @@ from ..encryption.fields import CredentialsField, Undecryptable
 from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..providers import addresses
 from ..providers.kinds import KINDS
-from .checked import Checked, Ranges, range_constraints, within
-from .limits import BUDGET_RANGES, RATE_RANGES, Budgeted, per_minute
+from .budgeted import BUDGET_RANGES, RATE_RANGES, BudgetedModel, per_minute
+from .validated import Ranges, ValidatedModel, range_constraints, within
 
 if TYPE_CHECKING:
     from ..types import ModelSpec, ProviderSpec
@@ -34,7 +34,7 @@ _MODEL_RANGES: Ranges = {
 }
 
 
-class Provider(Budgeted):
+class Provider(BudgetedModel):
     """An account at a vendor of models: whose key is used, and what may be spent."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -66,7 +66,7 @@ class Provider(Budgeted):
     validated_at = models.DateTimeField(_("last tested"), null=True, blank=True, editable=False)
     validation_error = models.TextField(_("last connection error"), blank=True, editable=False)
 
-    class Meta(Budgeted.Meta):
+    class Meta(BudgetedModel.Meta):
         abstract = False
         verbose_name = _("provider")
         verbose_name_plural = _("providers")
@@ -84,7 +84,7 @@ class Provider(Budgeted):
 
     SPEC_FIELDS = (
         *("id", "name", "kind", "credentials", "default_model", "is_enabled", "max_retries", "allow_unpriced"),
-        *("rate_limit_rpm", "rate_limit_tpm", *Budgeted.BUDGET_FIELDS),
+        *("rate_limit_rpm", "rate_limit_tpm", *BudgetedModel.BUDGET_FIELDS),
     )
     """What a run has to know of a provider."""
 
@@ -194,7 +194,7 @@ class Provider(Budgeted):
             raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
 
 
-class ProviderModel(Checked):
+class ProviderModel(ValidatedModel):
     """A model that a provider may use, and its price where it differs from the list."""
 
     provider = models.ForeignKey(

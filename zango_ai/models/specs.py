@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..types import Budget, ModelSpec, ProviderSpec, RateLimits
-from .limits import Budgeted
+from .budgeted import BudgetedModel
 
 
 def budget_of(values: Mapping[str, Any]) -> Budget:
     """The budget in a row's columns."""
-    limit, reset_day, percent = (values[name] for name in Budgeted.BUDGET_FIELDS)
+    limit, reset_day, percent = (values[name] for name in BudgetedModel.BUDGET_FIELDS)
     return Budget(limit, reset_day, percent)
 
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-class Stamped(models.Model):
+class TimestampedModel(models.Model):
     """When the row was written, and when it was last changed."""
 
     created_at = models.DateTimeField(_("created at"), auto_now_add=True, editable=False)

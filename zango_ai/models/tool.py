@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..tools import ToolSafety
-from .checked import Checked, Ranges, choice_constraint, range_constraints
 from .invocation import ToolCall
+from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 _SAFETIES = [
     (ToolSafety.READ_ONLY.value, _("Reads")),
@@ -50,7 +50,7 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         return self.annotate(**figures, average_ms=Subquery(average))
 
 
-class Tool(Checked):
+class Tool(ValidatedModel):
     """A function declared with ``@tool``, as ``zango_ai_sync_tools`` found it."""
 
     name = models.CharField(_("name"), max_length=64, unique=True)

@@ -6,10 +6,10 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from .timestamps import Stamped
+from .timestamps import TimestampedModel
 
 
-class Spend(Stamped):
+class Spend(TimestampedModel):
     """What one provider or one agent has spent in one month of its budget."""
 
     class Owner(models.TextChoices):
@@ -29,7 +29,7 @@ class Spend(Stamped):
     calls = models.PositiveIntegerField(_("calls"), default=0, db_default=0)
     """All calls of the month, also those whose rows have been deleted since."""
     unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0, db_default=0)
-    """Counted in ``spent_usd`` at their estimate where the model has a price, else not at all."""
+    """OutcomeModel in ``spent_usd`` at their estimate where the model has a price, else not at all."""
     alerted_at = models.DateTimeField(_("alerted"), null=True)
     alerted_by = models.CharField(max_length=60, blank=True, default="", db_default="", editable=False)
     """The call that made the alert due: run and number of its round."""
@@ -46,7 +46,7 @@ class Spend(Stamped):
         return f"{self.owner_name}, {self.month_start}"
 
 
-class Pace(Stamped):
+class RateLimitState(TimestampedModel):
     """How far a limit per minute is used up, by the generic cell rate algorithm (ITU-T I.371).
 
     ``arrival_at`` is the theoretical arrival time: when the allowance would be whole again.

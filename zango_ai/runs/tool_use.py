@@ -67,7 +67,7 @@ class Toolbox:
         self.pending: list[PendingApproval] = []
         self._entry = entry
         self._tools = {name: registry.find(name) for name in agent.tools if registry.has(name)}
-        self._needs_nobody = agent.approves_system_runs and trigger == "system"
+        self._needs_nobody = agent.auto_approve_system_runs and trigger == "system"
         self._rows: dict[int, Mapping[str, Any]] = {}
         self._decisions: Mapping[str, Decision] = {}
         for name in agent.tools:

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
-from .checked import Checked, Ranges, within
+from .validated import Ranges, ValidatedModel, within
 
 BUDGET_RANGES: Ranges = {
     "monthly_budget_usd": (0, limits.MAX_BUDGET_USD),
@@ -21,7 +21,7 @@ RATE_RANGES: Ranges = {
 }
 
 
-class Budgeted(Checked):
+class BudgetedModel(ValidatedModel):
     """A row that may have a budget for each month."""
 
     BUDGET_FIELDS = ("monthly_budget_usd", "budget_reset_day", "budget_alert_threshold")

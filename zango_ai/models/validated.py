@@ -10,7 +10,7 @@ from django.core.validators import BaseValidator, MaxValueValidator, MinValueVal
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .timestamps import Stamped
+from .timestamps import TimestampedModel
 
 Ranges = Mapping[str, tuple[int, int]]
 """The smallest and the largest allowed value, by the name of the field."""
@@ -35,7 +35,7 @@ def choice_constraint(model: str, name: str, allowed: Iterable[str]) -> models.B
     return models.CheckConstraint(condition=condition, name=f"zango_ai_{model}_{name}")
 
 
-class Checked(Stamped):
+class ValidatedModel(TimestampedModel):
     """``save()`` raises ValidationError for a choice or a number that is not allowed, and names what is."""
 
     RANGES: Ranges = {}
