@@ -330,16 +330,16 @@ def test_a_budget_that_cannot_be_looked_at_keeps_no_other_from_its_alert(model, 
     get_agent("helper").run("hi")
     Provider.objects.update(monthly_budget_usd="0.25")
     AgentConfig.objects.update(monthly_budget_usd="0.25")
-    really, heard = alerts.month_of, []
+    really, heard = alerts.current_month_start, []
 
-    def month_of(budget, schema):
-        monkeypatch.setattr(alerts, "month_of", really)  # the first fails, and no other
+    def current_month_start(budget, schema):
+        monkeypatch.setattr(alerts, "current_month_start", really)  # the first fails, and no other
         raise ValueError("day is out of range for month")
 
     def hear(**told):
         heard.append(told["agent_name"])
 
-    monkeypatch.setattr(alerts, "month_of", month_of)
+    monkeypatch.setattr(alerts, "current_month_start", current_month_start)
     budget_threshold_crossed.connect(hear)
     try:
         with pytest.raises(ValueError, match="out of range"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zango_ai import limits
-from zango_ai.providers import litellm_import
+from zango_ai.ledger import money, months, rate_limits
+from zango_ai.providers import litellm_import, token_estimate
 
 DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
 
@@ -28,17 +28,17 @@ DAYS = st.dates(date(2020, 1, 1), date(2040, 12, 31))
     ],
 )
 def test_a_month_begins_on_its_day(today, reset_day, start, end):
-    assert limits.month_start(today, reset_day) == start
-    assert limits.next_month_start(start, reset_day) == end
+    assert months.month_start(today, reset_day) == start
+    assert months.next_month_start(start, reset_day) == end
 
 
 @given(DAYS, st.integers(1, 31))
 def test_every_day_is_in_one_month(today, reset_day):
-    start = limits.month_start(today, reset_day)
-    end = limits.next_month_start(start, reset_day)
+    start = months.month_start(today, reset_day)
+    end = months.next_month_start(start, reset_day)
     assert start <= today < end
-    assert limits.month_start(end, reset_day) == end
-    assert limits.month_start(end - timedelta(days=1), reset_day) == start
+    assert months.month_start(end, reset_day) == end
+    assert months.month_start(end - timedelta(days=1), reset_day) == start
 
 
 TEXTS = {
@@ -58,16 +58,16 @@ TEXTS = {
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-3.5-turbo", "claude-sonnet-4-5"])
 def test_tokens_are_estimated_upward(name, model):
     real = litellm_import.load().token_counter(model=model, text=TEXTS[name])
-    assert real <= limits.prompt_tokens([TEXTS[name]]) <= 6 * real
+    assert real <= token_estimate.estimate_prompt_tokens([TEXTS[name]]) <= 6 * real
 
 
 def test_a_lone_surrogate_can_be_counted():
-    assert limits.prompt_tokens(["a\ud800b"])
+    assert token_estimate.estimate_prompt_tokens(["a\ud800b"])
 
 
 @given(st.integers(1, 10_000), st.integers(1, 100_000))
 def test_a_call_takes_its_share_of_the_minute_and_no_more_than_all_of_it(per_minute, amount):
-    assert 0 < limits.taken_s(amount, per_minute) <= 60
+    assert 0 < rate_limits.share_s(amount, per_minute) <= 60
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_call_takes_its_share_of_the_minute_and_no_more_than_all_of_it(per_min
     ],
 )
 def test_money_is_shown_to_the_cent_and_as_much_further_as_it_goes(usd, shown):
-    assert limits.dollars(Decimal(usd)) == shown
+    assert money.format_usd(Decimal(usd)) == shown

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import limits
+from ..ledger.money import format_usd
 from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
 from ..models.invocation import OutcomeModel
 from .access import ViewOnly, preformatted
@@ -35,7 +35,7 @@ class Figures:
 
     @admin.display(description=_("cost"), ordering="cost_usd")
     def cost(self, row: OutcomeModel) -> str:
-        return gettext("unknown") if row.cost_usd is None else limits.dollars(row.cost_usd)
+        return gettext("unknown") if row.cost_usd is None else format_usd(row.cost_usd)
 
     @admin.display(description=_("error"))
     def error(self, row: OutcomeModel) -> str:
@@ -69,7 +69,7 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
     @admin.display(description=_("cost"))
     def cost(self, row: OutcomeModel) -> str:
         if isinstance(row, InvocationRound) and row.cost_usd is None and row.charged_usd:
-            return gettext("unknown, counted as %(charged)s") % {"charged": limits.dollars(row.charged_usd)}
+            return gettext("unknown, counted as %(charged)s") % {"charged": format_usd(row.charged_usd)}
         return super().cost(row)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvocationRound]:

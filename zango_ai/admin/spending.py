@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import limits, tenancy
+from .. import tenancy
+from ..ledger.money import format_usd
 from ..models import Spend
 from .access import TenantOnly, ViewOnly
 
@@ -29,20 +30,20 @@ class SpendsByMonth(TenantOnly):
 
     @admin.display(description=_("spent this month"))
     def this_month(self, row: Any) -> SafeString | str:
-        from ..ledger import reservations
+        from ..ledger import months
         from ..models.specs import budget_of
 
         if row.pk is None:
             return "-"
         budget = budget_of(vars(row))
-        month = reservations.month_of(budget, tenancy.current_schema())
+        month = months.current_month_start(budget, tenancy.current_schema())
         is_current = getattr(row, "latest_month_start", None) == month
         spent, held = (row.latest_spent_usd, row.latest_reserved_usd) if is_current else (Decimal(0), Decimal(0))
-        text = limits.dollars(spent)
+        text = format_usd(spent)
         if budget.limit_usd is not None:
-            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": limits.dollars(budget.limit_usd)}
+            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": format_usd(budget.limit_usd)}
         if held:
-            text += " " + gettext("and %(held)s held") % {"held": limits.dollars(held)}
+            text += " " + gettext("and %(held)s held") % {"held": format_usd(held)}
         if is_current and row.latest_unknown_calls:
             text += " " + gettext("(%(count)d calls of unknown cost)") % {"count": row.latest_unknown_calls}
         if budget.limit_usd is not None and spent >= budget.limit_usd:
@@ -61,8 +62,8 @@ class SpendAdmin(ViewOnly, admin.ModelAdmin):
 
     @admin.display(description=_("spent"), ordering="spent_usd")
     def spent(self, row: Spend) -> str:
-        return limits.dollars(row.spent_usd)
+        return format_usd(row.spent_usd)
 
     @admin.display(description=_("held by calls under way"), ordering="reserved_usd")
     def held(self, row: Spend) -> str:
-        return limits.dollars(row.reserved_usd)
+        return format_usd(row.reserved_usd)

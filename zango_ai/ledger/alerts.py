@@ -15,7 +15,8 @@ from ..models import AgentConfig, Invocation, Provider, Spend
 from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from . import clock
-from .reservations import Account, Owner, Reservation, month_of
+from .months import current_month_start
+from .reservations import Account, Owner, Reservation
 from .rounds import Crossing
 
 logger = logging.getLogger("zango_ai.maintenance")
@@ -95,7 +96,7 @@ def _with_budgets() -> Iterator[tuple[Owner, dict[str, Any], str]]:
 
 def _account(owner: Owner, row: dict[str, Any], schema: str) -> Account:
     budget = budget_of(row)
-    return Account(owner, row["id"], row["name"], budget, month_of(budget, schema))
+    return Account(owner, row["id"], row["name"], budget, current_month_start(budget, schema))
 
 
 def _send(schema: str, account: Account, provider_name: str, spent_usd: Decimal) -> None:

@@ -9,10 +9,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from .. import limits
 from ..exceptions import AgentDisabled, BudgetExceeded, ProviderDisabled, RateLimitExceeded
 from ..types import AgentSpec, Budget, Estimate, LLMUsage, ProviderSpec, RateLimits, Target
-from . import clock, time_zones
+from . import months, rate_limits
+from .money import format_usd
 
 Owner = Literal["provider", "agent"]
 
@@ -85,13 +85,7 @@ def reserve(agent: AgentSpec, target: Target, estimate: Estimate) -> Reservation
 
 
 def _account(owner: Owner, row: ProviderSpec | AgentSpec, schema: str) -> Account:
-    return Account(owner, row.id, row.name, row.budget, month_of(row.budget, schema), row.xmin)
-
-
-def month_of(budget: Budget, schema: str) -> date:
-    """When the budget's month that is under way began, where the tenant is."""
-    today = clock.now().astimezone(time_zones.of(schema)).date()
-    return limits.month_start(today, budget.reset_day)
+    return Account(owner, row.id, row.name, row.budget, months.current_month_start(row.budget, schema), row.xmin)
 
 
 def _tolls(key: str, whose: str, rates: RateLimits, estimate: Estimate) -> Iterator[Toll]:
@@ -101,7 +95,7 @@ def _tolls(key: str, whose: str, rates: RateLimits, estimate: Estimate) -> Itera
         what = f"{whose} has a limit of {per_minute} {unit} a minute"
         if per_minute == 0:
             raise RateLimitExceeded(f"{what}, so nothing is sent.", is_retryable=False, is_own_limit=True)
-        taken_s = limits.taken_s(amount, per_minute)
+        taken_s = rate_limits.share_s(amount, per_minute)
         yield Toll(f"{key}:{unit}", what, per_minute, taken_s, is_of_tokens=unit == "tokens")
 
 
@@ -119,9 +113,9 @@ def over_budget(
     account: Account, reservation: Reservation, limit_usd: Decimal, spent: Decimal, held: Decimal
 ) -> BudgetExceeded:
     """The error for a budget that does not allow the call. ``limit_usd`` is the budget as it is now."""
-    ends = limits.next_month_start(account.month_start, account.budget.reset_day)
-    limit, is_spent, is_held = map(limits.dollars, (limit_usd, spent, held))
-    costs = f"may cost {limits.dollars(reservation.usd)}" if reservation.is_priced else "has no known price"
+    ends = months.next_month_start(account.month_start, account.budget.reset_day)
+    limit, is_spent, is_held = map(format_usd, (limit_usd, spent, held))
+    costs = f"may cost {format_usd(reservation.usd)}" if reservation.is_priced else "has no known price"
     return BudgetExceeded(
         reservation.provider.name,
         limit_usd,

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from .. import limits
 from ..models import AgentConfig, Provider, Spend
 from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from ..types import Budget
-from . import clock, reservations, time_zones
+from . import clock, months, time_zones
 
 _OWNERS = (("provider", Provider), ("agent", AgentConfig))
 
@@ -72,5 +71,5 @@ def _within(month: date) -> dict[str, int]:
 
 def _is_under_way(start: date, budget: Budget | None, schema: str, today: date) -> bool:
     if budget is not None:
-        return start == reservations.month_of(budget, schema)
-    return start <= today < limits.next_month_start(start, start.day)
+        return start == months.current_month_start(budget, schema)
+    return start <= today < months.next_month_start(start, start.day)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from .. import limits
 from ..database import writer
 from ..database.writer import marks, names, params, remember, table
 from ..models import Invocation, InvocationRound, RateLimitState, ToolCall
-from . import clock, rounds
+from . import clock, rate_limits, rounds
 
 Status = ToolCall.Status
 
@@ -84,7 +83,7 @@ SELECT verdict.wait_s, (SELECT count(*) FROM written) FROM verdict
         **_arguments(run_id, round_number, values),
         "key": f"tool:{columns['tool_name']}",
         "rate": per_minute,
-        "toll": limits.taken_s(1, per_minute) if per_minute else 0.0,
+        "toll": rate_limits.share_s(1, per_minute) if per_minute else 0.0,
         "tolerance": rounds.TOLERANCE_S,
     }
     if not per_minute:

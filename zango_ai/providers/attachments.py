@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 
-from .. import limits
 from ..conf import get_conf
 from ..exceptions import LLMFileError
 from ..files.file import LLMFile
@@ -26,6 +25,7 @@ from ..files.media_types import IMAGE_TYPES, PDF
 from ..types import ProviderSpec, Target
 from . import addresses, prices
 from .kinds import KINDS
+from .token_estimate import estimate_text_tokens
 
 _PIECE = 64 * 1024
 _IMAGE_TOKENS = 3_000
@@ -87,7 +87,7 @@ def _called(media_type: str) -> str:
 def tokens_of(file: LLMFile, model: str) -> int:
     """How many tokens the file may be, roughly: nobody says beforehand. Pages that are packed away go by size."""
     if file.is_text and file.data is not None:
-        return limits.text_tokens(file.data)
+        return estimate_text_tokens(file.data)
     if file.media_type in IMAGE_TYPES:
         return _IMAGE_TOKENS_BY_MODEL.get(model.rpartition("/")[2], _IMAGE_TOKENS)
     data = file.data or b""

@@ -13,7 +13,6 @@ from typing import Any
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from .. import limits
 from ..conf import get_conf
 from ..encryption.fields import Credentials, Undecryptable
 from ..exceptions import ModelNotAvailable, PriceUnknown, ProviderConfigInvalid
@@ -44,6 +43,7 @@ from . import (
 )
 from .kinds import KINDS, Kind
 from .masking import Mask
+from .token_estimate import estimate_prompt_tokens
 from .vendor_words import Cleaner
 from .withheld import Withheld
 
@@ -181,9 +181,9 @@ def shaped(provider: ProviderSpec, request: ModelRequest) -> ModelRequest:
 
 def estimate(provider: ProviderSpec, request: ModelRequest) -> Estimate:
     """The most that one call is expected to use."""
-    tokens = limits.prompt_tokens(text for message in request.messages for text in message.texts)
+    tokens = estimate_prompt_tokens(text for message in request.messages for text in message.texts)
     tokens += sum(attachments.tokens_of(file, request.model) for file in request.files)
-    tokens += limits.prompt_tokens(json.dumps(tool, ensure_ascii=False) for tool in map(_tool, request.tools))
+    tokens += estimate_prompt_tokens(json.dumps(tool, ensure_ascii=False) for tool in map(_tool, request.tools))
     price = prices.find_price(provider, request.model)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
     return Estimate(tokens + request.max_tokens, cost)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ... import limits
 from ...conf import get_conf
 from ...ledger import alerts, expiry, maintenance
+from ...ledger.money import format_usd
 from ...memory import sessions
 from ..per_tenant import TenantCommand
 
@@ -42,7 +42,7 @@ class Command(TenantCommand):
     def _abandon(self, schema: str, is_verbose: bool) -> None:
         done = maintenance.abandon_orphans(schema)
         if done.runs or is_verbose:
-            self.stdout.write(f"{schema}: {done.runs} abandoned, {limits.dollars(done.given_back_usd)} given back")
+            self.stdout.write(f"{schema}: {done.runs} abandoned, {format_usd(done.given_back_usd)} given back")
 
     def _end_unsent(self, schema: str, is_verbose: bool) -> None:
         unsent = maintenance.end_unsent(schema)

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ... import limits
 from ...ledger import spend_report
+from ...ledger.money import format_usd
 from ...ledger.spend_report import SpendRow
 from ..per_tenant import TenantCommand
 
@@ -81,9 +81,9 @@ def _lines(found: dict[str, list[SpendRow]]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [_HEADINGS]
     for schema, rows in found.items():
         table += [(schema, row.owner, row.name, str(row.month_start), *_amounts(row)) for row in rows]
-        table.append((schema, "total", "", "", *map(limits.dollars, _sums(rows)), ""))
+        table.append((schema, "total", "", "", *map(format_usd, _sums(rows)), ""))
     every = [row for rows in found.values() for row in rows]
-    table.append(("all", "total", "", "", *map(limits.dollars, _sums(every)), ""))
+    table.append(("all", "total", "", "", *map(format_usd, _sums(every)), ""))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         aligned = (
@@ -94,5 +94,5 @@ def _lines(found: dict[str, list[SpendRow]]) -> Iterator[str]:
 
 
 def _amounts(row: SpendRow) -> tuple[str, str, str]:
-    limit = "-" if row.limit_usd is None else limits.dollars(row.limit_usd)
-    return limits.dollars(row.spent_usd), limits.dollars(row.reserved_usd), limit
+    limit = "-" if row.limit_usd is None else format_usd(row.limit_usd)
+    return format_usd(row.spent_usd), format_usd(row.reserved_usd), limit
