@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Run the demo or the tests, with all the set-up that they need. Only Python 3.11 to 3.14 and pip are asked for.
+"""Set up the project and run the demo, the tests or the checks. Requires Python 3.11 to 3.14 and pip.
 
     python3 dev.py demo [--serve] [--live]
-    python3 dev.py test [arguments of pytest]
-    python3 dev.py check        everything else that CI asks: style, types, floors, migrations
+    python3 dev.py test [pytest arguments]
+    python3 dev.py check        the other checks of CI: style, types, import rules, migrations
+    python3 dev.py format       fix and format the code with ruff
 
-What it installs goes into .venv beside this file, at the versions in constraints.txt.
+Everything is installed into .venv beside this file, at the versions in constraints.txt.
 """
 
 import hashlib
@@ -20,13 +21,17 @@ HERE = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("ZANGO_AI_VENV") or HERE / ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
-EXTRAS = {"demo": "example", "test": "test", "check": "dev"}
+EXTRAS = {"demo": "example", "test": "test", "check": "dev", "format": "dev"}
 CHECKS = (
     (BIN / "ruff", "check", "."),
     (BIN / "ruff", "format", "--check", "."),
     (BIN / "mypy",),
     (BIN / "lint-imports",),
     (PYTHON, "example_project/manage.py", "makemigrations", "--check", "--dry-run"),
+)
+FORMAT = (
+    (BIN / "ruff", "check", "--fix", "."),
+    (BIN / "ruff", "format", "."),
 )
 
 
@@ -36,24 +41,24 @@ def main() -> int:
         print(__doc__)
         return 2
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
-        print(f"This is Python {sys.version.split()[0]}; use 3.11 to 3.14, as python3.12 dev.py {command}.")
+        print(f"Python {sys.version.split()[0]} is not supported. Use 3.11 to 3.14: python3.12 dev.py {command}")
         return 2
     install(EXTRAS[command])
     if command == "demo":
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
         return run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
-    failed = [check for check in CHECKS if run(*check) != 0]
+    failed = [step for step in (CHECKS if command == "check" else FORMAT) if run(*step) != 0]
     return 1 if failed else 0
 
 
 def install(extra: str) -> None:
-    """The package in .venv, once for each change of what it needs."""
-    needed = (HERE / "pyproject.toml").read_bytes() + (HERE / "constraints.txt").read_bytes()
-    stamp = VENV / f".zango-ai-{extra}-{hashlib.sha256(needed).hexdigest()[:16]}"
+    """Install the package into .venv, again only when its requirements have changed."""
+    requirements = (HERE / "pyproject.toml").read_bytes() + (HERE / "constraints.txt").read_bytes()
+    stamp = VENV / f".zango-ai-{extra}-{hashlib.sha256(requirements).hexdigest()[:16]}"
     if stamp.exists():
         return
-    print(f"Installing into {VENV.name}: a minute or two, once.", flush=True)
+    print(f"Installing into {VENV.name}. This takes a minute or two, once.", flush=True)
     if not BIN.exists():
         venv.create(VENV, with_pip=True)
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -69,7 +74,7 @@ def run(*command: object) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # it has had the Ctrl-C too, and ends by itself
+            continue  # the child process receives Ctrl-C too and ends itself
 
 
 if __name__ == "__main__":
