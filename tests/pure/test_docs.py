@@ -1,14 +1,23 @@
-"""The documentation agrees with the tables that it describes."""
+"""The documentation matches the code: tables, links, paths, imports and commands."""
 
+import ast
 import re
+import shlex
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
 
 from zango_ai import exceptions
 from zango_ai.conf import Conf
 from zango_ai.providers.kinds import KINDS
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def rows(page):
@@ -48,3 +57,80 @@ def test_what_each_kind_takes_is_described():
     for kind in KINDS.values():
         documents = {0: "none", 1: "PDF"}.get(len(kind.document_types), "PDF, Word, Excel")
         assert described[kind.name] == [documents, yes[kind.fetches_images], yes[kind.fetches_documents]]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """The anchors that GitHub makes of the page's headings."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_between_pages_resolves(page):
+    for link in LINK.findall(without_code(page.read_text())):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_links_every_page():
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall((ROOT / "README.md").read_text())}
+    assert set(PAGES) - {ROOT / "README.md"} <= linked
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
+def test_every_path_that_a_page_names_exists(name):
+    text = (ROOT / name).read_text()
+    paths = set(re.findall(r"`([\w./-]+/[\w./-]*|[\w-]+\.(?:py|md|toml|txt))`", text))
+    assert len(paths) > 10
+    for path in paths:
+        folders = (ROOT, ROOT / "zango_ai", ROOT / "example_project")
+        assert any((folder / path).exists() for folder in folders), path
+
+
+def test_the_layout_lists_every_module_and_folder_of_the_package():
+    text = (DOCS / "explanation" / "architecture.md").read_text()
+    layout = re.search(r"^zango_ai/\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    listed = set(re.findall(r"^  (\S+)", layout, re.MULTILINE))
+    entries = {path.name + "/" * path.is_dir() for path in (ROOT / "zango_ai").iterdir()}
+    assert listed == entries - {"__pycache__/", "py.typed"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_import_in_an_example_resolves(page):
+    for block in blocks(page, "python"):
+        try:
+            tree = ast.parse(block)
+        except SyntaxError:
+            tree = ast.parse("{" + block + "}")  # entries of a dict
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zango_ai"):
+                module = import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_in_an_example_is_understood(page):
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    lines += re.findall(r"`(python manage\.py zango_ai[^`]*)`", page.read_text())
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if len(words) > 2 and words[1] == "manage.py" and words[2].startswith("zango_ai"):
+            command = load_command_class("zango_ai", words[2])
+            command.create_parser("manage.py", words[2]).parse_args(words[3:])
