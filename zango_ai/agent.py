@@ -22,7 +22,6 @@ from .runs import answers, approval, background, caller, notices, preflight, ret
 from .runs.background import EnqueuedRun
 from .runs.request_builder import Question
 from .runs.run import Run
-from .suggestions import did_you_mean
 from .types import TRIGGERS, AgentSpec, LLMMessage, LLMResponse, Trigger
 
 logger = logging.getLogger("zango_ai.agent")
@@ -38,7 +37,7 @@ def get_agent(name: str) -> Agent:
     is_enabled = specs.find_enabled(name)
     if not is_enabled:
         state = "does not exist" if is_enabled is None else "is disabled"
-        meant = did_you_mean(name, specs.enabled_names()) if is_enabled is None else ""
+        meant = arguments.did_you_mean(name, specs.enabled_names()) if is_enabled is None else ""
         raise AgentNotFound(
             name,
             f"Agent {name!r} {state} in schema {schema!r}.{meant} Create or enable it in the admin under "

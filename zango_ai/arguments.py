@@ -1,37 +1,48 @@
-"""Check the types of arguments before anything else happens."""
+"""Check the types of arguments, and suggest the name that a caller may have meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_MAX_COMPARED_CHARS = 100
+"""``get_close_matches`` takes quadratic time."""
 
-def require(value: object, kinds: type[Any] | tuple[type[Any], ...], argument: str, expected: str) -> None:
-    """Raise TypeError unless ``value`` is an instance of ``kinds``; the message says what was ``expected``."""
-    if not isinstance(value, kinds):
+
+def require(value: object, types: type[Any] | tuple[type[Any], ...], argument: str, expected: str) -> None:
+    """Raise TypeError unless ``value`` is an instance of ``types``. The message asks for ``expected``."""
+    if not isinstance(value, types):
         raise TypeError(f"{argument} is a {type(value).__name__}; pass {expected}.")
 
 
 def require_name(value: object, function: str) -> None:
-    """Raise TypeError unless ``value`` can be the name of a row."""
+    """Raise TypeError unless ``value`` is a str, as the name of a row must be."""
     require(value, str, f"The name given to {function}()", "it as a str")
 
 
-def require_iterable(value: object, kind: type[Any], argument: str) -> None:
-    """Raise TypeError for what is no iterable, and for text, which is one of its characters."""
-    expected = f"a list of {kind.__name__}"
+def require_iterable(value: object, item_type: type[Any], argument: str) -> None:
+    """Raise TypeError unless ``value`` is an iterable other than a str."""
+    expected = f"a list of {item_type.__name__}"
     if isinstance(value, str):
         raise TypeError(f"{argument} is a str; pass {expected}.")
     require(value, Iterable, argument, expected)
 
 
-def as_tuple(values: Iterable[T], kind: type[T], argument: str) -> tuple[T, ...]:
-    """``values``, all of which are of that kind. Raises TypeError."""
-    require_iterable(values, kind, argument)
-    made = tuple(values)
-    for value in made:
-        if not isinstance(value, kind):
-            raise TypeError(f"{argument} holds a {type(value).__name__}; pass a list of {kind.__name__}.")
-    return made
+def as_tuple(values: Iterable[T], item_type: type[T], argument: str) -> tuple[T, ...]:
+    """``values`` as a tuple. Raises TypeError unless each is an ``item_type``."""
+    require_iterable(values, item_type, argument)
+    items = tuple(values)
+    for item in items:
+        if not isinstance(item, item_type):
+            raise TypeError(f"{argument} holds a {type(item).__name__}; pass a list of {item_type.__name__}.")
+    return items
+
+
+def did_you_mean(name: str, known_names: Iterable[str]) -> str:
+    """``" Did you mean 'summary'?"`` with the known name closest to ``name``; ``""`` if none is close."""
+    by_folded = {known[:_MAX_COMPARED_CHARS].casefold(): known for known in known_names}
+    matches = get_close_matches(name[:_MAX_COMPARED_CHARS].casefold(), by_folded, n=1)
+    return f" Did you mean {by_folded[matches[0]]!r}?" if matches else ""

@@ -9,7 +9,6 @@ from django.db.models import Model, QuerySet
 from .. import arguments, sanitize, tenancy
 from ..exceptions import NotFoundError, PromptNotFound, ProviderNotFound
 from ..models import Prompt, Provider
-from ..suggestions import did_you_mean
 
 Row = TypeVar("Row", bound=Model)
 _MAX_SUGGESTIONS = 500
@@ -59,6 +58,6 @@ def _require_tenant(noun: str, name: str, error: type[NotFoundError]) -> None:
 
 
 def _missing(noun: str, page: str, name: str, rows: QuerySet[Any]) -> str:
-    meant = did_you_mean(name, rows.values_list("name", flat=True)[:_MAX_SUGGESTIONS])
+    meant = arguments.did_you_mean(name, rows.values_list("name", flat=True)[:_MAX_SUGGESTIONS])
     schema = tenancy.current_schema()
     return f"No {noun} named {name!r} in schema {schema!r}.{meant} Create it in the admin under AI > {page}."

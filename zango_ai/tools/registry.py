@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..arguments import did_you_mean
 from ..exceptions import ToolNotFound
-from ..suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from .declaration import DeclaredTool

@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import exceptions, sanitize, tenancy
 from ...agent import get_agent
+from ...arguments import did_you_mean
 from ...exceptions import ZangoAIError
 from ...files.file import LLMFile
-from ...suggestions import did_you_mean
 from ...types import TRIGGERS, LLMResponse
 
 EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {

@@ -1,0 +1,117 @@
+"""The exceptions of ``zango_ai``.
+
+::
+
+    ZangoAIError
+    ├── NotFoundError                 AgentNotFound, ProviderNotFound, PromptNotFound
+    ├── DisabledError                 AgentDisabled, ProviderDisabled
+    ├── InputRequired                 also a ValueError
+    ├── WrongTenant
+    ├── TenantNotActive
+    ├── NotMigrated
+    ├── PromptRenderError
+    ├── ModelNotAvailable
+    ├── ProviderConfigInvalid
+    ├── BudgetExceeded
+    ├── RateLimitExceeded
+    ├── LLMTimeoutError
+    ├── LLMAPIError                   ContextWindowExceeded, ContentPolicyViolation
+    ├── PriceUnknown
+    ├── LLMFileError
+    ├── SessionNotOwned
+    ├── LogUnavailable
+    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunStateUnreadable,
+    │                                 QueueUnavailable, NotAwaitingApproval
+    ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
+    └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
+
+``str(error)`` says what happened, to which object, and what to do. It contains no prompt and no credential.
+The values that a program needs are attributes.
+"""
+
+from .base import (
+    DisabledError,
+    NotFoundError,
+    NotMigrated,
+    TenantNotActive,
+    WrongTenant,
+    ZangoAIError,
+    is_time_limit,
+)
+from .output import OutputError, OutputParseError, OutputSchemaInvalid, OutputValidationError
+from .providers import (
+    BudgetExceeded,
+    ContentPolicyViolation,
+    ContextWindowExceeded,
+    LLMAPIError,
+    LLMTimeoutError,
+    ModelNotAvailable,
+    PriceUnknown,
+    ProviderConfigInvalid,
+    ProviderDisabled,
+    ProviderNotFound,
+    RateLimitExceeded,
+)
+from .runs import (
+    AgentDisabled,
+    AgentNotFound,
+    InputRequired,
+    LLMFileError,
+    LogUnavailable,
+    NotAwaitingApproval,
+    PromptNotFound,
+    PromptRenderError,
+    QueueUnavailable,
+    RunError,
+    RunFailed,
+    RunNotFinished,
+    RunNotFound,
+    RunStateUnreadable,
+    SessionNotOwned,
+)
+from .tools import ToolDeclarationInvalid, ToolError, ToolExecutionError, ToolNotFound, ToolTimeout
+
+__all__ = [
+    "AgentDisabled",
+    "AgentNotFound",
+    "BudgetExceeded",
+    "ContentPolicyViolation",
+    "ContextWindowExceeded",
+    "DisabledError",
+    "InputRequired",
+    "LLMAPIError",
+    "LLMFileError",
+    "LLMTimeoutError",
+    "LogUnavailable",
+    "ModelNotAvailable",
+    "NotAwaitingApproval",
+    "NotFoundError",
+    "NotMigrated",
+    "OutputError",
+    "OutputParseError",
+    "OutputSchemaInvalid",
+    "OutputValidationError",
+    "PriceUnknown",
+    "PromptNotFound",
+    "PromptRenderError",
+    "ProviderConfigInvalid",
+    "ProviderDisabled",
+    "ProviderNotFound",
+    "QueueUnavailable",
+    "RateLimitExceeded",
+    "RunError",
+    "RunFailed",
+    "RunNotFinished",
+    "RunNotFound",
+    "RunStateUnreadable",
+    "SessionNotOwned",
+    "TenantNotActive",
+    "ToolDeclarationInvalid",
+    "ToolError",
+    "ToolExecutionError",
+    "ToolNotFound",
+    "ToolTimeout",
+    "WrongTenant",
+    "ZangoAIError",
+    "is_time_limit",
+]

@@ -1,0 +1,88 @@
+"""The response of a run and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
+Trigger = Literal["user", "task", "system"]
+TRIGGERS: tuple[str, ...] = get_args(Trigger)
+
+
+@dataclass(frozen=True, slots=True)
+class LLMUsage:
+    """Token counts, as the provider reports them."""
+
+    input_tokens: int = 0
+    """All input tokens, including both cache counts."""
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+
+    def __add__(self, other: LLMUsage) -> LLMUsage:
+        return LLMUsage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_creation_tokens + other.cache_creation_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LLMToolCall:
+    """A tool call of a run, with its result."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+    """The arguments. Empty if the model's arguments are not a JSON object."""
+    result: Any = None
+    """What the model received."""
+    status: str = "success"
+    """Or ``error``, ``timeout``, ``invalid_arguments``, ``rate_limited``, ``denied``, ``expired``,
+    ``awaiting_approval``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingApproval:
+    """A tool call that waits for a person's approval. Decide it with ``Agent.resume()``."""
+
+    id: str
+    tool_name: str
+    arguments: Mapping[str, Any]
+    """As the model wrote them."""
+    expires_at: datetime
+    """After this time, the call counts as denied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMResponse:
+    """What ``Agent.run()`` returns."""
+
+    content: str
+    """The model's last text; ``""`` if there is none."""
+    parsed_content: Any | None = None
+    """The parsed JSON of ``content``, if the agent's output is JSON."""
+    session_id: str | None = None
+    """Pass it to the next ``run()`` to continue the conversation. None if the agent has no memory."""
+    cost_usd: float
+    """The cost of all rounds. 0.0 if ``is_cost_known`` is False."""
+    is_cost_known: bool
+    """False if the price of the model is unknown."""
+    usage: LLMUsage
+    """The sum of all rounds."""
+    model: str
+    """The model that the provider reports. It may be more specific than the configured one."""
+    latency_ms: int
+    """Wall-clock time of the whole run."""
+    stop_reason: StopReason
+    tool_calls: list[LLMToolCall] = field(default_factory=list)
+    """The tool calls of all rounds, in order."""
+    pending_approvals: list[PendingApproval] = field(default_factory=list)
+    """Not empty if ``stop_reason`` is ``approval_required``."""
+    invocation_id: int
+    run_id: UUID
