@@ -190,7 +190,7 @@ def test_saving_an_agent_or_a_provider_warns_of_a_model_that_is_not_allowed(mode
     provider = make_provider(model)
     row = provider.models.create(model_id=provider.default_model)
     agent = make_agent(model, provider=provider, model="another")
-    warning = "Model another is not enabled in the list of models of provider main"
+    warning = "Provider main does not allow the model another"
     for page in (url("agentconfig_change", agent.pk), url("provider_change", provider.pk)):
         assert warning in staff.post(page, fields(staff.get(page)), follow=True).content.decode()
     row.model_id = "another"
@@ -287,7 +287,7 @@ def test_a_provider_without_a_key_is_refused_with_the_reason(staff):
         url("provider_add"),
         {**fields(staff.get(url("provider_add"))), "name": "new", "kind": "openai", "api_key": ""},
     )
-    assert "API key is needed" in page.content.decode()
+    assert "API key is required" in page.content.decode()
     assert not Provider.objects.exists()
 
 
@@ -406,7 +406,7 @@ def test_an_absurd_timeout_is_refused_in_the_form(model, staff):
     page = staff.get(url("agentconfig_change", agent.pk))
     refused = staff.post(url("agentconfig_change", agent.pk), fields(page) | {"timeout_seconds": "2000000000"})
     assert refused.context["adminform"].form.errors == {
-        "timeout_seconds": ["Ensure this value is less than or equal to 86400."]
+        "timeout_seconds": ["2000000000 is not allowed. Use a number from 1 to 86400."]
     }
 
 

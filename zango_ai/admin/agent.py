@@ -73,11 +73,11 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        for note in form.instance.model_notes():
+        for note in form.instance.model_warnings():
             messages.warning(request, note)
 
     def save_model(self, request: HttpRequest, obj: AgentConfig, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for note in (obj.strictness_note(), obj.unused_schema_note()):
+        for note in (obj.strict_schema_warning(), obj.unused_schema_warning()):
             if note:
                 messages.warning(request, note)

@@ -43,7 +43,7 @@ class PromptForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        version = self.instance.version_in_force() if self.instance.pk else None
+        version = self.instance.find_active_version() if self.instance.pk else None
         self.fields["content"].initial = version.content if version else ""
         self.fields["base_version"].initial = version.pk if version else None
 
@@ -99,7 +99,7 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
 
     @admin.display(description=_("active version"))
     def version(self, prompt: Prompt) -> str:
-        version = prompt.version_in_force()
+        version = prompt.find_active_version()
         return f"v{version.version_number}" if version else "-"
 
     def save_model(self, request: HttpRequest, obj: Prompt, form: Any, change: bool) -> None:

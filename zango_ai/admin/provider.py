@@ -164,7 +164,7 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         provider = form.instance
-        for note in filter(None, map(provider.note_on_model, sorted(provider.models_in_use()))):
+        for note in filter(None, map(provider.model_warning, sorted(provider.models_in_use()))):
             messages.warning(request, note)
 
     class Media:

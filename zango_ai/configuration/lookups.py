@@ -35,7 +35,7 @@ def get_prompt(name: str) -> Prompt:
     if row is None:
         raise PromptNotFound(name, _missing("prompt", "Prompts", name, rows))
     if row.active_version_id is None:
-        row.active_version = row.version_in_force()
+        row.active_version = row.find_active_version()
         row._loaded_active_id = row.active_version_id
     return row
 

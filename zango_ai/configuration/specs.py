@@ -93,7 +93,7 @@ WHERE a.name = %(name)s
 
 
 def _in_force(schema: str, prompt: str) -> str:
-    """A prompt's active version, as ``Prompt.version_in_force()`` finds it."""
+    """A prompt's active version, as ``Prompt.find_active_version()`` finds it."""
     return f"""coalesce({prompt}.active_version_id, (
     SELECT v.id FROM {table(schema, PromptVersion)} v WHERE v.prompt_id = {prompt}.id AND v.status = 'active'
 ))"""

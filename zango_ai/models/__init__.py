@@ -1,4 +1,4 @@
-"""The rows of every tenant."""
+"""The database models. Every table lives in the tenants' schemas."""
 
 from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationFile, InvocationRound, ToolCall

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -14,16 +14,15 @@ from .budgeted import BUDGET_RANGES, BudgetedModel
 from .prompt import Prompt
 from .provider import Provider
 from .tool import Tool
-from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints, within
+from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 logger = logging.getLogger("zango_ai.agent")
 
-_STRICTNESS = _(
-    "The JSON schema cannot be sent in strict form, since %(reason)s: answers are checked against it all the same."
+_NOT_STRICT = _(
+    "The vendor cannot enforce the JSON schema, because %(reason)s. Answers are still checked against the schema."
 )
-_UNUSED_SCHEMA = _(
-    "The JSON schema has no effect: answers are not checked. Set the output to JSON to use the schema."
-)
+_UNUSED_SCHEMA = _("The JSON schema has no effect. Set the output format to JSON to check answers against it.")
+_NO_MODEL = _("Enter a model here, or a default model on the provider.")
 
 _RANGES: Ranges = {
     **BUDGET_RANGES,
@@ -38,7 +37,7 @@ _FALLBACK_RANGES: Ranges = {"position": (0, limits.MAX_POSITION)}
 
 
 class AgentConfig(BudgetedModel):
-    """What ``get_agent(name)`` finds: a model, its prompts and its limits."""
+    """An agent's configuration: model, prompts, output format, tools, memory and limits."""
 
     class OutputSchema(models.TextChoices):
         TEXT = "text", _("Text")
@@ -52,17 +51,19 @@ class AgentConfig(BudgetedModel):
         validators=[
             RegexValidator(
                 r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z",
-                _("Use letters, digits, hyphens and underscores: programs call the agent by this name."),
+                _("Use only letters, digits, hyphens and underscores. Start with a letter or a digit."),
             )
         ],
-        help_text=_("Used in code, as get_agent('patient-summary')."),
+        help_text=_("Code calls the agent by this name, for example get_agent('patient-summary')."),
     )
-    description = models.TextField(_("description"), blank=True)
+    description = models.TextField(
+        _("description"), blank=True, help_text=_("For your team. It is not sent to the model.")
+    )
     provider = models.ForeignKey(
         Provider, on_delete=models.PROTECT, related_name="agents", verbose_name=_("provider")
     )
     model = models.CharField(
-        _("model"), max_length=200, blank=True, help_text=_("Empty: the provider's default model.")
+        _("model"), max_length=200, blank=True, help_text=_("Leave empty to use the provider's default model.")
     )
     system_prompt = models.ForeignKey(
         Prompt,
@@ -72,6 +73,7 @@ class AgentConfig(BudgetedModel):
         related_name="+",
         limit_choices_to={"type": Prompt.Type.SYSTEM},
         verbose_name=_("system prompt"),
+        help_text=_("Instructions for every request, for example the agent's role and tone."),
     )
     user_prompt = models.ForeignKey(
         Prompt,
@@ -81,32 +83,45 @@ class AgentConfig(BudgetedModel):
         related_name="+",
         limit_choices_to={"type": Prompt.Type.USER},
         verbose_name=_("user prompt"),
+        help_text=_("Template for the question. Code fills in its placeholders with variables."),
     )
     temperature = models.FloatField(
         _("temperature"),
         default=0.7,
-        validators=[MinValueValidator(0.0), MaxValueValidator(2.0)],
-        help_text=_("0 is the most predictable, 2 the most varied."),
+        help_text=_("0 gives the most predictable answers, 2 the most varied. Default: 0.7."),
     )
     max_tokens = models.PositiveIntegerField(
-        _("maximum tokens"),
+        _("max tokens"),
         default=2000,
-        validators=within(*_RANGES["max_tokens"]),
-        help_text=_("Of one answer."),
+        help_text=_(
+            "Maximum length of one answer; longer answers are cut off. 1,000 tokens are about 750 English words. "
+            "Default: 2000."
+        ),
     )
     timeout_seconds = models.PositiveIntegerField(
-        _("timeout (seconds)"), default=30, validators=within(*_RANGES["timeout_seconds"])
+        _("timeout (seconds)"),
+        default=30,
+        help_text=_("How long to wait for one answer of the model, retries included. Default: 30."),
     )
-    output_schema = models.CharField(_("output"), max_length=10, choices=OutputSchema, default=OutputSchema.TEXT)
+    output_schema = models.CharField(
+        _("output format"),
+        max_length=10,
+        choices=OutputSchema,
+        default=OutputSchema.TEXT,
+        help_text=_("With JSON, an answer that is not valid JSON makes the run fail."),
+    )
     output_json_schema = OrderedJSONField(
-        _("JSON schema"), null=True, blank=True, help_text=_("JSON Schema, draft 2020-12.")
+        _("JSON schema"),
+        null=True,
+        blank=True,
+        help_text=_("JSON answers must match this schema (draft 2020-12). Leave empty to accept any valid JSON."),
     )
     output_retries = models.PositiveSmallIntegerField(
-        _("corrections"),
+        _("output retries"),
         default=0,
-        validators=within(*_RANGES["output_retries"]),
         help_text=_(
-            "How often JSON that is not what it should be goes back to the model. Each is a call of its own."
+            "How many times to ask the model to fix invalid JSON. Each retry is a separate, billed call. "
+            "Default: 0."
         ),
     )
     tools = models.ManyToManyField(
@@ -114,36 +129,45 @@ class AgentConfig(BudgetedModel):
         blank=True,
         related_name="agents",
         verbose_name=_("tools"),
-        help_text=_("The functions that it may call, and no others."),
+        help_text=_("The agent can call only the tools that you choose here."),
     )
     max_tool_rounds = models.PositiveSmallIntegerField(
-        _("rounds of tool calls"),
+        _("max tool rounds"),
         default=10,
-        validators=within(*_RANGES["max_tool_rounds"]),
-        help_text=_("After so many it has to answer without tools."),
+        help_text=_("After this many rounds of tool calls, the agent must answer without tools. Default: 10."),
     )
     auto_approve_system_runs = models.BooleanField(
-        _("approve by itself what the system runs"),
+        _("auto-approve tool calls in system runs"),
         default=False,
-        help_text=_('Runs with triggered_by="system" wait for nobody\'s approval of a tool call.'),
+        help_text=_(
+            'Runs that code starts with triggered_by="system" call tools without waiting for a person\'s approval.'
+        ),
     )
     short_term_memory = models.BooleanField(
-        _("short-term memory"), default=False, help_text=_("Remember what was said before in a session.")
+        _("short-term memory"),
+        default=False,
+        help_text=_("Send the earlier messages of the same conversation with each request."),
     )
     short_term_memory_max_messages = models.PositiveIntegerField(
-        _("remembered messages"),
+        _("messages to remember"),
         default=20,
-        validators=within(*_RANGES["short_term_memory_max_messages"]),
-        help_text=_("Pairs of user and assistant that are sent again."),
+        help_text=_(
+            "How many past exchanges (user and assistant) to send with each request. More exchanges cost more. "
+            "Default: 20."
+        ),
     )
     is_public_api = models.BooleanField(
         _("available over HTTP"),
         default=False,
         help_text=_(
-            "Let users of your site call this agent through the HTTP API. They see its answers and its tool calls."
+            "Let users of your site call this agent through the HTTP API. They see its answers and tool calls."
         ),
     )
-    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        help_text=_("Turn off to stop the agent at once. Runs in progress make no further calls."),
+    )
 
     class Meta(BudgetedModel.Meta):
         abstract = False
@@ -161,60 +185,63 @@ class AgentConfig(BudgetedModel):
         return self.name
 
     def clean(self) -> None:
-        problems: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
         for field, wanted in (("system_prompt", Prompt.Type.SYSTEM), ("user_prompt", Prompt.Type.USER)):
             prompt = getattr(self, field)
             if prompt is not None and prompt.type != wanted:
-                problems[field] = _("Choose a prompt of the other type.")
+                errors[field] = _("Choose a prompt of type “%(type)s”.") % {"type": wanted.label}
         if self.provider_id and not self.model and not self.provider.default_model:
-            problems["model"] = _("Name a model here, or a default model on the provider.")
+            errors["model"] = _NO_MODEL
         if self.output_json_schema is not None:
             from ..output import json_schema
 
-            error = json_schema.problem_of(self.output_json_schema)
-            if error:
-                problems["output_json_schema"] = error
-        if problems:
-            raise ValidationError(problems)
-        for note in (self.strictness_note(), self.unused_schema_note()):
-            if note:
-                logger.warning("Agent %s: %s", self.name, note)
+            problem = json_schema.problem_of(self.output_json_schema)
+            if problem:
+                errors["output_json_schema"] = problem
+        if errors:
+            raise ValidationError(errors)
+        for warning in (self.strict_schema_warning(), self.unused_schema_warning()):
+            if warning:
+                logger.warning("Agent %s: %s", self.name, warning)
 
-    def model_notes(self) -> list[str]:
-        """Warnings about the agent's model and its fallbacks, where their providers do not allow them."""
-        targets = [(self.provider, self.model), *((each.provider, each.model) for each in self.fallbacks.all())]
-        notes = (provider.note_on_model(model or provider.default_model) for provider, model in targets)
-        return [note for note in notes if note]
+    def model_warnings(self) -> list[str]:
+        """Warnings about models of the agent and its fallbacks that their providers do not allow."""
+        targets = [
+            (self.provider, self.model),
+            *((fallback.provider, fallback.model) for fallback in self.fallbacks.all()),
+        ]
+        warnings = (provider.model_warning(model or provider.default_model) for provider, model in targets)
+        return [warning for warning in warnings if warning]
 
-    def strictness_note(self) -> str:
-        """Why the vendor cannot be made to answer by the schema alone; "" where it can, or there is none."""
+    def strict_schema_warning(self) -> str:
+        """A warning that the vendor cannot enforce the JSON schema, with the reason; "" if it can."""
         if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):
             return ""
         from ..output import strict
 
         reason = strict.reason_against(self.output_json_schema)
-        return "" if reason is None else str(_STRICTNESS) % {"reason": reason}
+        return "" if reason is None else str(_NOT_STRICT) % {"reason": reason}
 
-    def unused_schema_note(self) -> str:
-        """That the JSON schema has no effect; "" where it has, or there is none."""
+    def unused_schema_warning(self) -> str:
+        """A warning that the JSON schema has no effect; "" if it has one or there is none."""
         is_unused = self.output_json_schema is not None and self.output_schema != self.OutputSchema.JSON
         return str(_UNUSED_SCHEMA) if is_unused else ""
 
 
 class Fallback(ValidatedModel):
-    """A model that is asked where the agent's own cannot answer; by ``position``, the lowest first."""
+    """A model to try when the agent's own model fails. The lowest ``position`` is tried first."""
 
     agent = models.ForeignKey(
         AgentConfig, on_delete=models.CASCADE, related_name="fallbacks", verbose_name=_("agent")
     )
     position = models.PositiveSmallIntegerField(
-        _("position"), default=1, validators=within(*_FALLBACK_RANGES["position"])
+        _("position"), default=1, help_text=_("The lowest position is tried first.")
     )
     provider = models.ForeignKey(
         Provider, on_delete=models.PROTECT, related_name="fallback_for", verbose_name=_("provider")
     )
     model = models.CharField(
-        _("model"), max_length=200, blank=True, help_text=_("Empty: the provider's default model.")
+        _("model"), max_length=200, blank=True, help_text=_("Leave empty to use the provider's default model.")
     )
 
     class Meta:
@@ -230,4 +257,4 @@ class Fallback(ValidatedModel):
 
     def clean(self) -> None:
         if self.provider_id and not self.model and not self.provider.default_model:
-            raise ValidationError({"model": _("Name a model here, or a default model on the provider.")})
+            raise ValidationError({"model": _NO_MODEL})

@@ -1,14 +1,15 @@
-"""What limits a provider, a model or an agent."""
+"""Fields that limit spend and rates, shared by agents, providers and models."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
-from .validated import Ranges, ValidatedModel, within
+from .validated import Ranges, ValidatedModel
 
 BUDGET_RANGES: Ranges = {
     "monthly_budget_usd": (0, limits.MAX_BUDGET_USD),
@@ -22,7 +23,7 @@ RATE_RANGES: Ranges = {
 
 
 class BudgetedModel(ValidatedModel):
-    """A row that may have a budget for each month."""
+    """A model with an optional monthly budget."""
 
     BUDGET_FIELDS = ("monthly_budget_usd", "budget_reset_day", "budget_alert_threshold")
 
@@ -32,31 +33,34 @@ class BudgetedModel(ValidatedModel):
         decimal_places=4,
         null=True,
         blank=True,
-        validators=within(*BUDGET_RANGES["monthly_budget_usd"]),
-        help_text=_("Empty: no limit. 0: nothing may be spent."),
+        help_text=_(
+            "Calls that could exceed this amount are refused. Leave empty for no limit. 0 allows no spending."
+        ),
     )
     budget_reset_day = models.PositiveSmallIntegerField(
-        _("month begins on day"),
+        _("budget reset day"),
         default=1,
-        validators=within(*BUDGET_RANGES["budget_reset_day"]),
-        help_text=_("In the tenant's time zone. A day that a month lacks is its last."),
+        help_text=_(
+            "Day of the month on which the budget resets, in the tenant's time zone. In shorter months: the last "
+            "day. Default: 1."
+        ),
     )
     budget_alert_threshold = models.PositiveSmallIntegerField(
-        _("alert at percent of budget"),
+        _("budget alert (percent)"),
         default=80,
-        validators=within(*BUDGET_RANGES["budget_alert_threshold"]),
+        help_text=_("Your application is alerted when spend reaches this percentage of the budget. Default: 80."),
     )
 
     class Meta:
         abstract = True
 
 
-def per_minute(verbose_name: Any) -> models.PositiveIntegerField[Any, Any]:
-    """A field for a limit of so many a minute."""
+def rate_limit_field(verbose_name: Any) -> models.PositiveIntegerField[Any, Any]:
+    """A field for a limit per minute, at least 1 when set."""
     return models.PositiveIntegerField(
         verbose_name,
         null=True,
         blank=True,
-        validators=within(1, limits.MAX_PER_MINUTE),
-        help_text=_("Empty: no limit."),
+        validators=[MinValueValidator(1)],
+        help_text=_("Leave empty for no limit."),
     )

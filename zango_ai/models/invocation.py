@@ -1,7 +1,7 @@
-"""The log. Only the ledger writes these tables, on a connection of its own.
+"""The log of runs. Only the ledger writes these tables, on its own connection.
 
-Nothing here points at a row of another table by a database constraint: a check of it would wait for whoever
-has that row locked, and deleting an agent must not touch its history. Names are kept beside the references.
+References to configuration have no foreign key constraints: checking one would wait for a lock that the caller may
+hold, and deleting an agent must not change its history. The log stores names beside the references.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
 
 
 class OutcomeModel(TimestampedModel):
-    """What was used and what it cost; a round and the whole run count alike."""
+    """The outcome of a round or of a whole run: answer, error, tokens, cost and latency."""
 
     input_tokens = models.PositiveBigIntegerField(_("input tokens"), default=0, db_default=0)
     output_tokens = models.PositiveBigIntegerField(_("output tokens"), default=0, db_default=0)
@@ -50,7 +50,7 @@ class OutcomeModel(TimestampedModel):
 
 
 class Invocation(OutcomeModel):
-    """One ``run()``: who asked what of which agent, what came back, what it cost."""
+    """One ``run()``: who asked which agent, what was sent, what came back and what it cost."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Queued")
@@ -69,7 +69,7 @@ class Invocation(OutcomeModel):
         TASK = "task", _("Task")
         SYSTEM = "system", _("System")
 
-    run_id = models.UUIDField(_("run"), unique=True, default=uuid.uuid4)
+    run_id = models.UUIDField(_("run ID"), unique=True, default=uuid.uuid4)
     agent = _reference("AgentConfig", _("agent"))
     agent_name = models.CharField(_("agent name"), max_length=100)
     provider = _reference("Provider", _("provider"))
@@ -77,15 +77,15 @@ class Invocation(OutcomeModel):
     model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
     triggered_by = models.CharField(_("triggered by"), max_length=10, choices=Trigger)
     user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
-    celery_task_id = models.CharField(_("Celery task"), max_length=255, blank=True, default="", db_default="")
-    session_id = models.TextField(_("session"), null=True)
+    celery_task_id = models.CharField(_("Celery task ID"), max_length=255, blank=True, default="", db_default="")
+    session_id = models.TextField(_("session ID"), null=True)
     status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.RUNNING)
     system_prompt_name = models.CharField(_("system prompt"), max_length=100, blank=True, default="", db_default="")
     system_prompt_version = models.PositiveIntegerField(_("system prompt version"), null=True)
     user_prompt_name = models.CharField(_("user prompt"), max_length=100, blank=True, default="", db_default="")
     user_prompt_version = models.PositiveIntegerField(_("user prompt version"), null=True)
-    rendered_system_prompt = models.TextField(_("system prompt as sent"), blank=True, default="", db_default="")
-    rendered_user_prompt = models.TextField(_("user text as sent"), blank=True, default="", db_default="")
+    rendered_system_prompt = models.TextField(_("rendered system prompt"), blank=True, default="", db_default="")
+    rendered_user_prompt = models.TextField(_("rendered user prompt"), blank=True, default="", db_default="")
     variables = models.JSONField(_("variables"), null=True)
     system_variables = models.JSONField(_("system variables"), null=True)
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), null=True)
@@ -93,7 +93,7 @@ class Invocation(OutcomeModel):
     """State from which a queued or waiting run resumes, as ASCII JSON."""
     claim = models.CharField(max_length=24, blank=True, default="", db_default="", editable=False)
     """A random token, new whenever the run stops or resumes. A worker can claim only the run that it has read."""
-    output_schema = models.CharField(_("output"), max_length=10, blank=True, default="", db_default="")
+    output_schema = models.CharField(_("output format"), max_length=10, blank=True, default="", db_default="")
     stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
     response_model = models.CharField(
         _("model that answered"), max_length=200, blank=True, default="", db_default=""
@@ -128,12 +128,12 @@ class Invocation(OutcomeModel):
 
 
 class InvocationRound(OutcomeModel):
-    """One call to the provider."""
+    """One request to the provider, retries included as rounds of their own."""
 
     invocation = models.ForeignKey(
         Invocation,
         on_delete=models.CASCADE,
-        db_index=False,  # the unique index begins with it, here and below
+        db_index=False,  # the unique index starts with this column, here and below
         related_name="rounds",
         verbose_name=_("invocation"),
     )
@@ -155,9 +155,9 @@ class InvocationRound(OutcomeModel):
     reserved_usd = models.DecimalField(
         _("reserved (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0
     )
-    """Held in both months while the call is under way."""
+    """Reserved in both budgets while the request is in progress."""
     charged_usd = models.DecimalField(_("charged (USD)"), max_digits=20, decimal_places=8, default=0, db_default=0)
-    """OutcomeModel in both months. The cost, or an estimate where the cost is not known and may not be nothing."""
+    """Charged to both budgets: the cost or, if that is unknown, the estimate."""
 
     class Meta:
         verbose_name = _("round")
@@ -173,7 +173,7 @@ class InvocationRound(OutcomeModel):
 
 
 class ToolCall(TimestampedModel):
-    """A call of a tool that a model has asked for, whatever became of it."""
+    """A tool call that the model asked for, whether or not the tool ran."""
 
     class Status(models.TextChoices):
         AWAITING_APPROVAL = "awaiting_approval", _("Awaiting approval")
@@ -187,7 +187,7 @@ class ToolCall(TimestampedModel):
         EXPIRED = "expired", _("Approval expired")
 
     UNFINISHED = (Status.AWAITING_APPROVAL, Status.RUNNING)
-    FAULTS = (Status.ERROR, Status.INVALID_ARGUMENTS)
+    ERRORS = (Status.ERROR, Status.INVALID_ARGUMENTS)
 
     round = models.ForeignKey(
         InvocationRound,
@@ -198,23 +198,23 @@ class ToolCall(TimestampedModel):
     )
     position = models.PositiveIntegerField(_("position"))
     uid = models.UUIDField(unique=True, default=uuid.uuid4)
-    """What an approval names it by."""
-    call_id = models.TextField(_("id of the model's"), blank=True, default="", db_default="")
+    """The ID that an approval refers to."""
+    call_id = models.TextField(_("call ID"), blank=True, default="", db_default="")
     tool_name = models.TextField(_("tool"), blank=True, default="", db_default="")
     arguments = models.JSONField(_("arguments"), null=True)
-    """As the model gave them; a text where that is no JSON."""
+    """As the model wrote them. A string if they are not valid JSON."""
     result = models.JSONField(_("result"), null=True)
-    """What the model was told."""
+    """The result as sent to the model."""
     status = models.CharField(_("status"), max_length=20, choices=Status)
     error_message = models.TextField(_("error message"), blank=True, default="", db_default="")
     traceback = models.TextField(_("traceback"), blank=True, default="", db_default="")
-    """For staff; the model is never told."""
+    """For staff only. It is never sent to the model."""
     duration_ms = models.PositiveBigIntegerField(_("duration (ms)"), null=True)
-    expires_at = models.DateTimeField(_("approval until"), null=True)
+    expires_at = models.DateTimeField(_("approval expires"), null=True)
     decided_at = models.DateTimeField(_("decided"), null=True)
     decided_by = models.TextField(_("decided by"), blank=True, default="", db_default="")
     decision = models.TextField(_("decision"), blank=True, default="", db_default="")
-    """``approved``, ``expired``, or ``denied`` with the reason."""
+    """``approved``, ``expired``, or ``denied`` with a reason."""
 
     class Meta:
         verbose_name = _("tool call")
@@ -229,29 +229,29 @@ class ToolCall(TimestampedModel):
         return self.tool_name
 
 
-class _Files(LazyObject):  # type: ignore[type-arg]
-    """``STORAGES["zango_ai"]``, or the default storage; looked up when it is first used."""
+class _FileStorage(LazyObject):  # type: ignore[type-arg]
+    """``STORAGES["zango_ai"]`` or else the default storage, resolved on first use."""
 
     def _setup(self) -> None:
         self._wrapped = storages["zango_ai"] if "zango_ai" in storages.backends else default_storage
 
 
-_files = _Files()
+_storage = _FileStorage()
 
 
 @receiver(setting_changed)
 def _forget_storage(*, setting: str, **kwargs: Any) -> None:
     if setting == "STORAGES":
-        _files._wrapped = cast(Any, empty)
+        _storage._wrapped = cast(Any, empty)
 
 
 def file_storage() -> Storage:
-    """Where files that agents were sent are kept."""
-    return cast(Storage, _files)
+    """The storage for files sent to agents."""
+    return cast(Storage, _storage)
 
 
 class InvocationFile(TimestampedModel):
-    """A file that went along with a run."""
+    """A file sent with a run."""
 
     class Source(models.TextChoices):
         STORED = "stored", _("Content")
@@ -272,7 +272,7 @@ class InvocationFile(TimestampedModel):
     source = models.CharField(_("sent as"), max_length=10, choices=Source)
     url = models.TextField(_("URL"), blank=True, default="", db_default="")
     file = models.FileField(_("content"), storage=file_storage, max_length=255, blank=True, db_default="")
-    """The same for the same content in a tenant. Empty for a URL, and where it could not be stored."""
+    """Runs of a tenant share one stored copy of the same content. Empty for a URL or if storing failed."""
 
     class Meta:
         verbose_name = _("file")

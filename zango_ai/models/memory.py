@@ -1,4 +1,4 @@
-"""What agents remember of conversations. Like the log, only the ledger's connection writes these tables."""
+"""Conversations that agents remember. As with the log, only the ledger's connection writes these tables."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class MemorySession(TimestampedModel):
     agent = models.ForeignKey(
         AgentConfig,
         on_delete=models.CASCADE,
-        db_constraint=False,  # the ledger cannot see an agent that its caller has not committed
-        db_index=False,  # the unique index begins with it
+        db_constraint=False,  # the caller may not have committed the agent yet
+        db_index=False,  # the unique index starts with this column
         related_name="sessions",
         verbose_name=_("agent"),
     )
     session_id = models.CharField(_("session"), max_length=255)
     user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
-    """Who opened it, and may continue it; empty: anybody."""
+    """The only user who can continue the conversation. Empty: any user can."""
     is_active = models.BooleanField(_("active"), default=True, db_default=True)
     last_active_at = models.DateTimeField(_("last active"))
     generation = models.BigIntegerField(default=0, db_default=0)
-    """Another number each time that it is begun anew: a run that was begun before writes nothing into it after."""
+    """Changes whenever the session starts over. A run that began under another generation writes nothing."""
     last_invocation_id = models.BigIntegerField(null=True)
-    """The run whose turn is the last."""
+    """The run that added the latest turn."""
     turns_count = models.PositiveIntegerField(_("turns"), default=0, db_default=0)
     last_sequence = models.PositiveIntegerField(_("messages"), default=0, db_default=0)
 
@@ -50,8 +50,8 @@ class MemoryMessage(TimestampedModel):
     session = models.ForeignKey(
         MemorySession,
         on_delete=models.CASCADE,
-        db_constraint=False,  # deleting an agent that is being talked to would fail by it
-        db_index=False,  # the unique index begins with it
+        db_constraint=False,  # or deleting an agent fails while a run adds messages
+        db_index=False,  # the unique index starts with this column
         related_name="messages",
         verbose_name=_("conversation"),
     )
@@ -59,8 +59,8 @@ class MemoryMessage(TimestampedModel):
     role = models.CharField(_("role"), max_length=20)
     content = models.TextField(_("content"), blank=True)
     tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
-    """As ``{"id", "name", "arguments"}``, the arguments as the model wrote them."""
-    tool_call_id = models.TextField(_("answers tool call"), blank=True, default="", db_default="")
+    """Each as ``{"id", "name", "arguments"}``; ``arguments`` is the text that the model wrote."""
+    tool_call_id = models.TextField(_("tool call ID"), blank=True, default="", db_default="")
     invocation = models.ForeignKey(
         Invocation,
         on_delete=models.DO_NOTHING,

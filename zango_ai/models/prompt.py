@@ -10,10 +10,10 @@ from .. import limits
 from ..prompts import rendering
 from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
-_CHANGEABLE = {"change_description", "updated_at"}
-_UNCHANGEABLE = _(
-    "The content, number and prompt of a version never change: save a new version. Its status is changed by "
-    "activate()."
+_EDITABLE = {"change_description", "updated_at"}
+_IMMUTABLE = _(
+    "The content, number and prompt of a saved version never change. Save a new version instead. Use activate() to "
+    "change the status."
 )
 
 
@@ -23,15 +23,15 @@ _VERSION_RANGES: Ranges = {"version_number": (1, limits.MAX_VERSIONS)}
 class PromptQuerySet(models.QuerySet["Prompt"]):
     def update(self, **kwargs: Any) -> int:
         if "active_version" in kwargs:
-            raise ValueError("A version is made active by PromptVersion.activate().")
+            raise ValueError("Call PromptVersion.activate() to change the active version.")
         return super().update(**kwargs)
 
 
 class Prompt(ValidatedModel):
-    """A named text that agents send; its wording lives in versions, of which one is active.
+    """A named prompt. Its text is kept in versions, and exactly one version is active.
 
-    Assigning ``active_version`` and saving activates that version. Saving with the version that was loaded
-    leaves the active one alone, also where another process has changed it meanwhile.
+    Assign ``active_version`` and save to activate that version. If ``active_version`` was not reassigned, saving
+    keeps the version that is active now, even if another process has changed it meanwhile.
     """
 
     class Type(models.TextChoices):
@@ -40,7 +40,9 @@ class Prompt(ValidatedModel):
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     type = models.CharField(_("type"), max_length=10, choices=Type)
-    description = models.TextField(_("description"), blank=True)
+    description = models.TextField(
+        _("description"), blank=True, help_text=_("For your team. It is not sent to the model.")
+    )
     active_version = models.OneToOneField(
         "PromptVersion",
         on_delete=models.RESTRICT,
@@ -51,7 +53,7 @@ class Prompt(ValidatedModel):
         verbose_name=_("active version"),
     )
     last_version_number = models.PositiveIntegerField(default=0, editable=False)
-    """A number is given once: the log names versions by it, also those that are deleted."""
+    """Numbers are never reused: the log refers to versions by number, deleted ones included."""
 
     objects = PromptQuerySet.as_manager()
 
@@ -77,7 +79,7 @@ class Prompt(ValidatedModel):
         self._loaded_active_id = self.__dict__.get("active_version_id")
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        chosen = self._newly_chosen()
+        chosen = self._reassigned_version()
         if not self._state.adding:
             named = kwargs.get("update_fields")
             fields = {f.name for f in self._meta.concrete_fields} - self.get_deferred_fields()
@@ -89,29 +91,29 @@ class Prompt(ValidatedModel):
                 chosen.activate()
                 self._loaded_active_id = chosen.pk
 
-    def _newly_chosen(self) -> PromptVersion | None:
-        """The version that was assigned since the prompt was loaded."""
-        wanted = self.__dict__.get("active_version_id", self._loaded_active_id)
-        if wanted == self._loaded_active_id:
+    def _reassigned_version(self) -> PromptVersion | None:
+        """The version assigned to ``active_version`` since the prompt was loaded; None if it is unchanged."""
+        assigned = self.__dict__.get("active_version_id", self._loaded_active_id)
+        if assigned == self._loaded_active_id:
             return None
         chosen = self.active_version
         if chosen is None:
-            raise ValidationError(_("A prompt with versions has an active one. Activate another instead."))
+            raise ValidationError(_("A prompt with versions needs an active one. Activate another version instead."))
         if chosen.prompt_id != self.pk:
-            raise ValidationError(_("The version belongs to another prompt."))
+            raise ValidationError(_("This version belongs to another prompt."))
         return chosen
 
-    def version_in_force(self) -> PromptVersion | None:
-        """The active version, also where a migration or a fixture has only set the version's status."""
+    def find_active_version(self) -> PromptVersion | None:
+        """The active version, even if a migration or a fixture has set only the version's status."""
         if self.active_version_id is not None:
             return self.active_version
         return self.versions.filter(status=PromptVersion.Status.ACTIVE).first()
 
-    def complete(self) -> None:
-        """Set what saving sets and a migration or a fixture may have left out: which version is active."""
-        # Past the guards of update(), which are for everybody else.
+    def repair_active_version(self) -> None:
+        """Set ``active_version`` and the version's status if a migration or a fixture has set only one of them."""
+        # Plain querysets, because update() of our own rejects these fields.
         versions: models.QuerySet[PromptVersion] = models.QuerySet(PromptVersion)
-        version = self.version_in_force()
+        version = self.find_active_version()
         if version is None:
             return
         if self.active_version_id is None:
@@ -123,27 +125,29 @@ class Prompt(ValidatedModel):
             versions.filter(pk=version.pk).update(status=PromptVersion.Status.ACTIVE)
 
     def next_number(self) -> int:
-        """One more than any version has had."""
+        """The number of the next version, never used before."""
         newest = self.versions.aggregate(newest=models.Max("version_number"))["newest"]
         return max(self.last_version_number, newest or 0) + 1
 
     def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
-        """A new version with ``content``. The first of a prompt is active, a later one a draft."""
+        """Save a new version with ``content``. The first version of a prompt is active, later ones are drafts."""
         return PromptVersion.objects.create(prompt=self, content=content, change_description=change_description)
 
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
     def update(self, **kwargs: Any) -> int:
-        if set(kwargs) - _CHANGEABLE:
-            raise ValueError(_UNCHANGEABLE)
+        if set(kwargs) - _EDITABLE:
+            raise ValueError(_IMMUTABLE)
         return super().update(**kwargs)
 
     def bulk_create(self, *args: Any, **kwargs: Any) -> list[PromptVersion]:
-        raise ValueError("Prompt versions are numbered as they are saved: create them one by one.")
+        raise ValueError(
+            "Prompt versions cannot be created in bulk, because save() numbers them. Create them one by one."
+        )
 
 
 class PromptVersion(ValidatedModel):
-    """One wording of a prompt. Its content never changes once saved, so a log row can name it."""
+    """One version of a prompt's text. The text of a saved version never changes, so the log can refer to it."""
 
     class Status(models.TextChoices):
         DRAFT = "draft", _("Draft")
@@ -152,11 +156,11 @@ class PromptVersion(ValidatedModel):
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="versions", verbose_name=_("prompt"))
     version_number = models.PositiveIntegerField(_("version"), editable=False)
-    content = models.TextField(_("content"), help_text=_("Placeholders are written {{ name }}."))
-    change_description = models.CharField(_("what changed"), max_length=500, blank=True)
+    content = models.TextField(_("content"), help_text=_("Write placeholders as {{ name }}."))
+    change_description = models.CharField(_("change description"), max_length=500, blank=True)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False)
     variables = models.JSONField(_("placeholders"), default=list, editable=False)
-    """Names of the placeholders in the content, in order of appearance."""
+    """Names of the placeholders in ``content``, in order of appearance."""
 
     objects = PromptVersionQuerySet.as_manager()
 
@@ -183,7 +187,7 @@ class PromptVersion(ValidatedModel):
     @classmethod
     def from_db(cls, *args: Any, **kwargs: Any) -> PromptVersion:
         version = super().from_db(*args, **kwargs)
-        if version.__dict__.get("variables") == []:  # a migration or a fixture need not set them
+        if version.__dict__.get("variables") == []:  # a migration or a fixture may leave them out
             version.variables = rendering.find_placeholders(version.__dict__.get("content", ""))
         return version
 
@@ -191,16 +195,16 @@ class PromptVersion(ValidatedModel):
         if self._state.adding:
             self._save_new(*args, **kwargs)
         else:
-            self._refuse_change()
-            kwargs["update_fields"] = _CHANGEABLE & set(kwargs.get("update_fields") or _CHANGEABLE)
+            self._require_unchanged()
+            kwargs["update_fields"] = _EDITABLE & set(kwargs.get("update_fields") or _EDITABLE)
             super().save(*args, **kwargs)
 
     def _save_new(self, *args: Any, **kwargs: Any) -> None:
         self.variables = rendering.find_placeholders(self.content)
         with transaction.atomic():
-            # One at a time for a prompt: numbers are given once, and one version is active.
+            # The lock serializes saves of a prompt: numbers stay unique, and one version stays active.
             prompt = Prompt.objects.select_for_update().get(pk=self.prompt_id)
-            prompt.complete()
+            prompt.repair_active_version()
             self.version_number = self.version_number or prompt.next_number()
             becomes_active = prompt.active_version_id is None or self.status == self.Status.ACTIVE
             if becomes_active:
@@ -212,17 +216,17 @@ class PromptVersion(ValidatedModel):
             if becomes_active:
                 self.activate()
 
-    def _refuse_change(self) -> None:
-        """Raises ValidationError where something was assigned that is not the version's to change."""
-        kept = ("content", "version_number", "prompt_id")
-        saved = PromptVersion.objects.values(*kept, "status").get(pk=self.pk)
-        changed = [name for name in kept if self.__dict__.get(name, saved[name]) != saved[name]]
+    def _require_unchanged(self) -> None:
+        """Raise ValidationError if an immutable field was reassigned."""
+        immutable = ("content", "version_number", "prompt_id")
+        saved = PromptVersion.objects.values(*immutable, "status").get(pk=self.pk)
+        changed = [name for name in immutable if self.__dict__.get(name, saved[name]) != saved[name]]
         if changed:
-            raise ValidationError(_UNCHANGEABLE, code="immutable")
+            raise ValidationError(_IMMUTABLE, code="immutable")
 
     def activate(self) -> None:
-        """Make this the version that agents send; the one before becomes inactive."""
-        # Past the guard of update(), which is for everybody else.
+        """Make agents use this version. The previous one becomes inactive."""
+        # Plain querysets, because update() of our own rejects these fields.
         versions: models.QuerySet[PromptVersion] = models.QuerySet(PromptVersion)
         with transaction.atomic():
             Prompt.objects.select_for_update().get(pk=self.prompt_id)
@@ -230,8 +234,8 @@ class PromptVersion(ValidatedModel):
                 status=self.Status.INACTIVE
             )
             versions.filter(pk=self.pk).update(status=self.Status.ACTIVE)
-            prompts_: models.QuerySet[Prompt] = models.QuerySet(Prompt)
-            prompts_.filter(pk=self.prompt_id).update(active_version=self)
+            prompts: models.QuerySet[Prompt] = models.QuerySet(Prompt)
+            prompts.filter(pk=self.prompt_id).update(active_version=self)
         self.status = self.Status.ACTIVE
         if PromptVersion.prompt.is_cached(self):
             self.prompt.active_version = self

@@ -15,16 +15,17 @@ from ..encryption.fields import CredentialsField, Undecryptable
 from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..providers import addresses
 from ..providers.kinds import KINDS
-from .budgeted import BUDGET_RANGES, RATE_RANGES, BudgetedModel, per_minute
-from .validated import Ranges, ValidatedModel, range_constraints, within
+from .budgeted import BUDGET_RANGES, RATE_RANGES, BudgetedModel, rate_limit_field
+from .validated import Ranges, ValidatedModel, range_constraints
 
 if TYPE_CHECKING:
     from ..types import ModelSpec, ProviderSpec
 
 
-_LATELY_DAYS = 90
+_RECENT_DAYS = 90
 _NOT_ALLOWED = _(
-    "Model %(model)s is not enabled in the list of models of provider %(provider)s: runs with it will fail."
+    "Provider %(provider)s does not allow the model %(model)s, so runs with it fail. Enable it in the provider's "
+    "allowed models."
 )
 _RANGES: Ranges = {**BUDGET_RANGES, **RATE_RANGES, "max_retries": (0, limits.MAX_RETRIES)}
 _MODEL_RANGES: Ranges = {
@@ -35,34 +36,42 @@ _MODEL_RANGES: Ranges = {
 
 
 class Provider(BudgetedModel):
-    """An account at a vendor of models: whose key is used, and what may be spent."""
+    """An account with a model vendor, or a self-hosted server: credentials, budget and rate limits."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
-    description = models.TextField(_("description"), blank=True)
+    description = models.TextField(
+        _("description"), blank=True, help_text=_("For your team. It is not sent to the model.")
+    )
     kind = models.CharField(_("kind"), max_length=40)
-    """A key of ``providers.kinds.KINDS``. ``save()`` checks it: a database constraint would make each new kind a
-    migration."""
+    """A key of ``providers.kinds.KINDS``. It has no database constraint: each new kind would need a migration."""
     credentials = CredentialsField(_("credentials"))
     default_model = models.CharField(
         _("default model"),
         max_length=200,
         blank=True,
-        help_text=_("Used by agents that name no model of their own."),
+        help_text=_("Used by agents that set no model of their own."),
     )
-    rate_limit_rpm = per_minute(_("requests per minute"))
-    rate_limit_tpm = per_minute(_("tokens per minute"))
+    rate_limit_rpm = rate_limit_field(_("requests per minute"))
+    rate_limit_tpm = rate_limit_field(_("tokens per minute"))
     allow_unpriced = models.BooleanField(
         _("allow models without a price"),
         default=False,
-        help_text=_("With a budget, a model whose price is not known is refused unless this is on."),
+        help_text=_(
+            "With a budget, calls to a model whose price is unknown are refused. Turn on to allow them. Their cost "
+            "does not count towards the budget."
+        ),
     )
     max_retries = models.PositiveSmallIntegerField(
         _("retries"),
         default=2,
-        validators=within(*_RANGES["max_retries"]),
-        help_text=_("After a rate limit, a server error or a broken connection; within the agent's timeout."),
+        help_text=_(
+            "How many times to repeat a call after a rate limit, a server error or a broken connection, within the "
+            "agent's timeout. Default: 2."
+        ),
     )
-    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("Turn off to stop all calls to this provider at once.")
+    )
     validated_at = models.DateTimeField(_("last tested"), null=True, blank=True, editable=False)
     validation_error = models.TextField(_("last connection error"), blank=True, editable=False)
 
@@ -86,10 +95,10 @@ class Provider(BudgetedModel):
         *("id", "name", "kind", "credentials", "default_model", "is_enabled", "max_retries", "allow_unpriced"),
         *("rate_limit_rpm", "rate_limit_tpm", *BudgetedModel.BUDGET_FIELDS),
     )
-    """What a run has to know of a provider."""
+    """The columns that a run reads."""
 
     def spec(self) -> ProviderSpec:
-        """The provider as a run sees it."""
+        """The provider and its models as a run uses them."""
         from . import specs
 
         values = {name: getattr(self, name) for name in self.SPEC_FIELDS}
@@ -97,7 +106,7 @@ class Provider(BudgetedModel):
 
     @classmethod
     def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
-        """Put the token ``after`` in place of ``before``; False where somebody has saved another meanwhile."""
+        """Replace the encrypted token ``before`` by ``after``. False if the credentials have changed meanwhile."""
         table = connection.ops.quote_name(cls._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(
@@ -108,9 +117,9 @@ class Provider(BudgetedModel):
             return bool(cursor.rowcount)
 
     def validate_connection(self) -> bool:
-        """Make the smallest real call, and keep when and with what error. True where it was answered.
+        """Send a minimal request, and save the time and any error. True if the model answered.
 
-        Asks the default model, or the first that is enabled; the call costs a few tokens at the vendor.
+        Uses the default model, or else the first enabled one. The vendor bills a few tokens.
         """
         from ..providers import chat
 
@@ -118,7 +127,7 @@ class Provider(BudgetedModel):
         model = self.default_model or next((row.model_id for row in spec.models if row.is_enabled), "")
         try:
             if not model:
-                raise ModelNotAvailable("", self.name, "Name a default model: it is what is asked.")
+                raise ModelNotAvailable("", self.name, "Set a default model to test the connection.")
             chat.ping(spec, model)
             self.validation_error = ""
         except ZangoAIError as exc:
@@ -128,21 +137,21 @@ class Provider(BudgetedModel):
         return not self.validation_error
 
     def fetch_models(self) -> list[ProviderModel]:
-        """Ask the vendor for its models, add the new ones, and return them. Existing rows stay enabled or disabled.
+        """Fetch the vendor's list of models, add the new ones, and return them. Existing rows stay as they are.
 
-        New models are enabled, unless somebody has disabled a model of the list. A provider without rows allows any
-        model, so models in use get rows too: they stay allowed. Each row's ``is_listed`` tells whether the vendor
-        names it. Raises a ZangoAIError if the vendor cannot be asked.
+        New models are enabled unless one of the existing rows is disabled. A provider without rows allows any
+        model, so models in use get rows too and stay allowed, even if the vendor does not list them. ``is_listed``
+        is updated on every row. Raises a ZangoAIError if the list cannot be fetched.
         """
         from ..providers import catalogue
 
         listed = set(catalogue.list_models(self.spec()))
-        here = dict(self.models.values_list("model_id", "is_enabled"))
-        in_use = set() if here else self.models_in_use() | self._models_of_late()
+        existing = dict(self.models.values_list("model_id", "is_enabled"))
+        in_use = set() if existing else self.models_in_use() | self._recent_models()
         new = [
-            ProviderModel(provider=self, model_id=name, is_enabled=all(here.values()))
+            ProviderModel(provider=self, model_id=name, is_enabled=all(existing.values()))
             for name in sorted(listed | in_use)
-            if name not in here
+            if name not in existing
         ]
         ProviderModel.objects.bulk_create(new, ignore_conflicts=True)
         self.models.exclude(model_id__in=listed).update(is_listed=False)
@@ -150,96 +159,109 @@ class Provider(BudgetedModel):
         return list(self.models.filter(model_id__in=[row.model_id for row in new], is_listed=True))
 
     def unlisted_models(self) -> list[str]:
-        """Enabled models that the vendor did not name when its models were last fetched."""
+        """Enabled models that were missing from the vendor's list when it was last fetched."""
         rows = self.models.filter(is_enabled=True, is_listed=False)
         return list(rows.values_list("model_id", flat=True))
 
     def models_in_use(self) -> set[str]:
-        """The default model, and the models that agents and fallbacks name."""
+        """The default model and the models set on agents and fallbacks."""
         named = {*self.agents.values_list("model", flat=True), *self.fallback_for.values_list("model", flat=True)}
         return {self.default_model, *named} - {""}
 
-    def _models_of_late(self) -> set[str]:
-        """Models that have answered lately, as code may name them with ``run(model=...)``."""
+    def _recent_models(self) -> set[str]:
+        """Models that answered recently: code can choose one with ``run(model=...)``."""
         from .invocation import InvocationRound
 
-        since = timezone.now() - timedelta(days=_LATELY_DAYS)
+        since = timezone.now() - timedelta(days=_RECENT_DAYS)
         rounds = InvocationRound.objects.filter(provider=self, status="success", created_at__gte=since)
         return set(rounds.values_list("model", flat=True).distinct()) - {""}
 
-    def note_on_model(self, model: str) -> str:
-        """A warning that the provider does not allow the model; "" if it does."""
+    def model_warning(self, model: str) -> str:
+        """A warning that the provider does not allow ``model``; "" if it does."""
         if not model or self.spec().allows(model):
             return ""
         return str(_NOT_ALLOWED) % {"model": model, "provider": self.name}
 
     def clean(self) -> None:
         kind = KINDS.get(self.kind)
-        held = self.credentials
         if kind is None:
-            raise ValidationError({"kind": _("Choose one of: %(kinds)s.") % {"kinds": ", ".join(KINDS)}})
+            return  # clean_fields() has reported it
+        credentials = self.credentials
         try:
-            slot = kind.missing(held or {})
+            missing = kind.missing(credentials or {})
         except Undecryptable:
             raise ValidationError(_("The saved credentials cannot be decrypted. Enter them again.")) from None
-        if slot is not None:
-            raise ValidationError(_("%(slot)s is needed."), params={"slot": slot.label})
-        slot = kind.malformed(held)
-        if slot is not None:
+        if missing is not None:
+            raise ValidationError(_("%(field)s is required."), params={"field": missing.label})
+        malformed = kind.malformed(credentials)
+        if malformed is not None:
             raise ValidationError(
-                _("%(slot)s has spaces, line breaks or other signs in it."), params={"slot": slot.label}
+                _("%(field)s contains spaces, line breaks or characters that are not allowed. Enter it again."),
+                params={"field": malformed.label},
             )
-        problem = addresses.problem_of(kind.base_of(held), get_conf().allowed_api_bases)
+        problem = addresses.problem_of(kind.base_of(credentials), get_conf().allowed_api_bases)
         if problem is not None:
             raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
 
 
 class ProviderModel(ValidatedModel):
-    """A model that a provider may use, and its price where it differs from the list."""
+    """A model that the provider allows, with settings that override the price list."""
 
     provider = models.ForeignKey(
         Provider, on_delete=models.CASCADE, related_name="models", verbose_name=_("provider")
     )
-    model_id = models.CharField(_("model"), max_length=200)
+    model_id = models.CharField(
+        _("model"), max_length=200, help_text=_("The vendor's name for the model, for example gpt-5.4-mini.")
+    )
     display_name = models.CharField(_("display name"), max_length=200, blank=True)
     input_cost_per_mtok = models.DecimalField(
-        _("input cost (USD per million tokens)"),
+        _("input price (USD / million tokens)"),
         max_digits=14,
         decimal_places=6,
         null=True,
         blank=True,
-        validators=within(*_MODEL_RANGES["input_cost_per_mtok"]),
-        help_text=_("Empty: the price list's."),
+        help_text=_("Leave empty to use the price list."),
     )
     output_cost_per_mtok = models.DecimalField(
-        _("output cost (USD per million tokens)"),
+        _("output price (USD / million tokens)"),
         max_digits=14,
         decimal_places=6,
         null=True,
         blank=True,
-        validators=within(*_MODEL_RANGES["output_cost_per_mtok"]),
-        help_text=_("Empty: the price list's."),
+        help_text=_("Leave empty to use the price list."),
     )
     accepts_schema = models.BooleanField(
         _("JSON schema"),
         null=True,
         blank=True,
-        help_text=_("Unknown: as in the price list. Self-hosted servers are always tried with the schema first."),
+        help_text=_(
+            "Whether the model accepts a JSON schema. Unknown: the price list decides. Self-hosted servers are "
+            "always sent the schema first."
+        ),
     )
     accepts_tools = models.BooleanField(
-        _("tools"), null=True, blank=True, help_text=_("No: agents with tools cannot use this model.")
+        _("tools"),
+        null=True,
+        blank=True,
+        help_text=_("Whether the model can call tools. No: agents with tools cannot use it."),
     )
     accepts_images = models.BooleanField(
-        _("images"), null=True, blank=True, help_text=_("Unknown: as in the price list.")
+        _("images"),
+        null=True,
+        blank=True,
+        help_text=_("Whether the model can read images. Unknown: the price list decides."),
     )
     accepts_documents = models.BooleanField(
-        _("documents"), null=True, blank=True, help_text=_("Unknown: as in the price list.")
+        _("documents"),
+        null=True,
+        blank=True,
+        help_text=_("Whether the model can read documents such as PDF files. Unknown: the price list decides."),
     )
-    rate_limit_rpm = per_minute(_("requests per minute"))
-    rate_limit_tpm = per_minute(_("tokens per minute"))
+    rate_limit_rpm = rate_limit_field(_("requests per minute"))
+    rate_limit_tpm = rate_limit_field(_("tokens per minute"))
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_listed = models.BooleanField(_("in the vendor's list"), null=True, editable=False)
-    """As of the last time that the models were fetched; None where they never were."""
+    """Whether the vendor listed the model when its models were last fetched. None: never fetched."""
 
     class Meta:
         verbose_name = _("model")
@@ -260,7 +282,7 @@ class ProviderModel(ValidatedModel):
         *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents"),
         *("rate_limit_rpm", "rate_limit_tpm"),
     )
-    """What a run has to know of a model."""
+    """The columns that a run reads."""
 
     def spec(self) -> ModelSpec:
         from . import specs

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class TimestampedModel(models.Model):
-    """When the row was written, and when it was last changed."""
+    """When the row was created and last changed."""
 
     created_at = models.DateTimeField(_("created at"), auto_now_add=True, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True, editable=False)

@@ -1,4 +1,4 @@
-"""The functions that agents may call. The code says what they are; the rows are for choosing and for figures."""
+"""The tools that agents can call. Code declares them; the rows let staff choose tools and see statistics."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .invocation import ToolCall
 from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 _SAFETIES = [
-    (ToolSafety.READ_ONLY.value, _("Reads")),
-    (ToolSafety.WRITE.value, _("Writes")),
-    (ToolSafety.EXTERNAL.value, _("Acts outside")),
+    (ToolSafety.READ_ONLY.value, _("Read-only")),
+    (ToolSafety.WRITE.value, _("Writes data")),
+    (ToolSafety.EXTERNAL.value, _("External effects")),
 ]
-_POLICIES = [("include", _("Remembered")), ("exclude", _("Not remembered"))]
+_POLICIES = [("include", _("Included")), ("exclude", _("Excluded"))]
 
 
 _RANGES: Ranges = {
@@ -30,8 +30,8 @@ _RANGES: Ranges = {
 
 class ToolQuerySet(models.QuerySet["Tool"]):
     def with_statistics(self) -> ToolQuerySet:
-        """Each with ``calls``, ``errors``, ``timeouts`` and ``average_ms`` of its finished calls."""
-        counted = (
+        """Annotate tools with ``calls``, ``errors``, ``timeouts`` and ``average_ms`` of their finished calls."""
+        finished = (
             ToolCall.objects.filter(tool_name=OuterRef("name"))
             .exclude(status__in=ToolCall.UNFINISHED)
             .order_by()
@@ -39,19 +39,19 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         )
         counts = {
             "calls": Count("pk"),
-            "errors": Count("pk", filter=Q(status__in=ToolCall.FAULTS)),
+            "errors": Count("pk", filter=Q(status__in=ToolCall.ERRORS)),
             "timeouts": Count("pk", filter=Q(status=ToolCall.Status.TIMEOUT)),
         }
-        figures: dict[str, Any] = {
-            name: Coalesce(Subquery(counted.annotate(_figure=count).values("_figure")), 0)
+        statistics: dict[str, Any] = {
+            name: Coalesce(Subquery(finished.annotate(_value=count).values("_value")), 0)
             for name, count in counts.items()
         }
-        average = counted.annotate(_figure=Avg("duration_ms")).values("_figure")
-        return self.annotate(**figures, average_ms=Subquery(average))
+        average = finished.annotate(_value=Avg("duration_ms")).values("_value")
+        return self.annotate(**statistics, average_ms=Subquery(average))
 
 
 class Tool(ValidatedModel):
-    """A function declared with ``@tool``, as ``zango_ai_sync_tools`` found it."""
+    """A function declared with ``@tool``. ``zango_ai_sync_tools`` writes the rows."""
 
     name = models.CharField(_("name"), max_length=64, unique=True)
     description = models.TextField(_("description"))
@@ -60,14 +60,14 @@ class Tool(ValidatedModel):
     python_path = models.CharField(_("function"), max_length=500)
     safety = models.CharField(_("safety"), max_length=10, choices=_SAFETIES)
     timeout_seconds = models.FloatField(_("timeout (seconds)"))
-    rate_limit_rpm = models.PositiveIntegerField(_("calls a minute"), null=True)
-    return_type = models.CharField(_("returns"), max_length=500, blank=True, default="")
+    rate_limit_rpm = models.PositiveIntegerField(_("calls per minute"), null=True)
+    return_type = models.CharField(_("return type"), max_length=500, blank=True, default="")
     schema_hash = models.CharField(max_length=64)
-    """SHA-256 of everything above: another one means that the function was declared anew."""
+    """SHA-256 of the declaration. It changes when the declaration changes."""
     memory_policy = models.CharField(_("memory"), max_length=10, choices=_POLICIES, default="include")
-    requires_approval = models.BooleanField(_("needs approval"), default=False)
+    requires_approval = models.BooleanField(_("requires approval"), default=False)
     is_active = models.BooleanField(_("active"), default=True)
-    """False: the code has no such function any more."""
+    """False if the code no longer declares the tool."""
 
     objects = ToolQuerySet.as_manager()
 

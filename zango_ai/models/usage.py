@@ -1,4 +1,4 @@
-"""Counters of what is used. Like the log, only the ledger writes these tables, on its own connection."""
+"""Spend and rate limit counters. As with the log, only the ledger writes these tables, on its own connection."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from .timestamps import TimestampedModel
 
 
 class Spend(TimestampedModel):
-    """What one provider or one agent has spent in one month of its budget."""
+    """The spend of one provider or one agent in one budget month."""
 
     class Owner(models.TextChoices):
         PROVIDER = "provider", _("Provider")
         AGENT = "agent", _("Agent")
 
-    owner = models.CharField(_("of a"), max_length=10, choices=Owner)
+    owner = models.CharField(_("type"), max_length=10, choices=Owner)
     owner_id = models.BigIntegerField()
     owner_name = models.CharField(_("name"), max_length=100)
-    """As it was at the month's first call."""
-    month_start = models.DateField(_("month from"))
+    """The name at the first call of the month."""
+    month_start = models.DateField(_("month starting"))
     spent_usd = models.DecimalField(_("spent (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0)
     reserved_usd = models.DecimalField(
         _("reserved (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0
     )
-    """Held by the calls that are under way."""
+    """Reserved for requests in progress."""
     calls = models.PositiveIntegerField(_("calls"), default=0, db_default=0)
-    """All calls of the month, also those whose rows have been deleted since."""
+    """All calls of the month, including those whose rows have been deleted since."""
     unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0, db_default=0)
-    """OutcomeModel in ``spent_usd`` at their estimate where the model has a price, else not at all."""
-    alerted_at = models.DateTimeField(_("alerted"), null=True)
+    """Counted in ``spent_usd`` at their estimate if the model has a price, else at zero."""
+    alerted_at = models.DateTimeField(_("alert sent"), null=True)
     alerted_by = models.CharField(max_length=60, blank=True, default="", db_default="", editable=False)
-    """The call that made the alert due: run and number of its round."""
+    """The request that crossed the alert threshold: run ID and round number."""
 
     class Meta:
-        verbose_name = _("spending")
+        verbose_name = _("monthly spend")
         verbose_name_plural = _("spending")
         ordering = ["-month_start", "owner", "owner_name"]
         constraints = [
@@ -47,14 +47,14 @@ class Spend(TimestampedModel):
 
 
 class RateLimitState(TimestampedModel):
-    """How far a limit per minute is used up, by the generic cell rate algorithm (ITU-T I.371).
+    """The state of one limit per minute, by the generic cell rate algorithm (ITU-T I.371).
 
-    ``arrival_at`` is the theoretical arrival time: when the allowance would be whole again.
+    ``arrival_at`` is the algorithm's theoretical arrival time: when the full allowance is available again.
     """
 
     key = models.CharField(max_length=400, unique=True)
     per_minute = models.PositiveIntegerField(default=1, db_default=1)
-    """The limit that ``arrival_at`` was counted by."""
+    """The limit with which ``arrival_at`` was computed."""
     arrival_at = models.DateTimeField(db_default=Now())
     busy_since = models.DateTimeField(db_default=Now())
-    """When the allowance was last whole."""
+    """When the full allowance was last available."""
