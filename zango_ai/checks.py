@@ -94,9 +94,9 @@ def check_celery_app(**kwargs: Any) -> list[CheckMessage]:
 def check_tools(**kwargs: Any) -> list[CheckMessage]:
     """Types are looked at here, and not when a tool is declared: that would make every start slower."""
     found: list[CheckMessage] = []
-    for made in registry.every():
+    for made in registry.all_tools():
         try:
-            _ = made.arguments
+            _ = made.parameters
         except ToolDeclarationInvalid as exc:
             hint = "Use types that pydantic can read from JSON, such as int, list[str], date or a dataclass."
             found.append(Error(str(exc), hint=hint, id="zango_ai.E003"))

@@ -276,7 +276,7 @@ def test_a_tenants_agent_is_not_suggested_to_another(model, tenants):
 
 def test_a_tool_and_a_setting_that_are_mistyped_are_answered_in_the_same_way():
     with pytest.raises(ToolNotFound, match=r"Did you mean 'act_once'\?"):
-        registry.find("act_onec")
+        registry.get("act_onec")
     assert "Did you mean 'MAX_FILES'?" in conf.read({"MAX_FILE": 3})[1][0]
 
 

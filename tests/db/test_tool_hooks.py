@@ -108,7 +108,7 @@ def test_a_hook_that_takes_too_long_is_stopped_in_the_tools_time(model):
     assert time.monotonic() - started < 20
     assert (call.status, done) == ("success", ["waiting"])
     row = ToolCall.objects.get()
-    assert "on_commit hooks have not returned within 1 s" in row.error_message
+    assert "on_commit hooks did not finish within the tool's 1 s" in row.error_message
     assert names() == ["By the tool"]
 
 

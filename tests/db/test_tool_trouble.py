@@ -30,7 +30,7 @@ def ask(model, *calls, **arguments):
 
 
 def call(function, **arguments):
-    return execution.call(function.tool, arguments, max_chars=9_999)
+    return execution.execute(function.tool, arguments, max_chars=9_999)
 
 
 @tool(description="Ask small things without end.", safety=ToolSafety.WRITE, timeout_seconds=0.02)
@@ -57,7 +57,7 @@ def test_a_tool_that_is_stopped_in_the_middle_of_a_statement_leaves_the_transact
     for _ in range(60):
         with transaction.atomic():
             Patient.objects.create(name="mine", born=BORN)
-            assert "not returned" in str(call(function).error)
+            assert "did not finish" in str(call(function).error)
             assert Patient.objects.filter(name="mine").exists()
         assert not Patient.objects.filter(name="x").exists()
         Patient.objects.all().delete()
@@ -270,7 +270,7 @@ def test_a_decision_that_was_read_before_the_run_waited_again_makes_nothing_happ
     seen = stored_runs.find("north", first.run_id)
     decide(first)
     assert not stored_runs.claim("north", seen)
-    with pytest.raises(ValueError, match="decides not all"):
+    with pytest.raises(ValueError, match="lacks pending tool calls"):
         decide(first)
     assert recorded == ["Ada"]
 

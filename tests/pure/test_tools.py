@@ -20,7 +20,7 @@ from zango_ai import ToolParam, ToolSafety, tool
 from zango_ai.exceptions import ToolDeclarationInvalid, ToolNotFound
 from zango_ai.output import json_schema
 from zango_ai.tools import registry, results
-from zango_ai.tools.signature import ArgumentsInvalid
+from zango_ai.tools.parameters import InvalidArguments
 
 
 class Ward(enum.Enum):
@@ -83,7 +83,7 @@ GIVEN = {
 
 
 def test_arguments_are_checked_and_converted_to_what_the_function_takes():
-    read = everything.tool.arguments.read(json.dumps(GIVEN))
+    read = everything.tool.parameters.read(json.dumps(GIVEN))
     assert read["whole"] == 5
     assert read["items"] == [1, 2]
     assert read["day"] == date(2026, 11, 25)
@@ -99,7 +99,7 @@ def test_arguments_are_checked_and_converted_to_what_the_function_takes():
 def test_the_schema_tells_types_descriptions_defaults_and_bounds():
     schema = everything.tool.parameters_schema
     properties = schema["properties"]
-    assert list(properties) == list(everything.tool.arguments.read(json.dumps(GIVEN)))
+    assert list(properties) == list(everything.tool.parameters.read(json.dumps(GIVEN)))
     assert schema["required"] == list(GIVEN)
     assert schema["additionalProperties"] is False
     assert properties["day"] == {"type": "string", "format": "date"}
@@ -110,7 +110,7 @@ def test_the_schema_tells_types_descriptions_defaults_and_bounds():
     assert properties["noted"]["description"] == "As pydantic says it."
     assert schema["$defs"]["Ward"] == {"type": "string", "enum": ["a", "b"]}
     assert "title" not in json.dumps(schema)
-    assert everything.tool.arguments.return_type == "dict[str, int]"
+    assert everything.tool.parameters.return_type == "dict[str, int]"
 
 
 @pytest.mark.parametrize(
@@ -124,14 +124,14 @@ def test_the_schema_tells_types_descriptions_defaults_and_bounds():
     ],
 )
 def test_what_does_not_fit_is_told_by_its_place(change, reason):
-    with pytest.raises(ArgumentsInvalid) as caught:
-        everything.tool.arguments.read(json.dumps({**GIVEN, **change}))
+    with pytest.raises(InvalidArguments) as caught:
+        everything.tool.parameters.read(json.dumps({**GIVEN, **change}))
     assert any(reason in each for each in caught.value.reasons)
 
 
 def test_every_reason_is_told_up_to_a_point():
-    with pytest.raises(ArgumentsInvalid) as caught:
-        everything.tool.arguments.read(json.dumps({f"x{n}": n for n in range(100)}))
+    with pytest.raises(InvalidArguments) as caught:
+        everything.tool.parameters.read(json.dumps({f"x{n}": n for n in range(100)}))
     assert len(caught.value.reasons) == 21
     assert caught.value.reasons[-1] == "and 94 more"
 
@@ -159,7 +159,7 @@ def test_a_default_is_a_new_one_at_each_call():
         return into
 
     for _ in range(2):
-        assert collect.tool.function(**collect.tool.arguments.read("{}")) == [1]
+        assert collect.tool.function(**collect.tool.parameters.read("{}")) == [1]
 
 
 def test_the_docstring_describes_where_nothing_else_does():
@@ -211,7 +211,7 @@ def spoken(x: int) -> None:
         (unannotated, {}, "'x' without an annotation"),
         (scattered, {}, "*args"),
         (named, {}, "**kwargs"),
-        (positional, {}, "positional only"),
+        (positional, {}, "positional-only"),
         (wait, {}, "async"),
         (spoken, {"name": "has a space"}, "name that vendors refuse"),
         (spoken, {"name": ""}, "name that vendors refuse"),
@@ -240,7 +240,7 @@ def test_what_is_no_function_is_no_tool():
 
     with pytest.raises(ToolDeclarationInvalid, match="decorate a function"):
         tool(name="callable")(Callable())
-    with pytest.raises(TypeError, match="takes no minimum"):
+    with pytest.raises(TypeError, match="no argument minimum"):
         ToolParam("x", minimum=1)
 
 
@@ -248,12 +248,12 @@ def test_a_name_is_given_once():
     @tool(name="taken", description="First.")
     def first() -> None: ...
 
-    with pytest.raises(ToolDeclarationInvalid, match=r"taken by .*first at .*test_tools.py:\d+"):
+    with pytest.raises(ToolDeclarationInvalid, match=r"already used by .*first at .*test_tools.py:\d+"):
 
         @tool(name="taken", description="Second.")
         def second() -> None: ...
 
-    assert registry.find("taken").description == "First."
+    assert registry.get("taken").description == "First."
 
 
 def test_a_module_that_is_loaded_again_declares_its_tools_again(tmp_path):
@@ -261,12 +261,12 @@ def test_a_module_that_is_loaded_again_declares_its_tools_again(tmp_path):
     path = tmp_path / "tools.py"
     for description in ("Before.", "After."):
         exec(compile(source.format(description), str(path), "exec"), {"__name__": "some.tools"})
-    assert registry.find("reloaded").description == "After."
+    assert registry.get("reloaded").description == "After."
 
 
 def test_a_tool_that_is_not_declared_is_not_found():
     with pytest.raises(ToolNotFound) as caught:
-        registry.find("nobody")
+        registry.get("nobody")
     assert caught.value.tool_name == "nobody"
 
 
@@ -323,13 +323,13 @@ def test_the_schema_of_a_limited_parameter_lists_its_values():
 
 
 def test_allowed_values_are_converted_as_ever():
-    read = limited.tool.arguments.read(json.dumps(LIMITED))
+    read = limited.tool.parameters.read(json.dumps(LIMITED))
     assert read["ward"] is Ward.A
     assert read["level"] is Level.HIGH
     assert read["day"] == date(2026, 11, 25)
     assert (read["maybe"], read["either"], read["items"], read["noted"]) == (None, 1, ["a"], "x")
     given = {**LIMITED, "maybe": None, "either": "one", "items": ["b", "a"], "bare": [1], "wards": ["a"]}
-    read = limited.tool.arguments.read(json.dumps(given))
+    read = limited.tool.parameters.read(json.dumps(given))
     assert (read["maybe"], read["either"], read["items"], read["wards"]) == (None, "one", ["b", "a"], {Ward.A})
 
 
@@ -350,12 +350,14 @@ def test_allowed_values_are_converted_as_ever():
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(change, reason):
-    with pytest.raises(ArgumentsInvalid) as caught:
-        limited.tool.arguments.read(json.dumps({**LIMITED, **change}))
+    with pytest.raises(InvalidArguments) as caught:
+        limited.tool.parameters.read(json.dumps({**LIMITED, **change}))
     assert any(reason in each for each in caught.value.reasons)
 
 
-def test_values_that_do_not_fit_the_parameter_are_a_wrong_declaration():
+def test_values_that_do_not_fit_the_parameter_are_a_wrong_declaration(monkeypatch):
+    monkeypatch.setattr(registry, "_tools", dict(registry._tools))
+
     @tool(description="Do.")
     def unfit(x: int = ToolParam(enum=[1, "one"])) -> None: ...
 
@@ -363,9 +365,9 @@ def test_values_that_do_not_fit_the_parameter_are_a_wrong_declaration():
     def default(x: str = ToolParam(enum=["a", "b"], default="c")) -> None: ...
 
     with pytest.raises(ToolDeclarationInvalid, match="enum has 'one'"):
-        _ = unfit.tool.arguments
+        _ = unfit.tool.parameters
     with pytest.raises(ToolDeclarationInvalid, match="default 'c' is not in enum"):
-        _ = default.tool.arguments
+        _ = default.tool.parameters
     for wrong in ("ab", 1, []):
         with pytest.raises(TypeError, match="enum"):
             ToolParam(enum=wrong)
@@ -382,19 +384,19 @@ VALUES = st.recursive(
 
 @given(VALUES, st.integers(1_000, 3_000))
 def test_a_result_that_was_cut_is_json_of_the_size_that_was_asked_for(value, limit):
-    whole = results.encoded(value)
-    cut = results.cut(value, limit)
+    whole = results.to_text(value)
+    cut = results.truncate(value, limit)
     if len(json.dumps(value, ensure_ascii=False)) <= limit:
         assert cut == value
     else:
-        assert len(results.encoded(cut)) <= limit
-        assert "cut" in results.encoded(cut) or "left out" in results.encoded(cut)
+        assert len(results.to_text(cut)) <= limit
+        assert "cut" in results.to_text(cut) or "left out" in results.to_text(cut)
     assert isinstance(whole, str)
 
 
 def test_small_values_stay_whole_beside_a_large_one():
     value = {"large": "x" * 10_000, "id": 7, "rows": [{"n": n} for n in range(5)], "last": "here"}
-    cut = results.cut(value, 1_000)
+    cut = results.truncate(value, 1_000)
     assert {**cut, "large": ""} == {**value, "large": ""}
     assert cut["large"].endswith("of 10000 characters are missing]")
 
@@ -412,7 +414,7 @@ def test_small_values_stay_whole_beside_a_large_one():
     ],
 )
 def test_results_become_plain_json(value, expected):
-    assert results.plain(value) == expected
+    assert results.to_json_value(value) == expected
 
 
 def test_what_has_no_form_in_json_is_refused():
@@ -421,4 +423,4 @@ def test_what_has_no_form_in_json_is_refused():
         nested = [nested]
     for value in (object(), nested, {"x": lambda: 1}):
         with pytest.raises((TypeError, ValueError)):
-            results.plain(value)
+            results.to_json_value(value)

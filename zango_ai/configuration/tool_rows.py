@@ -39,7 +39,7 @@ def sync() -> Report:
     """Write the rows of the current schema."""
     declared: dict[str, dict[str, Any]] = {}
     invalid: dict[str, str] = {}
-    for made in registry.every():
+    for made in registry.all_tools():
         try:
             declared[made.name] = _columns(made)
         except ToolDeclarationInvalid as exc:
@@ -73,7 +73,7 @@ def _columns(made: DeclaredTool) -> dict[str, Any]:
         "safety": made.safety.value,
         "timeout_seconds": float(made.timeout_seconds),
         "rate_limit_rpm": made.rate_limit,
-        "return_type": made.arguments.return_type[:500],
+        "return_type": made.parameters.return_type[:500],
         "memory_policy": made.memory_policy,
         "requires_approval": made.requires_approval,
     }

@@ -7,7 +7,7 @@ from django.db import Error
 from ..database import writer
 from ..database.writer import table
 from ..models import Invocation, InvocationRound, ToolCall
-from ..tools.decisions import Verdict
+from ..tools.approval_decisions import Verdict
 from . import alerts, clock
 
 ERROR_TYPE = "ApprovalExpired"

@@ -107,7 +107,7 @@ def _paired(turn: Turn) -> list[LLMMessage]:
         if message.role == "tool":
             continue  # taken with its call
         results = _results_after(turn, position)
-        calls = {call.id: readable(call) for call in reversed(message.tool_calls) if call.id in results}
+        calls = {call.id: sendable_call(call) for call in reversed(message.tool_calls) if call.id in results}
         text = message.content if message.content.strip() else ""
         if calls or text:
             ordered = tuple(reversed(calls.values()))
@@ -116,7 +116,7 @@ def _paired(turn: Turn) -> list[LLMMessage]:
     return messages
 
 
-def readable(call: ToolRequest) -> ToolRequest:
+def sendable_call(call: ToolRequest) -> ToolRequest:
     """The call as it can be sent again: vendors refuse names of other signs, and arguments that are no object."""
     name = call.name
     if not _SENDABLE_NAME.fullmatch(name):

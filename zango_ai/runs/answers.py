@@ -61,6 +61,6 @@ class Reading:
     def _remember(self, session: sessions.Session) -> None:
         if self._last is None:
             return
-        said = (*self._composed.said, *self._toolbox.exchanged, LLMMessage("assistant", self._last.content))
-        turn = window.kept(said, excluded_tools=self._toolbox.forgotten)
+        said = (*self._composed.said, *self._toolbox.messages, LLMMessage("assistant", self._last.content))
+        turn = window.kept(said, excluded_tools=self._toolbox.excluded_from_memory)
         sessions.remember(self._entry.schema, session, turn, self._entry.invocation_id)

@@ -1,4 +1,4 @@
-"""What people have decided of the tool calls of a run that waits."""
+"""Check the ``approvals`` argument of ``resume()``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import arguments
 from ..ledger import stored_runs
-from ..tools.decisions import Decision, Verdict
+from ..tools.approval_decisions import ApprovalDecision, Verdict
 
 
 def require_mapping(approvals: object) -> None:
@@ -15,21 +15,27 @@ def require_mapping(approvals: object) -> None:
     arguments.require(approvals, Mapping, "approvals", "a dict of decisions by id")
 
 
-def read(run: stored_runs.RunRow, approvals: Mapping[Any, bool | str], decided_by: str) -> dict[str, Decision]:
-    """A decision for each call that waits, by its id. Raises ValueError, TypeError."""
-    given = {str(key): decision for key, decision in approvals.items()}
-    due = {call["uid"]: call["tool_name"] for call in run.undecided}
-    missing = [f"{key} ({name})" for key, name in due.items() if key not in given]
+def read(
+    run: stored_runs.RunRow, approvals: Mapping[Any, bool | str], decided_by: str
+) -> dict[str, ApprovalDecision]:
+    """A decision for each pending call of the run, by the call's id. Raises ValueError, TypeError."""
+    decisions = {str(key): decision for key, decision in approvals.items()}
+    pending = {call["uid"]: call["tool_name"] for call in run.undecided}
+    missing = [f"{key} ({name})" for key, name in pending.items() if key not in decisions]
     if missing:
-        raise ValueError(f"approvals decides not all of run {run.run_id}: add {', '.join(missing)}.")
-    unknown = sorted(set(given) - set(due))
+        raise ValueError(f"approvals lacks pending tool calls of run {run.run_id}. Add {', '.join(missing)}.")
+    unknown = sorted(set(decisions) - set(pending))
     if unknown:
-        raise ValueError(f"approvals decides what does not wait in run {run.run_id}: {', '.join(unknown)}.")
-    return {key: _decision(key, decision, decided_by) for key, decision in given.items()}
+        raise ValueError(f"approvals has ids that are not pending in run {run.run_id}: {', '.join(unknown)}.")
+    return {key: _decision(key, decision, decided_by) for key, decision in decisions.items()}
 
 
-def _decision(key: str, given: bool | str, by: str) -> Decision:
-    if not isinstance(given, (bool, str)):
-        raise TypeError(f"approvals[{key!r}] is a {type(given).__name__}; use True, False or a reason against it.")
-    verdict = Verdict.APPROVED if given is True else Verdict.DENIED
-    return Decision(verdict, reason=given if isinstance(given, str) else "", by=str(by))
+def _decision(key: str, decision: bool | str, decided_by: str) -> ApprovalDecision:
+    if not isinstance(decision, (bool, str)):
+        raise TypeError(
+            f"approvals[{key!r}] is a {type(decision).__name__}; use True, False or the reason for denying it."
+        )
+    verdict = Verdict.APPROVED if decision is True else Verdict.DENIED
+    return ApprovalDecision(
+        verdict, reason=decision if isinstance(decision, str) else "", decided_by=str(decided_by)
+    )

@@ -31,7 +31,7 @@ from ..ledger.run_state import RunState, SavedAnswer, SessionToOpen
 from ..memory import sessions
 from ..output.typed import OutputType
 from ..providers import chat, errors
-from ..tools.decisions import Decision
+from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target
 from . import answers, drivers, engine, preflight, request_builder
 from .request_builder import Composed, Question
@@ -98,10 +98,10 @@ class Run:
         self._at = self._start(tool_rounds)
         self._entry.queue(replace(self.state(), opens=opens))
 
-    def go_on(self, row: stored_runs.RunRow, state: RunState, decisions: Mapping[str, Decision]) -> None:
+    def go_on(self, row: stored_runs.RunRow, state: RunState, decisions: Mapping[str, ApprovalDecision]) -> None:
         """From where the run has stopped."""
-        self.toolbox.take_over(row, decisions)
-        self.toolbox.exchanged = self._read_back(row, state.exchanged)
+        self.toolbox.restore(row, decisions)
+        self.toolbox.messages = self._read_back(row, state.exchanged)
         messages = tuple(self._read_back(row, state.messages))
         request = request_builder.request_of(self._agent, messages, self.toolbox.schemas)
         if not state.tool_rounds:
@@ -131,7 +131,7 @@ class Run:
         return RunState(
             messages=transcript.messages_to_json(at.request.messages),
             said=(composed.said_from, composed.said_from + len(composed.said)),
-            exchanged=transcript.messages_to_json(self.toolbox.exchanged),
+            exchanged=transcript.messages_to_json(self.toolbox.messages),
             answer=None if waiting is None else _saved_answer(waiting),
             tool_rounds=at.tool_rounds,
             has_used_tools=at.has_used_tools,
@@ -164,7 +164,7 @@ class Run:
             self._agent, self._typed, self._entry, self._session, self._composed, self.toolbox
         )
         conversation = engine.answer(start, targets, _CHANCE, reading.read, self._stand)
-        answer = drivers.drive(conversation, self._ask, lambda step: self.toolbox.use(step, self._pause))
+        answer = drivers.drive(conversation, self._ask, self._use_tools)
         self._answer, self._parsed = answer, reading.parsed
         self._entry.note_end(answer)
         if self.toolbox.pending:
@@ -189,6 +189,9 @@ class Run:
         is_last = not answer.tool_calls and self._agent.output_schema != "json"
         self._entry.settle_round(answer, is_last=is_last)
         return answer
+
+    def _use_tools(self, step: engine.UseTools) -> Sequence[LLMMessage] | None:
+        return self.toolbox.use(step.answer, may_call=step.may_call, pause=self._pause)
 
     def _pause(self, answer: ModelAnswer) -> None:
         self._entry.note_going_on(self.state(answer))

@@ -1,250 +1,147 @@
-"""The tools of an agent in one run: which calls are made, which wait for a person, what the model is told of each.
+"""The tools of an agent in one run: plan, execute and log the calls of each answer.
 
-Whatever becomes of a call is written down and told to the model; none ends the run.
+The model is told how each call ended. A failed call never ends the run.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import takewhile
 from typing import Any
 
-from django.db import Error
-
-from .. import sanitize
 from ..conf import get_conf
-from ..database import writer
-from ..ledger import clock, outcomes, recording, stored_runs, tool_calls
+from ..ledger import clock, recording, stored_runs
 from ..memory import window
 from ..models import ToolCall
-from ..output import reading
-from ..tools import DeclaredTool, execution, registry, results
-from ..tools.decisions import Decision, Verdict
-from ..tools.signature import ArgumentsInvalid
-from ..types import AgentSpec, LLMMessage, LLMToolCall, ModelAnswer, PendingApproval, ToolRequest, ToolSchema
-from . import tool_endings
-from .engine import UseTools
-from .tool_endings import Ending
+from ..tools import execution, registry, results
+from ..tools.approval_decisions import ApprovalDecision
+from ..types import AgentSpec, LLMMessage, LLMToolCall, ModelAnswer, PendingApproval, ToolSchema
+from . import tool_call_outcomes
+from .tool_call_log import ToolCallLog
+from .tool_call_outcomes import ToolCallOutcome
+from .tool_call_plan import Action, Planner, ToolCallPlan
 
 logger = logging.getLogger("zango_ai.tools")
 
-Status = ToolCall.Status
-_MAX_TRACEBACK_CHARS = 40_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call that the model asks for."""
-
-    request: ToolRequest
-    columns: Mapping[str, Any]
-    """What its row begins with."""
-    given: Any
-    """The arguments as JSON; a text where they are none."""
-    tool: DeclaredTool | None = None
-    arguments: Mapping[str, Any] | None = None
-    ending: Ending | None = None
-    """Where it is not to be made."""
-    is_written: bool = False
-    """It was over before the run waited."""
-    is_excess: bool = False
-    """The answer has more calls than are made; these are written together."""
-    must_wait: bool = False
-
 
 class Toolbox:
-    """What an agent may call in one run, and every call so far."""
+    """The tools that an agent may call in one run, and the calls so far."""
 
     def __init__(self, agent: AgentSpec, entry: recording.Entry, *, trigger: str) -> None:
-        """Raises ToolDeclarationInvalid for a tool of which no schema can be made."""
+        """Raises ToolDeclarationInvalid for a tool that has no JSON schema."""
         self.calls: list[LLMToolCall] = []
-        self.exchanged: list[LLMMessage] = []
-        """The model's messages that ask for calls, and the results that it was sent."""
+        self.messages: list[LLMMessage] = []
+        """The model's answers with tool calls, each followed by its results."""
         self.pending: list[PendingApproval] = []
-        self._entry = entry
-        self._tools = {name: registry.find(name) for name in agent.tools if registry.has(name)}
-        self._needs_nobody = agent.auto_approve_system_runs and trigger == "system"
-        self._rows: dict[int, Mapping[str, Any]] = {}
-        self._decisions: Mapping[str, Decision] = {}
+        self._log = ToolCallLog(entry)
+        self._tools = {name: registry.get(name) for name in agent.tools if registry.is_registered(name)}
+        self._skips_approval = agent.auto_approve_system_runs and trigger == "system"
+        self._logged_rows: dict[int, Mapping[str, Any]] = {}
+        self._decisions: Mapping[str, ApprovalDecision] = {}
         for name in agent.tools:
             if name not in self._tools:
                 logger.warning(
                     "Agent %r of %r has the tool %r, which no code declares", agent.name, agent.schema, name
                 )
         self.schemas = tuple(
-            ToolSchema(name, made.description, made.parameters_schema) for name, made in self._tools.items()
+            ToolSchema(name, tool.description, tool.parameters_schema) for name, tool in self._tools.items()
         )
 
     @property
-    def forgotten(self) -> set[str]:
+    def excluded_from_memory(self) -> set[str]:
         """Names of the tools whose calls are not remembered."""
-        return {name for name, made in self._tools.items() if made.memory_policy == "exclude"}
+        return {name for name, tool in self._tools.items() if tool.memory_policy == "exclude"}
 
-    def take_over(self, run: stored_runs.RunRow, decisions: Mapping[str, Decision]) -> None:
-        """The calls of a run that has waited, with what was decided of them by their ``uid``."""
+    def restore(self, run: stored_runs.RunRow, decisions: Mapping[str, ApprovalDecision]) -> None:
+        """Restore the calls of a run that stopped, with the decisions about its pending calls by their ``uid``."""
         self._decisions = decisions
         for row in run.calls:
             if run.status == "awaiting_approval" and row["number"] == run.rounds_count:
-                self._rows[row["position"]] = row
+                self._logged_rows[row["position"]] = row
             else:
-                self._note(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
+                self._add_call(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
 
-    def use(self, step: UseTools, pause: Callable[[ModelAnswer], None]) -> Sequence[LLMMessage] | None:
-        """Make the calls, in order, up to the first that a person has to approve: then ``pause``, and None."""
-        asked = [
-            self._look_at(request, position, may_call=step.may_call)
-            for position, request in enumerate(step.answer.tool_calls, start=1)
-        ]
-        self._rows = {}
-        ready = next((index for index, call in enumerate(asked) if call.must_wait), len(asked))
-        told = [self._answer(call) for call in asked[:ready]]
-        self._write_excess([call for call in asked[:ready] if call.is_excess])
-        if ready < len(asked):
-            self._wait_for([call for call in asked[ready:] if call.must_wait])
-            pause(step.answer)
+    def use(
+        self, answer: ModelAnswer, *, may_call: bool, pause: Callable[[ModelAnswer], None]
+    ) -> Sequence[LLMMessage] | None:
+        """Execute the answer's tool calls, in order, and return the messages that the model is asked with next.
+
+        At the first call that a person must approve, call ``pause`` and return None. With ``may_call=False`` all
+        calls are refused.
+        """
+        plans = self._plan(answer, may_call=may_call)
+        ready = list(takewhile(lambda plan: plan.action is not Action.AWAIT_APPROVAL, plans))
+        tool_messages = [self._carry_out(plan) for plan in ready]
+        self._log_excess([plan for plan in ready if plan.action is Action.REFUSE_EXCESS])
+        waiting = [plan for plan in plans[len(ready) :] if plan.action is Action.AWAIT_APPROVAL]
+        if waiting:
+            self._request_approval(waiting)
+            pause(answer)
             return None
-        calls = tuple(map(window.readable, step.answer.tool_calls))
-        messages = [LLMMessage("assistant", step.answer.content, calls), *told]
-        if step.may_call:  # else nobody goes on with them, and the answer is the last word
-            self.exchanged += messages
+        calls = tuple(map(window.sendable_call, answer.tool_calls))
+        messages = [LLMMessage("assistant", answer.content, calls), *tool_messages]
+        if may_call:  # otherwise this answer ends the run, and the results are not sent
+            self.messages += messages
         return messages
 
-    def _look_at(self, request: ToolRequest, position: int, *, may_call: bool) -> _Asked:
-        """Whether the call can be made."""
-        row = self._rows.get(position)
-        given = _as_json(request.arguments)
-        columns = {
-            "uid": uuid.UUID(row["uid"]) if row else uuid.uuid4(),
-            "position": position,
-            "call_id": sanitize.text(request.id),
-            "tool_name": sanitize.text(request.name, 200),
-            "arguments": sanitize.document(given),
-        }
-        made = self._tools.get(request.name)
-        asked = _Asked(request, columns, given, made)
-        if row is not None and row["status"] not in ToolCall.UNFINISHED:
-            return replace(asked, ending=Ending(row["status"], row["result"]), is_written=True)
-        most = get_conf().max_tool_calls_per_round
-        if row is None and position > most:
-            ending = tool_endings.too_many(most) if may_call else tool_endings.NO_TOOLS_LEFT
-            return replace(asked, ending=ending, is_excess=True)
-        if not may_call:
-            return replace(asked, ending=tool_endings.NO_TOOLS_LEFT)
-        if made is None:
-            return replace(asked, ending=tool_endings.unknown_tool(request.name))
-        try:
-            asked = replace(asked, arguments=made.arguments.read(request.arguments))
-        except ArgumentsInvalid as exc:
-            return replace(asked, ending=tool_endings.invalid_arguments(exc))
-        except Exception as exc:  # a validator of the application's own
-            shown = sanitize.text(traceback.format_exc(), _MAX_TRACEBACK_CHARS)
-            return replace(asked, ending=tool_endings.of_broken_validator(made, exc, shown))
-        if row is not None:
-            return _decided(asked, row, self._decisions[row["uid"]])
-        return replace(asked, must_wait=made.requires_approval and not self._needs_nobody)
+    def _plan(self, answer: ModelAnswer, *, may_call: bool) -> list[ToolCallPlan]:
+        planner = Planner(
+            tools=self._tools,
+            max_calls=get_conf().max_tool_calls_per_round,
+            may_call=may_call,
+            skips_approval=self._skips_approval,
+            logged_rows=self._logged_rows,
+            decisions=self._decisions,
+        )
+        self._logged_rows = {}
+        return [planner.plan(request, position) for position, request in enumerate(answer.tool_calls, start=1)]
 
-    def _answer(self, call: _Asked) -> LLMMessage:
-        ending = call.ending or self._make(call)
-        if call.ending is not None and not (call.is_written or call.is_excess):
-            self._write(call, ending)
-        self._note(call.request.id, call.request.name, call.given, ending.status, ending.told)
-        return LLMMessage("tool", results.encoded(ending.told), tool_call_id=call.request.id)
+    def _carry_out(self, plan: ToolCallPlan) -> LLMMessage:
+        """The message that tells the model how the call ended."""
+        outcome = plan.outcome or self._execute(plan)
+        if plan.action is Action.REFUSE:
+            self._log.end(plan, outcome)
+        request = plan.request
+        self._add_call(request.id, request.name, plan.json_arguments, outcome.status, outcome.result)
+        return LLMMessage("tool", results.to_text(outcome.result), tool_call_id=request.id)
 
-    def _make(self, call: _Asked) -> Ending:
-        """Call the tool, as far as its limit a minute allows. Raises LogUnavailable; then it was not called."""
-        made = call.tool
-        assert made is not None
-        entry, schema = self._entry, self._entry.schema
-        try:
-            begun = tool_calls.begin(schema, entry.run_id, entry.rounds_count, call.columns, made.rate_limit)
-        except Error as exc:
-            raise outcomes.unavailable(f"The call of tool {made.name!r} cannot be written down", exc) from exc
+    def _execute(self, plan: ToolCallPlan) -> ToolCallOutcome:
+        """Execute the tool, if its rate limit allows. Raises LogUnavailable before the tool is executed."""
+        tool = plan.tool
+        assert tool is not None
+        begun = self._log.begin(plan, tool.rate_limit)
         if not begun.is_allowed and not begun.wait_s:
-            return tool_endings.MADE_BEFORE
-        if not begun.is_allowed:
-            ending = tool_endings.rate_limited(made, begun.wait_s)
-            self._write(call, ending)
-            return ending
-        ending = tool_endings.INTERRUPTED
+            return tool_call_outcomes.ALREADY_EXECUTED
+        outcome = tool_call_outcomes.INTERRUPTED
         try:
-            most = get_conf().max_tool_result_chars
-            result = execution.call(made, call.arguments or {}, max_chars=most, beat=self._beat())
-            ending = tool_endings.of_result(result)
+            if not begun.is_allowed:
+                outcome = tool_call_outcomes.rate_limited(tool, begun.wait_s)
+                return outcome
+            max_chars = get_conf().max_tool_result_chars
+            heartbeat = self._log.heartbeat()
+            result = execution.execute(tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat)
+            outcome = tool_call_outcomes.of_result(result)
+            return outcome
         finally:
-            self._write(call, ending)
-        return ending
+            self._log.end(plan, outcome)
 
-    def _beat(self) -> Callable[[], None] | None:
-        """What says that the run is alive, while a tool works on the connection that a test has one of."""
-        schema, run_id = self._entry.schema, self._entry.run_id
+    def _log_excess(self, plans: Sequence[ToolCallPlan]) -> None:
+        if plans and plans[0].outcome is not None:
+            self._log.end_many(plans, plans[0].outcome)
 
-        def beat() -> None:
-            try:
-                tool_calls.touch(schema, run_id)
-            except Error:
-                logger.exception("Could not touch run %s in %s", run_id, schema)
-
-        return None if writer.is_in_test_transaction() else beat
-
-    def _write(self, call: _Asked, ending: Ending) -> None:
-        entry, number = self._entry, self._entry.rounds_count
-        columns = {**call.columns, **ending.columns}
-        self._write_now_or_later(lambda: tool_calls.write(entry.schema, entry.run_id, number, columns))
-
-    def _write_excess(self, calls: Sequence[_Asked]) -> None:
-        """An answer may have thousands of them, so all are one statement."""
-        if not calls or calls[0].ending is None:
-            return
-        entry, number = self._entry, self._entry.rounds_count
-        rows, end = [call.columns for call in calls], calls[0].ending.columns
-        self._write_now_or_later(lambda: tool_calls.write_many(entry.schema, entry.run_id, number, rows, end))
-
-    def _write_now_or_later(self, write: Callable[[], object]) -> None:
-        entry = self._entry
-        try:
-            write()
-        except Error:  # the tool has done its work: its result goes on, and this is written at the end of the run
-            logger.exception("Could not write a tool call of run %s in %s", entry.run_id, entry.schema)
-            entry.write_later(write)
-
-    def _wait_for(self, calls: Sequence[_Asked]) -> None:
+    def _request_approval(self, plans: Sequence[ToolCallPlan]) -> None:
         expires_at = clock.now() + timedelta(hours=get_conf().approval_ttl_hours)
-        until = clock.as_seen_by_project(expires_at)
-        for call in calls:
-            columns = {**call.columns, "status": Status.AWAITING_APPROVAL.value, "expires_at": expires_at}
-            try:
-                tool_calls.write(self._entry.schema, self._entry.run_id, self._entry.rounds_count, columns)
-            except Error as exc:
-                raise outcomes.unavailable("What awaits approval cannot be written down", exc) from exc
-            arguments = call.given if isinstance(call.given, dict) else {}
-            self.pending.append(PendingApproval(str(columns["uid"]), call.request.name, arguments, until))
-            self._note(call.request.id, call.request.name, call.given, Status.AWAITING_APPROVAL, None)
+        shown_expiry = clock.as_seen_by_project(expires_at)
+        for plan in plans:
+            self._log.request_approval(plan, expires_at)
+            call = self._add_call(
+                plan.request.id, plan.request.name, plan.json_arguments, ToolCall.Status.AWAITING_APPROVAL, None
+            )
+            self.pending.append(PendingApproval(str(plan.columns["uid"]), call.name, call.input, shown_expiry))
 
-    def _note(self, key: str, name: str, given: Any, status: str, told: Any) -> None:
-        arguments = given if isinstance(given, dict) else {}
-        self.calls.append(LLMToolCall(key, name, arguments, told, str(status)))
-
-
-def _decided(asked: _Asked, row: Mapping[str, Any], decision: Decision) -> _Asked:
-    """The call with what a person has decided of it."""
-    now = clock.now()
-    decision = decision.at(now, datetime.fromisoformat(row["expires_at"]))
-    columns = {
-        **asked.columns,
-        "decision": sanitize.text(decision.text),
-        "decided_by": sanitize.text(decision.by),
-        "decided_at": now,
-    }
-    ending = None if decision.verdict is Verdict.APPROVED else tool_endings.not_approved(decision)
-    return replace(asked, columns=columns, ending=ending)
-
-
-def _as_json(arguments: str) -> Any:
-    try:
-        return reading.load(arguments.strip() or "{}")
-    except ValueError:
-        return arguments
+    def _add_call(self, call_id: str, name: str, arguments: Any, status: str, result: Any) -> LLMToolCall:
+        call = LLMToolCall(call_id, name, arguments if isinstance(arguments, dict) else {}, result, str(status))
+        self.calls.append(call)
+        return call

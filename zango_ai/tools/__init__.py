@@ -1,6 +1,19 @@
-"""Python functions that an agent may call: declared, found by name, given checked arguments, bounded in time.
+"""Python functions that agents can call: declare them, find them by name, check their arguments, execute them.
 
-Nothing here knows a database or a provider. pydantic makes the schemas, imported when the first is asked for.
+=========================  =====================================================================
+``declaration``            ``@tool``, ``ToolParam`` and ``ToolSafety``
+``parameters``             a function's signature as a JSON schema; the model's arguments, checked
+``allowed_values``         ``ToolParam(enum=...)``
+``registry``               all declared tools, by name
+``execution``              one call, from checked arguments to a JSON result or an error
+``time_limit``             the thread in which a tool runs, and how it is stopped
+``borrowed_connection``    the caller's database connection, lent to that thread
+``read_only``              statements that a ``READ_ONLY`` tool is refused
+``results``                a tool's return value as JSON of limited size
+``approval_decisions``     what a person decided about a tool call
+=========================  =====================================================================
+
+pydantic, which makes the JSON schemas, is imported when the first schema is needed.
 """
 
 from .declaration import DeclaredTool, ToolParam, ToolSafety, tool

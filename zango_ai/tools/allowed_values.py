@@ -1,4 +1,4 @@
-"""``ToolParam(enum=[...])``: limit a parameter's type to some values, in its JSON schema and in its validation."""
+"""``ToolParam(enum=[...])``: limit a parameter's type to some values, in its JSON schema and its validation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-_LISTS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set)
+_COLLECTIONS = (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set)
 
 
 class EnumInvalid(TypeError):
-    """A value of ``enum`` or the default does not fit the parameter."""
+    """A value of ``enum``, or the default, does not match the parameter."""
 
 
-class _Allowed:
-    """pydantic's metadata of a type that takes these values only."""
+class _AllowedValues:
+    """Annotates a type for pydantic: only these values are valid."""
 
-    def __init__(self, values: list[Any], as_json: list[Any]) -> None:
+    def __init__(self, values: list[Any], json_values: list[Any]) -> None:
         self.values = values
-        self.as_json = as_json
+        self.json_values = json_values
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -28,33 +28,33 @@ class _Allowed:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        """Written out, since several vendors ignore or refuse keywords beside a ``$ref``."""
+        """The schema without a ``$ref``: several vendors ignore or refuse other keywords beside one."""
         schema = handler.resolve_ref_schema(handler(core))
-        kept = {key: value for key, value in schema.items() if key not in {"enum", "const", "title"}}
-        return {**kept, "enum": self.as_json}
+        others = {key: value for key, value in schema.items() if key not in {"enum", "const", "title"}}
+        return {**others, "enum": self.json_values}
 
     def _check(self, value: Any) -> Any:
-        if not any(type(value) is type(each) and value == each for each in self.values):
-            raise ValueError(f"Use one of {', '.join(map(repr, self.as_json))}")
+        if not any(type(value) is type(allowed) and value == allowed for allowed in self.values):
+            raise ValueError(f"Use one of {', '.join(map(repr, self.json_values))}")
         return value
 
 
-def limited(hint: Any, values: Iterable[Any]) -> Any:
-    """The type with these values only. Raises EnumInvalid for a value that the type does not take.
+def limit(hint: Any, values: Iterable[Any]) -> Any:
+    """The type limited to these values. Raises EnumInvalid for a value that is not of the type.
 
-    Of ``list[T]`` and other collections each item is limited. ``None`` stays allowed where the type takes it.
+    In ``list[T]`` and other collections, each item is limited. ``None`` stays allowed if the type allows it.
     """
-    given = list(values)
-    taken: set[int] = set()
-    made = _limited(hint, given, taken)
-    for position, value in enumerate(given):
-        if position not in taken:
-            raise EnumInvalid(f"enum has {value!r}, which is no {hint}")
-    return made
+    candidates = list(values)
+    used: set[int] = set()
+    limited_hint = _limit(hint, candidates, used)
+    for position, value in enumerate(candidates):
+        if position not in used:
+            raise EnumInvalid(f"enum has {value!r}, which is not a valid {hint}")
+    return limited_hint
 
 
 def require_default(hint: Any, default: Any) -> None:
-    """Raises EnumInvalid where the default is none of the values."""
+    """Raises EnumInvalid if the default is not one of the values."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -63,32 +63,34 @@ def require_default(hint: Any, default: Any) -> None:
         raise EnumInvalid(f"the default {default!r} is not in enum: {exc.errors()[0]['msg']}") from None
 
 
-def _limited(hint: Any, given: list[Any], taken: set[int]) -> Any:
+def _limit(hint: Any, candidates: list[Any], used: set[int]) -> Any:
+    """``used`` collects the positions of the candidates that are valid for the type or a part of it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return typing.Annotated[_limited(arguments[0], given, taken), *hint.__metadata__]
+        return typing.Annotated[_limit(arguments[0], candidates, used), *hint.__metadata__]
     if origin in {typing.Union, types.UnionType}:
-        arms = [_limited(arm, given, taken) for arm in arguments if arm is not type(None)]
-        return typing.Union[(*(arm for arm in arms if arm), *([None] if type(None) in arguments else []))]
-    if hint in _LISTS or origin in _LISTS:
+        members = [_limit(member, candidates, used) for member in arguments if member is not type(None)]
+        none = [None] if type(None) in arguments else []
+        return typing.Union[(*(member for member in members if member), *none)]
+    if hint in _COLLECTIONS or origin in _COLLECTIONS:
         collection: Any = origin or hint
-        return collection[_limited(arguments[0] if arguments else Any, given, taken)]
+        return collection[_limit(arguments[0] if arguments else Any, candidates, used)]
     if origin is tuple and arguments[1:] == (...,):
-        item: Any = _limited(arguments[0], given, taken)
+        item: Any = _limit(arguments[0], candidates, used)
         return tuple[item, ...]
-    return _limited_leaf(hint, given, taken)
+    return _limit_plain_type(hint, candidates, used)
 
 
-def _limited_leaf(hint: Any, given: list[Any], taken: set[int]) -> Any:
-    """None where the type takes none of the values."""
+def _limit_plain_type(hint: Any, candidates: list[Any], used: set[int]) -> Any:
+    """None if no candidate is valid for the type."""
     from pydantic import TypeAdapter, ValidationError
 
     adapter, values = TypeAdapter(hint), []
-    for position, value in enumerate(given):
+    for position, candidate in enumerate(candidates):
         try:
-            values.append(adapter.validate_python(value))
+            values.append(adapter.validate_python(candidate))
         except ValidationError:
             continue
-        taken.add(position)
-    as_json = [adapter.dump_python(value, mode="json") for value in values]
-    return typing.Annotated[hint, _Allowed(values, as_json)] if values else None
+        used.add(position)
+    json_values = [adapter.dump_python(value, mode="json") for value in values]
+    return typing.Annotated[hint, _AllowedValues(values, json_values)] if values else None

@@ -1,4 +1,4 @@
-"""``@tool``: what a function has to say of itself before an agent may call it."""
+"""``@tool``: declare a function as a tool that agents can call."""
 
 from __future__ import annotations
 
@@ -6,56 +6,57 @@ import enum
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
 
 from .. import limits
 from ..exceptions import ToolDeclarationInvalid
-from . import registry, signature
+from . import registry
+from .parameters import REQUIRED, ParameterInfo, Parameters
 
 F = TypeVar("F", bound=Callable[..., Any])
 MemoryPolicy = Literal["include", "exclude"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DEFAULT_TIMEOUT_S = 30.0
-_MOST_SECTION_CHARS = 100
+_MAX_SECTION_CHARS = 100
 _REFUSED_KINDS = {
-    inspect.Parameter.VAR_POSITIONAL: "takes *{}, which no schema can describe",
-    inspect.Parameter.VAR_KEYWORD: "takes **{}, which no schema can describe",
-    inspect.Parameter.POSITIONAL_ONLY: "has the parameter {!r} that is positional only; a model gives names",
+    inspect.Parameter.VAR_POSITIONAL: "takes *{}, which a JSON schema cannot describe; declare each parameter",
+    inspect.Parameter.VAR_KEYWORD: "takes **{}, which a JSON schema cannot describe; declare each parameter",
+    inspect.Parameter.POSITIONAL_ONLY: "has the positional-only parameter {!r}; models pass arguments by name",
 }
 
 
 class ToolSafety(enum.StrEnum):
-    """What a tool may do."""
+    """What a tool is allowed to do."""
 
     READ_ONLY = "read_only"
-    """Read. PostgreSQL refuses whatever it would write."""
+    """Read. PostgreSQL refuses all its writes."""
     WRITE = "write"
-    """Write to the tenant's database: all of it, or nothing where it fails."""
+    """Write to the tenant's database, in one transaction: if the tool fails, all its writes are rolled back."""
     EXTERNAL = "external"
-    """Act outside of the database, where nothing can be taken back."""
+    """Have effects outside the database, which cannot be rolled back."""
 
 
-def ToolParam(  # noqa: N802  stands where a value stands, as a field's default does
+def ToolParam(  # noqa: N802  named like a class, as it is used like pydantic's Field()
     description: str = "",
     *,
-    default: Any = signature.REQUIRED,
+    default: Any = REQUIRED,
     enum: Iterable[Any] | None = None,
     **constraints: Any,
 ) -> Any:
     """Describe a parameter to the model: ``item_id: int = ToolParam(description="The item's id")``.
 
-    ``default`` makes it optional. ``enum`` limits the parameter to these values; of a list, each item.
-    ``constraints`` are pydantic's: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``,
-    ``min_length``, ``max_length``, ``pattern``. Raises TypeError for any other.
+    ``default`` makes the parameter optional. ``enum`` lists the only allowed values; for a list parameter, those of
+    its items. ``constraints`` are pydantic's: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``, ``min_length``,
+    ``max_length``, ``pattern``. Any other raises TypeError.
     """
-    return signature.Param(description, default, constraints, None if enum is None else _values(enum))
+    return ParameterInfo(description, default, constraints, None if enum is None else _enum_values(enum))
 
 
-def _values(enum: Any) -> tuple[Any, ...]:
+def _enum_values(enum: Any) -> tuple[Any, ...]:
     if isinstance(enum, (str, bytes)) or not isinstance(enum, Iterable):
         raise TypeError(f"ToolParam(enum=...) is a {type(enum).__name__}; pass a list of values.")
     values = tuple(enum)
@@ -66,7 +67,7 @@ def _values(enum: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, eq=False)
 class DeclaredTool:
-    """A function with everything that is said of it. ``@tool`` makes it; it stands at the function's ``.tool``."""
+    """A function and its declaration. ``@tool`` makes it, and sets it as the function's attribute ``tool``."""
 
     function: Callable[..., Any]
     name: str
@@ -75,7 +76,7 @@ class DeclaredTool:
     safety: ToolSafety = ToolSafety.READ_ONLY
     timeout_seconds: float = _DEFAULT_TIMEOUT_S
     rate_limit: int | None = None
-    """Calls a minute in one tenant; None: no limit."""
+    """Calls per minute in one tenant; None: no limit."""
     memory_policy: MemoryPolicy = "include"
     requires_approval: bool = False
     file: str = field(init=False)
@@ -87,7 +88,8 @@ class DeclaredTool:
         object.__setattr__(self, "line", getattr(code, "co_firstlineno", 0))
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
+        """The file and line where the function begins."""
         return f"{self.file}:{self.line}"
 
     @property
@@ -95,19 +97,19 @@ class DeclaredTool:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
     @cached_property
-    def arguments(self) -> signature.Arguments:
-        """What it takes. Raises ToolDeclarationInvalid for a type of which no JSON schema can be made."""
+    def parameters(self) -> Parameters:
+        """Raises ToolDeclarationInvalid for a type that has no JSON schema."""
         try:
-            return signature.Arguments(self.function)
-        except Exception as exc:  # whatever an annotation does when it is looked at
-            raise self.invalid(f"has parameters of which no JSON schema can be made: {exc}") from exc
+            return Parameters(self.function)
+        except Exception as exc:  # evaluating an annotation runs the application's code
+            raise self.invalid(f"has a parameter whose type has no JSON schema: {exc}") from exc
 
     @property
     def parameters_schema(self) -> Mapping[str, Any]:
-        return self.arguments.schema
+        return self.parameters.schema
 
     def invalid(self, reason: str) -> ToolDeclarationInvalid:
-        return ToolDeclarationInvalid(self.name, f"{self.where}: tool {self.name!r} {reason}.")
+        return ToolDeclarationInvalid(self.name, f"{self.location}: tool {self.name!r} {reason}.")
 
 
 @overload
@@ -141,26 +143,29 @@ def tool(
     memory_policy: MemoryPolicy = "include",
     requires_approval: bool = False,
 ) -> F | Callable[[F], F]:
-    """Let agents call a function, which stays what it was for Python.
+    """Declare a function as a tool that agents can call. Python code can call it as before.
 
-    ``name`` is what models call it by; None: the function's own. ``description`` tells them when to; None: the
-    first paragraph of its docstring. ``safety``: what it may do, see ToolSafety. ``timeout_seconds`` bounds a call
-    by the wall clock. ``rate_limit`` is how many calls a minute each tenant has; None: no limit.
-    ``memory_policy="exclude"`` keeps its calls out of the conversations that agents remember. With
-    ``requires_approval`` a run waits for a person before it calls the function.
+    - ``name``: the name that models use; by default the function's name.
+    - ``description``: tells models when to call it; by default the first paragraph of the docstring.
+    - ``section``: groups tools in the admin.
+    - ``safety``: what it is allowed to do, see ``ToolSafety``.
+    - ``timeout_seconds``: the time limit of one call.
+    - ``rate_limit``: calls per minute in each tenant; None: no limit.
+    - ``memory_policy``: ``"exclude"`` keeps its calls out of an agent's memory.
+    - ``requires_approval``: the run waits for a person before each call.
 
-    Raises ToolDeclarationInvalid, which names file and line: for a missing description, a parameter without an
-    annotation, ``*args`` and ``**kwargs``, a name that is taken.
+    Raises ToolDeclarationInvalid, which names the file and line: for a missing description, a parameter without an
+    annotation, ``*args`` or ``**kwargs``, or a name that another tool has.
     """
 
     def declare(function: F) -> F:
         if not (callable(function) and inspect.isfunction(inspect.unwrap(function))):
-            raise _no_function(function, name)
-        whole, text = _plain(function), description
+            raise _not_a_function(function, name)
+        wrapper, text = _with_plain_defaults(function), description
         if text is None:
             text = (inspect.getdoc(function) or "").split("\n\n")[0]
-        made = DeclaredTool(
-            function=whole,
+        declared = DeclaredTool(
+            function=wrapper,
             name=getattr(function, "__name__", "") if name is None else name,
             description=" ".join(text.split()) if isinstance(text, str) else "",
             section=section,
@@ -170,75 +175,79 @@ def tool(
             memory_policy=memory_policy,
             requires_approval=requires_approval,
         )
-        _check(made, function)
-        object.__setattr__(made, "safety", ToolSafety(safety))
-        registry.add(made)
-        whole.tool = made  # type: ignore[attr-defined]
-        return cast(F, whole)
+        problem = next(_problems(declared, function), None)
+        if problem is not None:
+            raise declared.invalid(problem)
+        object.__setattr__(declared, "safety", ToolSafety(safety))
+        registry.register(declared)
+        wrapper.tool = declared  # type: ignore[attr-defined]
+        return cast(F, wrapper)
 
     return declare if function is None else declare(function)
 
 
-def _no_function(given: Any, name: str | None) -> ToolDeclarationInvalid:
-    inside = getattr(given, "__func__", None) or getattr(given, "func", None) or type(given)
-    code = getattr(inside, "__code__", None)
-    where = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
-    name = name or str(getattr(inside, "__name__", "?"))
-    return ToolDeclarationInvalid(name, f"{where}tool {name!r} is a {type(given).__name__}; decorate a function.")
+def _not_a_function(value: Any, name: str | None) -> ToolDeclarationInvalid:
+    inner = getattr(value, "__func__", None) or getattr(value, "func", None) or type(value)
+    code = getattr(inner, "__code__", None)
+    location = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+    name = name or str(getattr(inner, "__name__", "?"))
+    return ToolDeclarationInvalid(
+        name, f"{location}tool {name!r} is a {type(value).__name__}; decorate a function."
+    )
 
 
-def _plain(function: F) -> Callable[..., Any]:
-    """The function as Python calls it: with the defaults that its ToolParams stand for."""
-    signed = inspect.signature(function)
-    described = {
+def _with_plain_defaults(function: F) -> Callable[..., Any]:
+    """The function for Python callers: a ``ToolParam()`` default is replaced by the default that it holds."""
+    signature = inspect.signature(function)
+    infos = {
         name: parameter.default
-        for name, parameter in signed.parameters.items()
-        if isinstance(parameter.default, signature.Param)
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.default, ParameterInfo)
     }
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given = signed.bind_partial(*args, **kwargs).arguments
-        for name, param in described.items():
-            if name not in given:
-                if param.default is signature.REQUIRED:
+        passed = signature.bind_partial(*args, **kwargs).arguments
+        for name, info in infos.items():
+            if name not in passed:
+                if info.default is REQUIRED:
                     raise TypeError(f"{function.__name__}() missing a required argument: {name!r}")
-                kwargs[name] = param.default
+                kwargs[name] = info.default
         return function(*args, **kwargs)
 
     return call
 
 
-def _check(made: DeclaredTool, function: Callable[..., Any]) -> None:
-    """Raises ToolDeclarationInvalid for what can be told without looking at a type."""
-    for reason in _faults(made, function):
-        raise made.invalid(reason)
-
-
-def _faults(made: DeclaredTool, function: Callable[..., Any]) -> Any:
+def _problems(declared: DeclaredTool, function: Callable[..., Any]) -> Iterator[str]:
+    """What is wrong with the declaration, as far as it shows without evaluating annotations."""
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        yield "is async; write a plain function, and call async code in it by asgiref's async_to_sync"
-    if not isinstance(made.name, str) or not _NAME.fullmatch(made.name):
-        yield "has a name that vendors refuse; use up to 64 letters, digits, _ and -, beginning with a letter or _"
-    if not made.description:
-        yield "has no description; say in description= (or a docstring) what it does and when to call it"
-    if "\x00" in made.description:
-        yield "has a NUL character in its description"
-    if not isinstance(made.section, str) or len(made.section) > _MOST_SECTION_CHARS or "\x00" in made.section:
-        yield f"has section={str(made.section)[:40]!r}; make it a text of up to {_MOST_SECTION_CHARS} characters"
-    if made.safety not in list(ToolSafety):
-        yield f"has safety={made.safety!r}; use ToolSafety.READ_ONLY, WRITE or EXTERNAL"
-    if made.memory_policy not in get_args(MemoryPolicy):
-        yield f"has memory_policy={made.memory_policy!r}; use 'include' or 'exclude'"
-    if not _is_positive(made.timeout_seconds):
-        yield f"has timeout_seconds={made.timeout_seconds!r}; make it a number above 0, a day at most"
-    if made.rate_limit is not None and not _is_count(made.rate_limit):
-        yield f"has rate_limit={made.rate_limit!r}; make it a whole number of calls a minute, or None"
+        yield "is async; write a plain function, and call async code in it with asgiref's async_to_sync"
+    yield from _problems_of_options(declared)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in _REFUSED_KINDS:
             yield _REFUSED_KINDS[parameter.kind].format(name)
         elif parameter.annotation is inspect.Parameter.empty:
-            yield f"has the parameter {name!r} without an annotation; write {name}: str, or what it is"
+            yield f"has the parameter {name!r} without an annotation; add its type, as in {name}: str"
+
+
+def _problems_of_options(declared: DeclaredTool) -> Iterator[str]:
+    name, section, timeout_seconds = declared.name, declared.section, declared.timeout_seconds
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield "has a name that vendors refuse; use up to 64 letters, digits, _ and -, beginning with a letter or _"
+    if not declared.description:
+        yield "has no description; say in description= (or a docstring) what it does and when to call it"
+    if "\x00" in declared.description:
+        yield "has a NUL character in its description"
+    if not isinstance(section, str) or len(section) > _MAX_SECTION_CHARS or "\x00" in section:
+        yield f"has section={str(section)[:40]!r}; use a text of up to {_MAX_SECTION_CHARS} characters"
+    if declared.safety not in list(ToolSafety):
+        yield f"has safety={declared.safety!r}; use ToolSafety.READ_ONLY, WRITE or EXTERNAL"
+    if declared.memory_policy not in get_args(MemoryPolicy):
+        yield f"has memory_policy={declared.memory_policy!r}; use 'include' or 'exclude'"
+    if not _is_positive(timeout_seconds):
+        yield f"has timeout_seconds={timeout_seconds!r}; use a number of seconds above 0, up to one day"
+    if declared.rate_limit is not None and not _is_count(declared.rate_limit):
+        yield f"has rate_limit={declared.rate_limit!r}; use a whole number of calls per minute, or None"
 
 
 def _is_positive(value: Any) -> bool:

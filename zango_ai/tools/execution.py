@@ -1,4 +1,7 @@
-"""Call one tool: in the caller's tenant and transaction, within its time, without harm to either where it fails."""
+"""Execute one tool call in the caller's tenant and transaction, within the tool's time limit.
+
+A tool that fails or times out leaves neither the caller's transaction nor its connection damaged.
+"""
 
 from __future__ import annotations
 
@@ -13,164 +16,173 @@ from django.db import Error
 
 from .. import sanitize
 from ..exceptions import ToolExecutionError, ToolTimeout
-from . import DeclaredTool, ToolSafety, borrowed_connection, results, worker
+from . import DeclaredTool, ToolSafety, borrowed_connection, results, time_limit
 
 logger = logging.getLogger("zango_ai.tools")
 
-_MAX_WORDS_CHARS = 2_000
+_MAX_MESSAGE_CHARS = 2_000
 _MAX_TRACEBACK_CHARS = 40_000
 _READ_ONLY_TRANSACTION = "25006"
+"""PostgreSQL's code for a write in a read-only transaction."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a tool has returned, as plain JSON; or why it has not."""
+class ToolResult:
+    """A tool's return value as JSON, or the error that it ended with."""
 
     value: Any = None
     error: ToolTimeout | ToolExecutionError | None = None
     warning: str = ""
-    """What went wrong after the tool had done its work: an ``on_commit`` hook has raised."""
+    """An ``on_commit`` hook that failed after the tool's work was committed."""
     traceback: str = ""
     duration_ms: int = 0
 
 
-class _Raised(Exception):
-    """What the tool has raised, in words: its own exception holds frames, and with them cursors."""
+class _Failure(Exception):
+    """A tool's exception as text. The exception itself would keep its frames, and so their cursors, alive."""
 
-    def __init__(self, words: str, shown: str) -> None:
-        super().__init__(words)
-        self.words = words
-        self.shown = shown
+    def __init__(self, message: str, traceback_text: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.traceback_text = traceback_text
 
 
-class _Undone(Exception):
+class _RollBack(Exception):
     """Rolls back what the tool wrote."""
 
 
-def call(
-    made: DeclaredTool,
+def execute(
+    tool: DeclaredTool,
     arguments: Mapping[str, Any],
     *,
     max_chars: int,
-    beat: Callable[[], None] | None = None,
-) -> Result:
-    """Call it once. Whatever it does is in the result, cut to ``max_chars``.
+    heartbeat: Callable[[], None] | None = None,
+) -> ToolResult:
+    """Execute the tool once. The result holds its value, shortened to ``max_chars``, or its error.
 
-    What cuts into the caller's waiting (Ctrl-C, a task's time limit) is raised.
+    Raises only what interrupts the waiting caller: Ctrl-C, a Celery task's time limit.
     """
     started = time.monotonic()
-    work = _worked(
-        lambda: results.cut(results.plain(made.function(**arguments)), max_chars),
-        timeout_s=made.timeout_seconds,
-        beat=beat,
-        is_read_only=made.safety is ToolSafety.READ_ONLY,
-        is_atomic=made.safety is ToolSafety.WRITE,
+    work = _run_with_connection(
+        lambda: results.truncate(results.to_json_value(tool.function(**arguments)), max_chars),
+        timeout_s=tool.timeout_seconds,
+        heartbeat=heartbeat,
+        is_read_only=tool.safety is ToolSafety.READ_ONLY,
+        is_atomic=tool.safety is ToolSafety.WRITE,
     )
-    error, shown = _error_of(made, work)
+    error, traceback_text = _error_of(tool, work)
     warning = ""
     if error is None and work.hooks:
-        left_s = made.timeout_seconds - (time.monotonic() - started)
-        after = _worked(lambda: borrowed_connection.run_hooks(work.hooks), timeout_s=max(left_s, 0.0), beat=beat)
-        warning, shown = _warning_of(made, after)
+        remaining_s = max(tool.timeout_seconds - (time.monotonic() - started), 0.0)
+        hooks_work = _run_with_connection(
+            lambda: borrowed_connection.run_hooks(work.hooks), timeout_s=remaining_s, heartbeat=heartbeat
+        )
+        warning, traceback_text = _warning_of(tool, hooks_work)
     value = None if error is not None else work.outcome.value
-    shown = sanitize.text(shown, _MAX_TRACEBACK_CHARS)
-    return Result(value, error, warning, traceback=shown, duration_ms=_ms_since(started))
+    traceback_text = sanitize.text(traceback_text, _MAX_TRACEBACK_CHARS)
+    return ToolResult(value, error, warning, traceback=traceback_text, duration_ms=_ms_since(started))
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """How a function has ended that was called with the caller's connection."""
+    """How a function ended that ran with the caller's connection."""
 
-    outcome: worker.Outcome
-    failure: _Raised | None
+    outcome: time_limit.Outcome
+    failure: _Failure | None
     hooks: list[Any]
+    """``on_commit`` hooks that are now due."""
 
 
-def _worked(
+def _run_with_connection(
     function: Callable[[], Any],
     *,
     timeout_s: float,
-    beat: Callable[[], None] | None,
+    heartbeat: Callable[[], None] | None,
     is_read_only: bool = False,
     is_atomic: bool = False,
 ) -> _Work:
-    outcome, failure, hooks = worker.Outcome(), None, []
+    outcome, failure, hooks = time_limit.Outcome(), None, []
     try:
-        lent = borrowed_connection.Lent()
-        with lent.transaction(is_read_only=is_read_only, is_atomic=is_atomic):
-            outcome = worker.call(
-                lambda: lent.use(lambda: _called(function)), timeout_s=timeout_s, unblock=lent.cancel, beat=beat
+        borrowed = borrowed_connection.BorrowedConnection()
+        with borrowed.transaction(is_read_only=is_read_only, is_atomic=is_atomic):
+            outcome = time_limit.call(
+                lambda: borrowed.use(lambda: _run_in_thread(function)),
+                timeout_s=timeout_s,
+                unblock=borrowed.cancel,
+                heartbeat=heartbeat,
             )
             if outcome.interruption is not None:
                 raise outcome.interruption
-            if outcome.is_late or outcome.error is not None:
-                raise _Undone
-        hooks = lent.hooks
-    except _Undone:
-        failure = _of(outcome.error)
+            if outcome.is_timeout or outcome.error is not None:
+                raise _RollBack
+        hooks = borrowed.hooks
+    except _RollBack:
+        failure = _as_failure(outcome.error)
     except borrowed_connection.TransactionBroken:
-        failure = _Raised("has left its transaction broken: it did not let a database error through", "")
+        failure = _Failure("left its transaction broken: it caught a database error and went on", "")
     except Error as exc:
         if exc is outcome.interruption:
             raise
-        failure = _raised(exc)  # what it wrote cannot be committed, or the database is away
+        failure = _failure_of(exc)  # the commit failed, or the database is unreachable
     return _Work(outcome, failure, hooks)
 
 
-def _error_of(made: DeclaredTool, work: _Work) -> tuple[ToolTimeout | ToolExecutionError | None, str]:
-    """The call's error, and its traceback."""
-    if work.outcome.is_late:
-        return _too_late(made, is_left_behind=work.outcome.is_left_behind), work.outcome.stack
+def _error_of(tool: DeclaredTool, work: _Work) -> tuple[ToolTimeout | ToolExecutionError | None, str]:
+    """The call's error and its traceback."""
+    if work.outcome.is_timeout:
+        return _timeout_of(tool, is_still_running=work.outcome.is_still_running), work.outcome.stack
     if work.failure is not None:
-        return ToolExecutionError(made.name, f"Tool {made.name!r} {work.failure.words}."), work.failure.shown
+        message = f"Tool {tool.name!r} {work.failure.message}."
+        return ToolExecutionError(tool.name, message), work.failure.traceback_text
     return None, ""
 
 
-def _warning_of(made: DeclaredTool, after: _Work) -> tuple[str, str]:
-    """What went wrong with a tool's ``on_commit`` hooks, and where. The tool has done its work by then."""
-    if after.outcome.is_late:
-        words = f"The on_commit hooks have not returned within {made.timeout_seconds:g} s of the call"
-        shown = after.outcome.stack
-    elif after.failure is not None:
-        words, shown = f"An on_commit hook {after.failure.words}", after.failure.shown
+def _warning_of(tool: DeclaredTool, hooks_work: _Work) -> tuple[str, str]:
+    """What went wrong in the tool's ``on_commit`` hooks, and its traceback."""
+    if hooks_work.outcome.is_timeout:
+        message = f"The on_commit hooks did not finish within the tool's {tool.timeout_seconds:g} s"
+        traceback_text = hooks_work.outcome.stack
+    elif hooks_work.failure is not None:
+        message = f"An on_commit hook {hooks_work.failure.message}"
+        traceback_text = hooks_work.failure.traceback_text
     else:
         return "", ""
-    logger.error("Tool %r has done its work and is committed. %s.", made.name, words)
-    return f"{words}. The tool has done its work and is committed.", shown
+    logger.error("Tool %r succeeded and is committed. %s.", tool.name, message)
+    return f"{message}. The tool itself succeeded and is committed.", traceback_text
 
 
-def _called(function: Callable[[], Any]) -> Any:
-    """In the tool's thread, and so in its time: also what making JSON of the result and text of an error takes."""
+def _run_in_thread(function: Callable[[], Any]) -> Any:
+    """Call the function. The time limit also covers formatting its exception, which runs the exception's code."""
     try:
         return function()
-    except worker.Stopped:
+    except time_limit.Stopped:
         raise
     except BaseException as exc:
-        raised = _raised(exc)
+        failure = _failure_of(exc)
         traceback.clear_frames(exc.__traceback__)
-    raise raised
+    raise failure
 
 
-def _of(exc: BaseException | None) -> _Raised | None:
-    return exc if exc is None or isinstance(exc, _Raised) else _raised(exc)
+def _as_failure(exc: BaseException | None) -> _Failure | None:
+    return exc if exc is None or isinstance(exc, _Failure) else _failure_of(exc)
 
 
-def _raised(exc: BaseException) -> _Raised:
-    words = f"has raised {type(exc).__name__}: {sanitize.shown(exc, _MAX_WORDS_CHARS)}"
+def _failure_of(exc: BaseException) -> _Failure:
+    message = f"raised {type(exc).__name__}: {sanitize.shown(exc, _MAX_MESSAGE_CHARS)}"
     if getattr(exc.__cause__, "sqlstate", None) == _READ_ONLY_TRANSACTION:
-        words += " (it is declared as READ_ONLY; one that writes is safety=ToolSafety.WRITE)"
+        message += " (the tool is declared as READ_ONLY; declare it with safety=ToolSafety.WRITE)"
     try:
-        shown = "".join(traceback.format_exception(exc))
-    except Exception:  # whatever a __str__ in it does
-        shown = ""
-    return _Raised(words, shown)
+        traceback_text = "".join(traceback.format_exception(exc))
+    except Exception:  # formatting calls the exception's own __str__
+        traceback_text = ""
+    return _Failure(message, traceback_text)
 
 
-def _too_late(made: DeclaredTool, *, is_left_behind: bool) -> ToolTimeout:
-    words = f"Tool {made.name!r} has not returned within {made.timeout_seconds:g} s."
-    if is_left_behind:
-        words += " It waits for something that cannot be interrupted, and was left to itself, without the database."
-    return ToolTimeout(made.name, words)
+def _timeout_of(tool: DeclaredTool, *, is_still_running: bool) -> ToolTimeout:
+    message = f"Tool {tool.name!r} did not finish within {tool.timeout_seconds:g} s."
+    if is_still_running:
+        message += " It is blocked in code that cannot be interrupted. It keeps running without the database."
+    return ToolTimeout(tool.name, message)
 
 
 def _ms_since(started: float) -> int:

@@ -1,6 +1,6 @@
-"""What a READ_ONLY tool is refused, beside what PostgreSQL refuses in a read-only transaction.
+"""Statements that a READ_ONLY tool may not execute, although PostgreSQL allows them in a read-only transaction.
 
-This guards against mistakes. Code that means to get around it can: see docs/how-to/give-an-agent-tools.md.
+This guards against mistakes. Code that is meant to get around it can do so.
 """
 
 from __future__ import annotations
@@ -24,25 +24,22 @@ _REFUSED = re.compile(
 
 
 class NotReadOnly(Exception):
-    """The tool is declared as READ_ONLY, and does more than reading."""
+    """A tool that is declared as READ_ONLY tried to do more than read."""
 
 
-def refuse_hook(func: object, robust: bool = False) -> NoReturn:
-    """In place of the connection's ``on_commit``: a hook runs after the commit, where it could write."""
-    raise NotReadOnly(
-        "A tool that is declared as READ_ONLY cannot use on_commit(). Declare it as safety=ToolSafety.WRITE."
-    )
+def refuse_on_commit(func: object, robust: bool = False) -> NoReturn:
+    """Replaces the connection's ``on_commit``: a hook runs after the commit, when it could write."""
+    raise NotReadOnly("A READ_ONLY tool cannot use on_commit(). Declare it with safety=ToolSafety.WRITE.")
 
 
 def refuse_statement(
     execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    """A wrapper of Django's ``execute_wrapper`` kind."""
-    found = _REFUSED.search(_COMMENT.sub(" ", sql if isinstance(sql, str) else str(sql)))
-    if found is not None:
-        words = " ".join(found[0].split())[:40]
+    """For Django's ``execute_wrappers``: execute the statement, or raise NotReadOnly."""
+    match = _REFUSED.search(_COMMENT.sub(" ", sql if isinstance(sql, str) else str(sql)))
+    if match is not None:
+        excerpt = " ".join(match[0].split())[:40]
         raise NotReadOnly(
-            f"A tool that is declared as READ_ONLY cannot execute {words!r}. Declare it as "
-            "safety=ToolSafety.EXTERNAL."
+            f"A READ_ONLY tool cannot execute {excerpt!r}. Declare it with safety=ToolSafety.EXTERNAL."
         )
     return execute(sql, params, many, context)

@@ -1,8 +1,7 @@
-"""Every declared tool of the process, by name."""
+"""All tools that are declared in this process, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..arguments import did_you_mean
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
 _tools: dict[str, DeclaredTool] = {}
 
 
-def add(made: DeclaredTool) -> None:
-    """Raises ToolDeclarationInvalid where another function has the name."""
-    held = _tools.get(made.name)
-    if held is not None and not _replaces(made, held):
-        raise made.invalid(f"has a name that is taken by {held.python_path} at {held.where}")
-    _tools[made.name] = made
+def register(tool: DeclaredTool) -> None:
+    """Raises ToolDeclarationInvalid if another function already has the tool's name."""
+    existing = _tools.get(tool.name)
+    if existing is not None and not _may_replace(tool, existing):
+        raise tool.invalid(f"has a name that is already used by {existing.python_path} at {existing.location}")
+    _tools[tool.name] = tool
 
 
-def find(name: str) -> DeclaredTool:
+def get(name: str) -> DeclaredTool:
     """Raises ToolNotFound."""
     try:
         return _tools[name]
@@ -34,22 +33,22 @@ def find(name: str) -> DeclaredTool:
         ) from None
 
 
-def has(name: str) -> bool:
+def is_registered(name: str) -> bool:
     return name in _tools
 
 
-def every() -> Iterator[DeclaredTool]:
-    """All of them, by name."""
-    return iter(sorted(_tools.values(), key=lambda made: made.name))
+def all_tools() -> list[DeclaredTool]:
+    """All registered tools, sorted by name."""
+    return sorted(_tools.values(), key=lambda tool: tool.name)
 
 
-def _replaces(made: DeclaredTool, held: DeclaredTool) -> bool:
-    """Whether it is the same function once more (its module was loaded again), or both are of functions' insides.
+def _may_replace(tool: DeclaredTool, existing: DeclaredTool) -> bool:
+    """True if both come from one line (its module was reloaded), or are local to two different functions.
 
-    A test may declare a tool in its own body, and the next test another of that name.
+    A test may declare a tool in its body, and the next test may reuse that name.
     """
-    if (made.file, made.line) == (held.file, held.line):
+    if (tool.file, tool.line) == (existing.file, existing.line):
         return True
-    inside, _, _ = made.function.__qualname__.rpartition(".<locals>.")
-    held_inside, _, _ = held.function.__qualname__.rpartition(".<locals>.")
-    return bool(inside and held_inside) and (made.file, inside) != (held.file, held_inside)
+    enclosing, _, _ = tool.function.__qualname__.rpartition(".<locals>.")
+    existing_enclosing, _, _ = existing.function.__qualname__.rpartition(".<locals>.")
+    return bool(enclosing and existing_enclosing) and (tool.file, enclosing) != (existing.file, existing_enclosing)

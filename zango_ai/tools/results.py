@@ -1,4 +1,4 @@
-"""What a tool returns, as what a model is sent: plain JSON of a bounded size."""
+"""A tool's return value as the model gets it: JSON of a limited size."""
 
 from __future__ import annotations
 
@@ -11,124 +11,128 @@ from typing import Any
 from .. import sanitize
 
 _NOTE_CHARS = 80
-_LEAST_ITEM_CHARS = 40
-_MOST_DEPTH = 60
+_MIN_ITEM_CHARS = 40
+_MAX_DEPTH = 60
 
 
-def plain(value: Any) -> Any:
-    """Dates, Decimals, UUIDs, sets, dataclasses and pydantic models as JSON values; Decimals as text.
+def to_json_value(value: Any) -> Any:
+    """The value as JSON types: dates, UUIDs and Decimals as text; sets, dataclasses and pydantic models, too.
 
-    Raises TypeError or ValueError for what has no form in JSON: a model's row, a query, what holds itself.
+    Raises TypeError or ValueError for anything else: a model instance, a queryset, a circular reference.
     """
     from pydantic_core import to_jsonable_python
 
     _refuse_iterators(value)
-    return _tidy(to_jsonable_python(value, by_alias=True, fallback=_text_of))
+    return _finite(to_jsonable_python(value, by_alias=True, fallback=_fallback))
 
 
 def _refuse_iterators(value: Any, depth: int = 0) -> None:
-    """pydantic would read them to their end outside of Python, where nothing could stop it."""
+    """pydantic would read an endless iterator in native code, which nothing can interrupt."""
     if isinstance(value, Iterator):
-        raise TypeError(f"it holds a {type(value).__name__}, which may never end: return a list of it")
-    inner: Iterable[Any] = ()
+        raise TypeError(f"the result has a {type(value).__name__}, which may be endless: return a list")
+    children: Iterable[Any] = ()
     if isinstance(value, dict):
-        inner = value.values()
+        children = value.values()
     elif isinstance(value, (list, tuple, set, frozenset)):
-        inner = value
+        children = value
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inner = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-    for each in inner if depth < _MOST_DEPTH else ():
-        _refuse_iterators(each, depth + 1)
+        children = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    for child in children if depth < _MAX_DEPTH else ():
+        _refuse_iterators(child, depth + 1)
 
 
-def _text_of(value: Any) -> Any:
+def _fallback(value: Any) -> Any:
     if type(value).__name__ == "__proxy__":  # Django's lazy text
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"it holds a {type(value).__name__}, which has no form in JSON")
+    raise TypeError(f"the result has a {type(value).__name__}, which cannot be converted to JSON")
 
 
-def _tidy(value: Any, depth: int = 0) -> Any:
-    """JSON knows no infinity; and what is nested too deeply, no model reads."""
-    if depth > _MOST_DEPTH:
-        raise ValueError("it is nested too deeply")
+def _finite(value: Any, depth: int = 0) -> Any:
+    """The value with NaN and infinity as text. Raises ValueError if it is nested too deeply."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"the result is nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, dict):
-        return {key: _tidy(inner, depth + 1) for key, inner in value.items()}
+        return {key: _finite(child, depth + 1) for key, child in value.items()}
     if isinstance(value, list):
-        return [_tidy(inner, depth + 1) for inner in value]
+        return [_finite(child, depth + 1) for child in value]
     return json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def encoded(value: Any) -> str:
-    """The text that is sent to the model: of a str itself, of anything else its JSON."""
+def to_text(value: Any) -> str:
+    """The text that is sent to the model: a str as it is, anything else as JSON."""
     # Some vendors refuse a result without text.
     is_text = isinstance(value, str) and value.strip()
     return sanitize.sendable(value if is_text else json.dumps(value, ensure_ascii=False))
 
 
-def cut(value: Any, limit: int) -> Any:
-    """The value with no more than about ``limit`` characters of JSON, and notes of how much is missing where.
+def truncate(value: Any, max_chars: int) -> Any:
+    """The value as about ``max_chars`` characters of JSON at most, with notes that say how much is missing.
 
-    Whole items and keys are left out at the end; a text that alone is too long is ended early.
+    Items and keys are left out from the end. A text that alone is too long loses its end.
     """
-    return value if _size(value) <= limit else _cut(value, limit)
+    return value if _size(value) <= max_chars else _truncate(value, max_chars)
 
 
-def _cut(value: Any, limit: int) -> Any:
+def _truncate(value: Any, max_chars: int) -> Any:
     if isinstance(value, str):
-        return _cut_text(value, limit)
+        return _truncate_text(value, max_chars)
     if isinstance(value, list):
-        return _cut_items(value, limit)
+        return _truncate_list(value, max_chars)
     if isinstance(value, dict):
-        return _cut_keys(value, limit)
+        return _truncate_dict(value, max_chars)
     return f"… [left out: {_size(value)} characters]"
 
 
-def _cut_text(value: str, limit: int) -> str:
-    kept = value[: max(limit - _NOTE_CHARS, 0)]
-    while kept and _size(kept) > max(limit - _NOTE_CHARS, 0):  # quotation marks and line breaks take more
-        kept = kept[: len(kept) * 3 // 4]
-    return f"{kept}… [cut: {len(value) - len(kept)} of {len(value)} characters are missing]"
+def _truncate_text(value: str, max_chars: int) -> str:
+    available = max(max_chars - _NOTE_CHARS, 0)
+    beginning = value[:available]
+    while beginning and _size(beginning) > available:  # quotation marks and line breaks are escaped in JSON
+        beginning = beginning[: len(beginning) * 3 // 4]
+    return f"{beginning}… [cut: {len(value) - len(beginning)} of {len(value)} characters are missing]"
 
 
-def _cut_items(items: list[Any], limit: int) -> list[Any]:
-    kept: list[Any] = []
-    left = limit - _NOTE_CHARS
+def _truncate_list(items: list[Any], max_chars: int) -> list[Any]:
+    first_items: list[Any] = []
+    available = max_chars - _NOTE_CHARS
     for item in items:
         size = _size(item) + 2
-        if size > left and kept:
+        if size > available and first_items:
             break
-        if size > left:
-            item, size = cut(item, max(left, 0)), left
-        kept.append(item)
-        left -= size
-        if left <= _LEAST_ITEM_CHARS:
+        if size > available:
+            item, size = truncate(item, max(available, 0)), available
+        first_items.append(item)
+        available -= size
+        if available <= _MIN_ITEM_CHARS:
             break
-    missing = len(items) - len(kept)
-    return [*kept, f"… [cut: {missing} of {len(items)} items are missing]"] if missing else kept
+    missing = len(items) - len(first_items)
+    if not missing:
+        return first_items
+    return [*first_items, f"… [cut: {missing} of {len(items)} items are missing]"]
 
 
-def _cut_keys(value: dict[str, Any], limit: int) -> dict[str, Any]:
-    """Small values stay whole; the large ones share what is left."""
-    sizes = {key: _size(key) + 4 for key in value}
-    kept, left = [], limit - _NOTE_CHARS
+def _truncate_dict(value: dict[str, Any], max_chars: int) -> dict[str, Any]:
+    """Small values stay whole. The large ones share the remaining characters."""
+    first_keys, available = [], max_chars - _NOTE_CHARS
     for key in value:
-        if sizes[key] + _LEAST_ITEM_CHARS > left:
+        size = _size(key) + 4 + _MIN_ITEM_CHARS
+        if size > available:
             break
-        kept.append(key)
-        left -= sizes[key] + _LEAST_ITEM_CHARS
-    share = _shares({key: _size(value[key]) for key in kept}, left + _LEAST_ITEM_CHARS * len(kept))
-    made = {key: cut(value[key], share[key]) for key in kept}
-    missing = len(value) - len(kept)
-    return {**made, "…": f"[cut: {missing} of {len(value)} keys are missing]"} if missing else made
+        first_keys.append(key)
+        available -= size
+    sizes = {key: _size(value[key]) for key in first_keys}
+    shares = _shares(sizes, available + _MIN_ITEM_CHARS * len(first_keys))
+    truncated = {key: truncate(value[key], shares[key]) for key in first_keys}
+    missing = len(value) - len(first_keys)
+    return {**truncated, "…": f"[cut: {missing} of {len(value)} keys are missing]"} if missing else truncated
 
 
 def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """So many characters for each, that the small ones have all they need."""
+    """Divide ``total`` characters so that small values get all they need and large ones get equal parts."""
     shares: dict[str, int] = {}
-    for left, (key, size) in enumerate(sorted(sizes.items(), key=lambda each: each[1])):
-        shares[key] = min(size, max(total, 0) // (len(sizes) - left))
+    for position, (key, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
+        shares[key] = min(size, max(total, 0) // (len(sizes) - position))
         total -= shares[key]
     return shares
 

@@ -1,4 +1,4 @@
-"""What people decide of tool calls that need approval."""
+"""What a person decided about a tool call that requires approval."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class Verdict(enum.StrEnum):
     APPROVED = "approved"
     DENIED = "denied"
     EXPIRED = "expired"
-    """Approved too late, or never decided."""
+    """Approved too late, or not decided at all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A decision on one call."""
+class ApprovalDecision:
+    """The decision about one call."""
 
     verdict: Verdict
     reason: str = ""
     """Why the call was denied. The model is told."""
-    by: str = ""
+    decided_by: str = ""
 
-    def at(self, now: datetime, expires_at: datetime) -> Decision:
-        """The decision as it counts now: an approval after ``expires_at`` has expired."""
+    def as_of(self, now: datetime, expires_at: datetime) -> ApprovalDecision:
+        """The decision, with an approval after ``expires_at`` turned into ``EXPIRED``."""
         is_late = self.verdict is Verdict.APPROVED and expires_at <= now
         return replace(self, verdict=Verdict.EXPIRED) if is_late else self
 
     @property
     def text(self) -> str:
-        """For the log: ``approved``, ``expired``, or ``denied`` with the reason."""
+        """The log's text: ``approved``, ``expired``, or ``denied`` with the reason."""
         return f"{self.verdict} {self.reason}".rstrip()
