@@ -170,6 +170,13 @@ def test_many_unique_objects_are_checked():
     json_schema.validate([{"n": n} for n in range(20_000)], {"uniqueItems": True})
 
 
+def test_lists_of_large_ids_are_checked():
+    json_schema.validate([2**62 + n for n in range(1_000)], {"uniqueItems": True})
+    orders = [{"id": 2**62 + n, "tags": ["a", "b"], "price": 9.99} for n in range(1_000)]
+    unique_tags = {"items": {"properties": {"tags": {"uniqueItems": True}, "price": {"multipleOf": 0.01}}}}
+    json_schema.validate(orders, unique_tags)
+
+
 def test_an_answer_that_is_nested_too_deeply_does_not_match():
     assert "nested more than 100" in str(errors_of(nested(101), {}))
     json_schema.validate(nested(99), {})
@@ -201,6 +208,10 @@ def chain(length):
         (["ab" * 50_000] * 10, COUNTED),
         ([{"a": 999}] * 5_000, {"items": {"enum": [{"a": n} for n in range(5_000)]}}),
         ([10**900] * 10_000, {"items": {"multipleOf": 0.0001}}),
+        ([1.7e308] * 100_000, {"items": {"multipleOf": 1e-300}}),
+        ([2**62 + n for n in range(20_000)], {"uniqueItems": True}),
+        ([10**900 + n for n in range(500)], {"uniqueItems": True}),
+        ([{"tags": ["a"] * 100, "id": 2**62 + n} for n in range(2_000)], {"uniqueItems": True}),
         ([[1]] * 50_000, {"items": {"allOf": [{"contains": {"const": 1}}] * 500}}),
     ],
 )

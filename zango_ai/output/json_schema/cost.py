@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..json_limits import MAX_DEPTH
 from . import patterns
@@ -25,7 +25,12 @@ MAX_UNITS = 20_000_000
 _UNITS_PER_FORMAT_CHAR = 4
 _UNITS_PER_UNIQUE_ITEM = 20
 _UNITS_PER_COMPARED_NODE = 4
-_UNITS_PER_DIVISION = 100
+_UNITS_PER_COMPARED_WORD = 18
+_BITS_WITH_OWN_HASH = 53
+"""uniqueItems: jsonschema_rs hashes a larger integer as a float, so it has to compare many of them."""
+_UNITS_PER_DIVISION = 400
+_UNITS_PER_EXTREME_DIVISION = 1_000
+_SMALLEST_ORDINARY_DIVISOR = 1e-20
 _BITS_PER_UNIT = 64
 _CHARS_PER_UNIT = 8
 
@@ -43,17 +48,20 @@ class Level:
     """In texts at this depth, and in the keys of objects at this depth and the one above."""
     below: int
     """Units at this depth and all deeper ones."""
+    collisions: int
+    """Units to compare all deeper values with each other, as far as large integers in them make it necessary."""
 
 
 def levels_of(value: Any) -> list[Level]:
     """Raises TooDeep."""
-    sizes: list[tuple[int, int]] = []
+    sizes: list[_Size] = []
     nodes, keys_above = [value], 0
     while nodes:
         if len(sizes) > MAX_DEPTH:
             raise TooDeep
         children: list[Any] = []
         units, chars, keys = len(nodes), 0, 0
+        colliding: list[int] = []
         for node in nodes:
             if isinstance(node, str):
                 chars += len(node)
@@ -64,17 +72,42 @@ def levels_of(value: Any) -> list[Level]:
                 children += node
             elif isinstance(node, int):
                 units += node.bit_length() // _BITS_PER_UNIT
-        sizes.append((units, chars + keys + keys_above))
+                if node.bit_length() > _BITS_WITH_OWN_HASH:
+                    colliding.append(_units_of_comparison(node))
+        sizes.append(_Size(units, chars + keys + keys_above, len(colliding), sum(colliding)))
         nodes, keys_above = children, keys
     return _with_sums(sizes)
 
 
-def _with_sums(sizes: list[tuple[int, int]]) -> list[Level]:
+def _units_of_comparison(integer: int) -> int:
+    bits = integer.bit_length()
+    return (
+        _UNITS_PER_COMPARED_NODE
+        if bits < _BITS_PER_UNIT
+        else _UNITS_PER_COMPARED_WORD * (bits // _BITS_PER_UNIT + 1)
+    )
+
+
+class _Size(NamedTuple):
+    """What a value holds at one depth, without sums."""
+
+    units: int
+    chars: int
+    colliding: int
+    """Integers that jsonschema_rs gives the same hash as others."""
+    colliding_units: int
+    """To compare each of them once."""
+
+
+def _with_sums(sizes: list[_Size]) -> list[Level]:
     levels: list[Level] = []
-    below = 0
-    for units, chars in reversed(sizes):
-        below += units + chars // _CHARS_PER_UNIT
-        levels.append(Level(units, chars, below))
+    below = colliding = colliding_units = 0
+    for size in reversed(sizes):
+        collisions = colliding * (below * _UNITS_PER_COMPARED_NODE + colliding_units)
+        below += size.units + size.chars // _CHARS_PER_UNIT
+        colliding += size.colliding
+        colliding_units += size.colliding_units
+        levels.append(Level(size.units, size.chars, below, collisions))
     return levels[::-1]
 
 
@@ -84,7 +117,7 @@ def units_of(schema_text: str, levels: list[Level]) -> int:
     nodes_below = [level.nodes for level in levels[1:]] + [0]
     for level, children, bound in zip(levels, nodes_below, _per_depth(schema_text), strict=False):
         units += level.nodes * bound.per_node + level.chars * bound.per_char + level.below * bound.per_unit_below
-        units += children * bound.schemas
+        units += children * bound.schemas + level.collisions * bound.per_collision
         if units > MAX_UNITS:
             break
     return units
@@ -103,6 +136,7 @@ class _Bound:
     per_node: int
     per_char: int
     per_unit_below: int
+    per_collision: int
 
 
 class _PerDepth:
@@ -128,6 +162,7 @@ class _PerDepth:
             sum(part.per_node * count for part, count in counted),
             sum(part.per_char * count for part, count in counted),
             sum(part.per_unit_below * count for part, count in counted),
+            sum(part.per_collision * count for part, count in counted),
         )
 
     def _in_place(self) -> list[tuple[_Part, int]]:
@@ -185,6 +220,7 @@ class _Part:
     per_node: int
     per_char: int
     per_unit_below: int
+    per_collision: int
 
 
 def _part(schema: Mapping[str, Any], document: Document) -> _Part:
@@ -197,11 +233,18 @@ def _part(schema: Mapping[str, Any], document: Document) -> _Part:
         document.applied_by(schema),
         2 if schema.keys() & {"unevaluatedItems", "unevaluatedProperties"} else 1,
         per_node=_own_size(schema)
-        + _UNITS_PER_DIVISION * ("multipleOf" in schema)
+        + _units_per_division(schema.get("multipleOf"))
         + _UNITS_PER_COMPARED_NODE * sum(map(_nodes_of, compared)),
         per_char=per_char + _UNITS_PER_FORMAT_CHAR * ("format" in schema),
         per_unit_below=_UNITS_PER_UNIQUE_ITEM * bool(schema.get("uniqueItems")) + bool(compared),
+        per_collision=int(bool(schema.get("uniqueItems"))),
     )
+
+
+def _units_per_division(divisor: float | None) -> int:
+    if divisor is None:
+        return 0
+    return _UNITS_PER_DIVISION if divisor >= _SMALLEST_ORDINARY_DIVISOR else _UNITS_PER_EXTREME_DIVISION
 
 
 def _own_size(schema: Mapping[str, Any]) -> int:
