@@ -1,0 +1,166 @@
+"""The Python examples of the how-to pages run as they are written, against the local model server."""
+
+import logging
+import re
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.http import HttpResponse
+from patients.models import Patient
+
+from tests.build import make_agent, make_prompt, make_provider
+from zango_ai import LLMFile, get_agent
+from zango_ai.configuration import tool_rows
+from zango_ai.models import Tool
+from zango_ai.testing import Call, Reply
+from zango_ai.tools import registry
+
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+INVOICE = '{"total": 12.5, "currency": "EUR"}'
+
+
+def blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", (HOW_TO / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run_block(page, words, **names):
+    """Execute the only block of the page that contains ``words``; the names that it defines."""
+    (block,) = [block for block in blocks(page) if words in block]
+    namespace: dict[str, Any] = {"__name__": "patients.docs", "__package__": "patients", **names}
+    exec(compile(block, page, "exec"), namespace)
+    return SimpleNamespace(**namespace)
+
+
+@pytest.fixture
+def provider(model, north):
+    return make_provider(model)
+
+
+@pytest.fixture
+def request_():
+    user = SimpleNamespace(pk=7, username="nurse")
+    return SimpleNamespace(user=user, session={}, GET={"question": "Open?"}, tenant=SimpleNamespace(name="North"))
+
+
+@pytest.fixture
+def patient(north):
+    return Patient.objects.create(name="Ada Berger", born=date(1957, 3, 9))
+
+
+def test_the_readme_calls_an_agent(model, provider, patient, request_):
+    make_agent(model, "patient-summary", provider=provider, user_prompt=make_prompt("{{ history }} {{ question }}"))
+    readme = (HOW_TO.parents[1] / "README.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    namespace = {"patient": patient, "request": request_}
+    exec(compile(block, "README.md", "exec"), namespace)
+    assert "allergic" in model.requests[-1].body["messages"][-1]["content"]
+
+
+def test_run_an_agent(model, provider, request_, capsys):
+    page = "run-an-agent.md"
+    make_agent(model, "front-desk", provider=provider)
+    make_agent(model, "second-opinion", provider=provider)
+    model.script("From nine to noon.")
+    run_block(page, "print(response.content)")
+    assert capsys.readouterr().out == "From nine to noon.\n"
+    run_block(page, "LLMMessage(", get_agent=get_agent)
+    assert [message["role"] for message in model.requests[-1].body["messages"]] == ["user", "assistant", "user"]
+    run_block(page, "max_tokens=300", get_agent=get_agent)
+    assert model.requests[-1].body["model"] == "gpt-5.4"
+    model.script(Reply("slow down", status=429, headers={"retry-after": "3"}))
+    names = run_block(page, "except RateLimitExceeded", question="Open?", logger=logging.getLogger("docs"))
+    assert names.wait == 3
+
+
+def test_an_async_view_calls_an_agent(model, provider, request_):
+    make_agent(model, "front-desk", provider=provider)
+    view = run_block("run-an-agent.md", "sync_to_async", HttpResponse=HttpResponse, get_agent=get_agent).view
+    assert "Open?" in async_to_sync(view)(request_).content.decode()
+
+
+def test_get_json_answers(model, provider):
+    page = "answer-in-json.md"
+    make_agent(
+        model,
+        "structured-extractor",
+        provider=provider,
+        output_schema="json",
+        user_prompt=make_prompt("Extract: {{ document }}"),
+    )
+    given = {"text": "12.50 EUR", "get_agent": get_agent}
+    model.script(INVOICE, INVOICE, INVOICE)
+    assert run_block(page, "response.parsed_content", **given).response.parsed_content["total"] == 12.5
+    names = run_block(page, "class Invoice", **given)
+    assert isinstance(names.invoice, names.Invoice)
+    assert run_block(page, 'output_type={"type"', **given).response.parsed_content["currency"] == "EUR"
+
+
+def test_remember_conversations(model, provider, request_):
+    make_agent(model, "chat-agent", provider=provider, short_term_memory=True)
+    for question in ("I am Ada.", "Who am I?"):
+        run_block(
+            "remember-conversations.md", "chat_session", question=question, request=request_, get_agent=get_agent
+        )
+    assert model.requests[-1].body["messages"][0]["content"] == "I am Ada."
+
+
+def test_send_files(model, provider):
+    make_agent(model, "report-analyser", provider=provider)
+    case = SimpleNamespace(report_jan="January: 7.1", report_feb="February: 6.4")
+
+    def text_file(text):
+        return LLMFile.from_bytes(text.encode(), "text/plain", "report.txt")
+
+    page = "send-files.md"
+    (block,) = [block for block in blocks(page) if "from_django_file" in block]
+    stand_in = SimpleNamespace(from_django_file=text_file)
+    code = block.replace("from zango_ai import LLMFile, get_agent", "")
+    exec(compile(code, page, "exec"), {"case": case, "LLMFile": stand_in, "get_agent": get_agent})
+    assert "February: 6.4" in str(model.requests[-1].body["messages"])
+
+
+def test_limit_spending(model, provider):
+    page = "limit-spending.md"
+    make_agent(
+        model,
+        "patient-summary",
+        provider=provider,
+        monthly_budget_usd=0,
+        user_prompt=make_prompt("Summarize {{ history }}"),
+    )
+    run_block(page, "except BudgetExceeded", values={"history": "none"}, get_agent=get_agent)
+    assert model.requests == []
+    model.script(Reply("slow down", status=429, headers={"retry-after": "3"}))
+    agent = make_agent(model, "helper", provider=provider)
+    run_block(page, "except RateLimitExceeded", agent=get_agent(agent.name))
+
+
+def test_a_tool_is_declared_synced_and_approved(model, provider, patient, monkeypatch):
+    page = "give-an-agent-tools.md"
+    monkeypatch.setattr(registry, "_tools", {})  # the example project has tools of these names
+    names = run_block(page, "Find patients by name")
+    assert names.find_patient(name="Ada")[0]["id"] == patient.pk
+    run_block(page, "def list_beds", ToolParam=names.ToolParam)
+    tool_rows.sync()
+    agent = make_agent(model, "care-assistant", provider=provider)
+    agent.tools.set(Tool.objects.filter(section="patients"))
+    run_block(page, "How often was Ada", get_agent=get_agent)
+    notes = [Call("record_note", {"patient_id": patient.pk, "text": text}) for text in ("one", "two")]
+    model.script(Reply(calls=notes), "Done.")
+    waiting = run_block(page, "pending.expires_at", get_agent=get_agent).response
+    pending_id, other_id = (pending.id for pending in waiting.pending_approvals)
+    done = run_block(
+        page,
+        ".resume(",
+        get_agent=get_agent,
+        run_id=waiting.run_id,
+        pending_id=pending_id,
+        other_id=other_id,
+        user=SimpleNamespace(username="nurse"),
+    )
+    assert done.response.content == "Done."
+    assert patient.notes.get().text == "one"
