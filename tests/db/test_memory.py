@@ -286,7 +286,7 @@ def test_no_vendor_refuses_what_is_sent_after_any_history(model, kind):
         MemoryMessage.objects.all().delete()
         MemorySession.objects.all().delete()
         if kept:
-            sessions.remember("north", sessions.Session(agent.pk, "s", "", 1, is_new=True), kept, -1)
+            sessions.store_turn("north", sessions.Session(agent.pk, "s", "", 1, is_new=True), kept, -1)
         response = get_agent("helper").run("And now?", session_id="s")
         assert response.content
 
@@ -415,7 +415,7 @@ def test_a_turn_that_cannot_be_written_is_logged_and_the_answer_is_returned(mode
         raise DataError("no")
 
     make_chat(model)
-    monkeypatch.setattr(sessions, "remember", fail)
+    monkeypatch.setattr(sessions, "store_turn", fail)
     assert get_agent("helper").run("hi").content
     assert Invocation.objects.get().status == "success"
     assert "Could not write the end of run" in caplog.text
@@ -430,7 +430,7 @@ def fill(agent, session_id, pairs):
     MemorySession.objects.create(agent=agent, session_id=session_id, generation=1, last_active_at=timezone.now())
     turn = [LLMMessage("user", "q" * 200), LLMMessage("assistant", "a" * 200)]
     for number in range(pairs):
-        sessions.remember("north", session, turn, -number)
+        sessions.store_turn("north", session, turn, -number)
 
 
 def test_a_long_session_costs_no_more_statements_and_reads_no_more_rows(model):
@@ -446,7 +446,7 @@ def test_a_long_session_costs_no_more_statements_and_reads_no_more_rows(model):
         counts.append(len(asked))
         arguments = {"agent": agent.pk, "session": session_id, "user": "", "pairs": 20}
         with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sessions._recall('north')}", arguments)
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sessions._fetch_sql('north')}", arguments)
             plan = cursor.fetchone()[0]
             read.append(rows_read((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]))
     assert counts[0] == counts[1]

@@ -42,26 +42,26 @@ TOOL_TURN = [
 
 def test_the_newest_pairs_are_sent_oldest_first():
     messages = [message for number in range(5) for message in turn(number)]
-    assert window.window(messages, 2).messages == (*turn(3), *turn(4))
-    assert window.window(messages, 9).messages == tuple(messages)
-    assert window.window(messages, 0).messages == ()
+    assert window.cut_window(messages, 2).messages == (*turn(3), *turn(4))
+    assert window.cut_window(messages, 9).messages == tuple(messages)
+    assert window.cut_window(messages, 0).messages == ()
 
 
 def test_a_turn_whose_beginning_may_be_missing_is_left_out():
     messages = [user("second half"), assistant("a"), *turn(1), *turn(2)]
-    assert window.window(messages, 2, is_beginning=False) == window.Window((*turn(1), *turn(2)), is_full=True)
-    assert window.window(messages, 3, is_beginning=False) == window.Window((*turn(1), *turn(2)), is_full=False)
-    assert window.window(messages, 3).messages == tuple(messages)
+    assert window.cut_window(messages, 2, is_from_start=False) == window.Window((*turn(1), *turn(2)), is_full=True)
+    assert window.cut_window(messages, 3, is_from_start=False) == window.Window((*turn(1), *turn(2)), is_full=False)
+    assert window.cut_window(messages, 3).messages == tuple(messages)
 
 
 def test_calls_and_results_stay_together_inside_the_window():
-    assert window.window([*turn(1), *TOOL_TURN], 1).messages == tuple(TOOL_TURN)
+    assert window.cut_window([*turn(1), *TOOL_TURN], 1).messages == tuple(TOOL_TURN)
 
 
 def test_a_turn_without_an_answer_is_not_sent_and_costs_no_place():
     messages = [*turn(1), user("?"), assistant(""), *turn(2), user("??")]
-    assert window.window(messages, 2).messages == (*turn(1), *turn(2))
-    assert window.window([user("?")], 9).messages == ()
+    assert window.cut_window(messages, 2).messages == (*turn(1), *turn(2))
+    assert window.cut_window([user("?")], 9).messages == ()
 
 
 def test_what_has_lost_its_other_half_is_not_sent():
@@ -73,7 +73,7 @@ def test_what_has_lost_its_other_half_is_not_sent():
         result("3"),
         assistant("end"),
     ]
-    assert window.window(broken, 9).messages == (
+    assert window.cut_window(broken, 9).messages == (
         user("q"),
         assistant("x", ("3", "b")),
         result("3"),
@@ -84,7 +84,7 @@ def test_what_has_lost_its_other_half_is_not_sent():
 def test_what_some_vendor_refuses_of_a_call_is_put_right():
     call = ToolRequest("1", "look", '{"a": ')
     said = [user("q"), LLMMessage("assistant", " ", (call, call)), result("1"), assistant("end")]
-    _, asked, *_ = sent = window.window(said, 1).messages
+    _, asked, *_ = sent = window.cut_window(said, 1).messages
     assert len(sent) == 4
     assert asked == LLMMessage("assistant", "", (ToolRequest("1", "look", "{}"),))
 
@@ -93,14 +93,14 @@ def test_what_some_vendor_refuses_of_a_call_is_put_right():
 
 
 def test_a_tool_that_is_excluded_goes_with_its_call_and_result():
-    kept = window.kept(TOOL_TURN, excluded_tools={"secret"})
+    kept = window.turn_to_store(TOOL_TURN, excluded_tools={"secret"})
     assert kept == (
         user("What is in stock?"),
         assistant("Let me look.", ("1", "look")),
         result("1", "three"),
         assistant("Three."),
     )
-    assert window.kept(TOOL_TURN, excluded_tools={"secret", "look"}) == (
+    assert window.turn_to_store(TOOL_TURN, excluded_tools={"secret", "look"}) == (
         user("What is in stock?"),
         assistant("Let me look."),
         assistant("Three."),
@@ -116,17 +116,17 @@ def test_an_id_that_is_used_again_is_another_calls():
         result("1", "hidden"),
         assistant("a"),
     ]
-    assert window.kept(said, excluded_tools={"secret"}) == (*said[:3], assistant("a"))
+    assert window.turn_to_store(said, excluded_tools={"secret"}) == (*said[:3], assistant("a"))
 
 
 def test_a_call_without_text_beside_it_leaves_nothing_where_it_is_excluded():
     said = [user("q"), assistant("", ("1", "secret")), result("1"), assistant("a")]
-    assert window.kept(said, excluded_tools={"secret"}) == (user("q"), assistant("a"))
+    assert window.turn_to_store(said, excluded_tools={"secret"}) == (user("q"), assistant("a"))
 
 
 def test_text_that_stands_together_after_that_is_sent_as_one_message():
-    kept = window.kept(TOOL_TURN, excluded_tools={"secret", "look"})
-    assert window.window(kept, 1).messages == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
+    kept = window.turn_to_store(TOOL_TURN, excluded_tools={"secret", "look"})
+    assert window.cut_window(kept, 1).messages == (user("What is in stock?"), assistant("Let me look.\n\nThree."))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_text_that_stands_together_after_that_is_sent_as_one_message():
     ],
 )
 def test_a_file_is_remembered_by_its_name(text, file, kept):
-    assert window.kept([LLMMessage("user", text, files=(file,)), assistant("ok")])[0].content == kept
+    assert window.turn_to_store([LLMMessage("user", text, files=(file,)), assistant("ok")])[0].content == kept
 
 
 # Any history
@@ -188,13 +188,14 @@ def talks(draw):
 def test_the_talks_that_are_tried_have_calls_in_their_windows(wanted):
     """Else the proof below would prove nothing."""
     find(
-        talks(), lambda talk: sum(len(message.tool_calls) for message in window.window(talk, 4).messages) >= wanted
+        talks(),
+        lambda talk: sum(len(message.tool_calls) for message in window.cut_window(talk, 4).messages) >= wanted,
     )
 
 
 @given(talks(), st.integers(0, 6), st.sets(names))
 def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pairs, excluded):
-    sent = window.window(window.kept(kept, excluded_tools=excluded), pairs).messages
+    sent = window.cut_window(window.turn_to_store(kept, excluded_tools=excluded), pairs).messages
     assert sum(message.role == "user" for message in sent) <= max(pairs, 0)
     spoken = [message.role for message in sent if message.role != "system"]  # which Anthropic takes apart
     assert not spoken or spoken[0] == "user"
@@ -220,5 +221,5 @@ def test_whatever_was_kept_what_is_sent_satisfies_every_vendors_rules(kept, pair
 @given(talks())
 def test_nothing_that_is_kept_is_changed_by_being_sent(kept):
     before = list(kept)
-    window.window(kept, 3)
+    window.cut_window(kept, 3)
     assert kept == before

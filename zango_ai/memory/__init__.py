@@ -1,1 +1,5 @@
-"""Conversations: what is stored of them, and which part is sent again."""
+"""An agent's memory of its conversations.
+
+``window`` decides which messages of a conversation are stored and cuts the window that is sent; it is pure.
+``sessions`` reads and writes the stored conversations.
+"""

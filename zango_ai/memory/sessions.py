@@ -1,9 +1,8 @@
-"""Conversations: recall them before a run, remember a turn after it.
+"""Stored conversations: read one before a run, store the run's turn after it.
 
-They are written on the ledger's connection, one statement each. So a turn outlives the rollback of the caller's
-transaction, just as the answer that was given and paid for does; and nobody waits for a session while its last
-caller's transaction is open. Runs on one session work at the same time; each turn is stored whole, in the order in
-which they end.
+Each is one statement on the ledger's connection. So a turn is kept when the caller's transaction rolls back, as the
+billed answer is, and no run waits for a session because another caller's transaction is open. Runs on one session
+may overlap. Each turn is stored as a whole, in the order in which the runs end.
 """
 
 from __future__ import annotations
@@ -28,31 +27,31 @@ from . import window
 
 _MAX_ID_CHARS = 255
 _BATCH = 500
-_FETCHED = (1, 4, 16)
-"""How many messages of the user are fetched for each pair: more where a turn holds several, or has no answer."""
+_FETCH_FACTORS = (1, 4, 16)
+"""How many user messages to fetch for each turn of the window: a turn may have several, or lack its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation as a run finds it."""
+    """A conversation at the beginning of a run."""
 
     agent_id: int
     session_id: str
     user_ref: str
     generation: int
-    """Of this opening: a run writes into the one that it began in, and into no later one."""
+    """Changes when the session is cleared: a run never stores its turn in a conversation opened after it began."""
     history: tuple[LLMMessage, ...] = ()
-    """What is sent before this turn."""
+    """The messages of the memory window."""
     is_new: bool = False
-    """Under an id that was made: its row is written with its first turn."""
+    """The id was generated. The row is inserted with the first turn."""
 
     def saved(self) -> SavedSession:
-        """The session without its history, for a run that stops."""
+        """The session without its history, to store with a run that stops."""
         return SavedSession(**{field.name: getattr(self, field.name) for field in fields(SavedSession)})
 
     @classmethod
     def restored(cls, saved: SavedSession) -> Session:
-        """The session of a run that goes on: its state has the messages that are sent."""
+        """The session of a run that continues. Its stored state has the messages to send."""
         return cls(**{field.name: getattr(saved, field.name) for field in fields(SavedSession)})
 
 
@@ -64,64 +63,66 @@ def require_session_id(session_id: object) -> None:
         raise TypeError(f"session_id is a {type(session_id).__name__}; pass a str.")
     if not (0 < len(session_id) <= _MAX_ID_CHARS and session_id.isprintable()):
         raise ValueError(
-            f"session_id must be 1 to {_MAX_ID_CHARS} printable characters. Leave it out for a new one."
+            f"session_id must be 1 to {_MAX_ID_CHARS} printable characters. Leave it out to start a new session."
         )
 
 
 def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> Session:
-    """The conversation of that id, or a new one. Raises SessionNotOwned, LogUnavailable."""
-    who = "" if user_ref is None else sanitize.shown(user_ref)
-    if user_ref is not None and who != str(user_ref):
-        # Stored as something else, it could be somebody else's.
-        raise ValueError("user_ref holds characters that cannot be stored, or is too long to own a session.")
+    """The conversation with that id, or a new one. Raises SessionNotOwned, LogUnavailable, ValueError."""
+    owner_ref = "" if user_ref is None else sanitize.shown(user_ref)
+    if user_ref is not None and owner_ref != str(user_ref):
+        # A changed user_ref could be that of another user.
+        raise ValueError("user_ref is too long for a session, or has characters that PostgreSQL cannot store.")
     generation = secrets.randbits(62)
     if session_id is None:
-        return Session(agent.id, secrets.token_urlsafe(24), who, generation, is_new=True)
+        return Session(agent.id, secrets.token_urlsafe(24), owner_ref, generation, is_new=True)
     arguments = {
         "agent": agent.id,
         "session": session_id,
-        "user": who,
+        "user": owner_ref,
         "generation": generation,
         "now": clock.now(),
     }
     try:
-        for pairs in (agent.memory_pairs * factor for factor in _FETCHED):
-            owner, generation, start, rows = _opened(agent.schema, {**arguments, "pairs": pairs})
+        for pairs in (agent.memory_pairs * factor for factor in _FETCH_FACTORS):
+            owner, generation, start, rows = _fetch_or_open(agent.schema, {**arguments, "pairs": pairs})
             messages = map(_message, json.loads(rows))
-            recalled = window.window(messages, agent.memory_pairs, is_beginning=start <= 1)
-            if recalled.is_full or start <= 1:
+            memory = window.cut_window(messages, agent.memory_pairs, is_from_start=start <= 1)
+            if memory.is_full or start <= 1:
                 break
     except Error as exc:
-        raise outcomes.unavailable(f"The conversations of schema {agent.schema!r} cannot be read", exc) from exc
-    if owner not in {"", who}:
+        raise outcomes.unavailable(f"The sessions of schema {agent.schema!r} cannot be read", exc) from exc
+    if owner not in {"", owner_ref}:
         raise SessionNotOwned(
             session_id,
-            f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass the one that "
-            "it was opened with, or leave session_id out for a new session.",
+            f"Session {session_id!r} of agent {agent.name!r} was opened with another user_ref. Pass that "
+            "user_ref, or leave session_id out to start a new session.",
         )
-    return Session(agent.id, session_id, owner, generation, recalled.messages)
+    return Session(agent.id, session_id, owner, generation, memory.messages)
 
 
-def _opened(schema: str, arguments: dict[str, Any]) -> tuple[str, int, int, str]:
-    """What ``_recall()`` finds, of a session that is opened if there is none."""
+def _fetch_or_open(schema: str, arguments: dict[str, Any]) -> tuple[str, int, int, str]:
+    """Owner, generation, first sequence number fetched, and messages as JSON. Opens the session if necessary."""
     while True:
-        for is_active, *found in writer.execute(_recall(schema), arguments):
+        for is_active, *row in writer.execute(_fetch_sql(schema), arguments):
             if is_active:
-                return tuple(found)
-        sql = _claim(schema)
+                return tuple(row)
+        sql = _open_sql(schema)
         writer.execute(sql, arguments)
         writer.remember(sql, arguments)
 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
-    made = row["tool_calls"] if isinstance(row["tool_calls"], list) else ()  # too long a list was cut to a note
-    return LLMMessage(row["role"], row["content"], transcript.calls_from_json(made), row["tool_call_id"])
+    # A list that was too long to store was replaced by a note.
+    calls = row["tool_calls"] if isinstance(row["tool_calls"], list) else ()
+    return LLMMessage(row["role"], row["content"], transcript.calls_from_json(calls), row["tool_call_id"])
 
 
-def _recall(schema: str) -> str:
-    """Active or not, owner, generation, the first number fetched, and the newest messages: to nobody but the owner.
+def _fetch_sql(schema: str) -> str:
+    """Select whether it is active, owner, generation, first sequence number fetched, and newest messages as JSON.
 
-    Fetches from the user's ``pairs`` + 1st newest message on. What is sent of that, ``memory.window`` decides.
+    Messages are selected for the owner only, from the ``pairs`` + 1st newest user message on. ``window`` decides
+    which of them are sent.
     """
     messages = table(schema, MemoryMessage)
     return f"""
@@ -132,7 +133,7 @@ SELECT s.is_active, s.user_ref, s.generation, fetched.start, (
     ) ORDER BY m.sequence), '[]')::text
     FROM {messages} m
     WHERE m.session_id = s.id AND s.user_ref IN ('', %(user)s)
-        -- Each by its number: of a range the planner believes that it is a third of the session.
+        -- A list of numbers: the planner would estimate a range at a third of the session.
         AND m.sequence = ANY (ARRAY(SELECT generate_series(
             fetched.start, (SELECT max(l.sequence) FROM {messages} l WHERE l.session_id = s.id)
         )))
@@ -146,8 +147,8 @@ WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s
 """
 
 
-def _claim(schema: str) -> str:
-    """Open the session for whoever comes first, also one that was cleared."""
+def _open_sql(schema: str) -> str:
+    """Open the session, new or cleared, for the first of several concurrent runs."""
     return f"""
 INSERT INTO {table(schema, MemorySession)} AS s
     (agent_id, session_id, user_ref, generation, last_active_at, created_at, updated_at)
@@ -159,11 +160,11 @@ WHERE NOT s.is_active
 """
 
 
-def remember(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
-    """Store a turn at the end of its conversation; not where that was cleared since the run began."""
+def store_turn(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
+    """Store a turn at the end of its conversation, unless the session was cleared since the run began."""
     calls = [transcript.calls_to_json(message.tool_calls) for message in turn]
     sql = f"""
-WITH session AS ({_begun(schema) if session.is_new else _continued(schema)})
+WITH session AS ({_insert_session_sql(schema) if session.is_new else _update_session_sql(schema)})
 INSERT INTO {table(schema, MemoryMessage)}
     (session_id, sequence, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
 SELECT session.id, session.last_sequence - %(count)s + w.position,
@@ -188,8 +189,8 @@ FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[],
     writer.remember(sql, arguments)
 
 
-def _begun(schema: str) -> str:
-    """Executed again, it finds the row there, and the turn with it."""
+def _insert_session_sql(schema: str) -> str:
+    """Executed twice, it inserts nothing the second time: the row and its turn exist."""
     return f"""
     INSERT INTO {table(schema, MemorySession)}
         (agent_id, session_id, user_ref, generation, turns_count, last_sequence, last_invocation_id,
@@ -201,8 +202,8 @@ def _begun(schema: str) -> str:
 """
 
 
-def _continued(schema: str) -> str:
-    """The row's own columns are read under its lock; the messages as they were when the statement began."""
+def _update_session_sql(schema: str) -> str:
+    """The session's columns are read under its row lock, the messages as of the statement's beginning."""
     messages = table(schema, MemoryMessage)
     return f"""
     UPDATE {table(schema, MemorySession)} s
@@ -219,9 +220,9 @@ def _continued(schema: str) -> str:
 
 
 def clear(schema: str, agent_id: int, session_id: str) -> bool:
-    """Delete the conversation's messages; False where there was none.
+    """Close the session and delete its messages. Return False if no such session was active.
 
-    Two statements of one transaction: the second sees what was written while the first waited for the row.
+    Two statements in one transaction: the second sees what was written while the first waited for the row lock.
     """
     sessions = table(schema, MemorySession)
     sql = f"""
@@ -244,7 +245,7 @@ WHERE m.session_id = s.id AND s.agent_id = %(agent)s AND s.session_id = %(sessio
 
 
 def delete_orphans(schema: str) -> None:
-    """Delete what was written while its agent or its session was being deleted."""
+    """Delete rows that were written while their agent or session was being deleted."""
     sessions, messages = table(schema, MemorySession), table(schema, MemoryMessage)
     writer.execute(
         f"""
@@ -258,14 +259,14 @@ DELETE FROM {messages} m WHERE NOT EXISTS (SELECT 1 FROM {sessions} s WHERE s.id
 
 
 def delete_idle(schema: str, days: int) -> int:
-    """Delete the conversations that nobody has continued for so many days; how many."""
+    """Delete the sessions that have been idle for that many days. Return how many."""
     sql = f"""
 WITH idle AS (
     SELECT id FROM {table(schema, MemorySession)}
     WHERE last_active_at < %(now)s - make_interval(days => %(days)s::int)
     ORDER BY last_active_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ),
-gone AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session_id = idle.id)
+deleted_messages AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session_id = idle.id)
 DELETE FROM {table(schema, MemorySession)} s USING idle WHERE s.id = idle.id RETURNING s.id
 """
     deleted = 0

@@ -1,7 +1,7 @@
-"""A conversation's memory: what of a turn is kept, and what of the kept turns is sent.
+"""Which messages of a conversation are stored, and which are sent again: the memory window.
 
-A turn is what the caller said, what the model answered, and the tool calls between. It is kept and sent as a whole:
-a vendor refuses a tool call without its result and a result without its call.
+A turn is the user's message, the model's answer, and the tool calls between them. A turn is stored and sent as a
+whole, because vendors refuse a tool call without its result and a result without its call.
 """
 
 from __future__ import annotations
@@ -17,26 +17,47 @@ from ..types import LLMMessage, ToolRequest
 
 Turn = Sequence[LLMMessage]
 
-_ASKING = {"user", "system"}
-_MOST_NAME_CHARS = 64
+_OPENING_ROLES = {"user", "system"}
+_MAX_NAME_CHARS = 64
 _SENDABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_SENDABLE = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def kept(turn: Turn, *, excluded_tools: Collection[str] = ()) -> tuple[LLMMessage, ...]:
-    """What of a turn is remembered: text, with a placeholder for each file.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The messages of a conversation that are sent again."""
 
-    Calls of ``excluded_tools`` go with their results; the text that a model said beside a call stays.
+    messages: tuple[LLMMessage, ...]
+    is_full: bool
+    """Whether the window has as many turns as allowed, so that older messages would not change it."""
+
+
+def cut_window(messages: Iterable[LLMMessage], max_turns: int, *, is_from_start: bool = True) -> Window:
+    """The newest turns of a conversation, oldest first, at most ``max_turns``, in a form that every vendor accepts.
+
+    A turn without an answer is neither sent nor counted. ``is_from_start`` says that ``messages`` begin at the
+    start of the conversation. Otherwise the first turn may be incomplete and is left out.
     """
-    return tuple(map(_without_files, _without(turn, excluded_tools)))
+    turns = _turns(messages)[0 if is_from_start else 1 :]
+    sendable = [turn for turn in map(_sendable_turn, turns) if turn]
+    newest = sendable[-max_turns:] if max_turns > 0 else []
+    return Window(tuple(message for turn in newest for message in turn), is_full=len(newest) >= max_turns)
+
+
+def turn_to_store(turn: Turn, *, excluded_tools: Collection[str] = ()) -> tuple[LLMMessage, ...]:
+    """The turn as it is stored: text only, with a placeholder for each file.
+
+    Calls of ``excluded_tools`` and their results are left out. Text that the model wrote beside a call stays.
+    """
+    return tuple(map(_without_files, _without_tools(turn, excluded_tools)))
 
 
 def _without_files(message: LLMMessage) -> LLMMessage:
+    if not message.files:
+        return message
     lines = [message.content, *map(_placeholder, message.files)]
-    return (
-        replace(message, content="\n".join(line for line in lines if line), files=()) if message.files else message
-    )
+    return replace(message, content="\n".join(line for line in lines if line), files=())
 
 
 def _placeholder(file: LLMFile) -> str:
@@ -44,68 +65,47 @@ def _placeholder(file: LLMFile) -> str:
     return f"[file: attachment] {name}".rstrip()
 
 
-def _without(turn: Turn, tools: Collection[str]) -> list[LLMMessage]:
+def _without_tools(turn: Turn, excluded_tools: Collection[str]) -> list[LLMMessage]:
     messages = []
-    dropped: set[str] = set()  # of the last message with calls: the next may use the same ids
+    excluded_ids: set[str] = set()  # only of the last message with calls: the next may use the same ids
     for message in turn:
-        if message.role == "tool" and message.tool_call_id in dropped:
+        if message.role == "tool" and message.tool_call_id in excluded_ids:
             continue
         if message.role == "assistant":
-            dropped = {call.id for call in message.tool_calls if call.name in tools}
-        calls = tuple(call for call in message.tool_calls if call.id not in dropped)
+            excluded_ids = {call.id for call in message.tool_calls if call.name in excluded_tools}
+        calls = tuple(call for call in message.tool_calls if call.id not in excluded_ids)
         if message.tool_calls and not calls and not message.content:
             continue
         messages.append(replace(message, tool_calls=calls))
     return messages
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What is sent of a conversation."""
-
-    messages: tuple[LLMMessage, ...]
-    is_full: bool
-    """Whether it holds as many turns as it may, so that older messages change nothing."""
-
-
-def window(messages: Iterable[LLMMessage], pairs: int, *, is_beginning: bool = True) -> Window:
-    """The newest turns, no more than ``pairs`` of them, oldest first, fit to be sent.
-
-    A turn goes from what the user says to the answer; one without an answer is not sent, and not counted.
-    ``is_beginning``: no older messages exist. Else the first turn is left out, since it may not be whole.
-    """
-    turns = _turns(messages)[0 if is_beginning else 1 :]
-    fit = [each for each in map(_fit, turns) if each]
-    sent = fit[-pairs:] if pairs > 0 else []
-    return Window(tuple(message for each in sent for message in each), is_full=len(sent) >= pairs)
-
-
 def _turns(messages: Iterable[LLMMessage]) -> list[list[LLMMessage]]:
-    """One begins where the user, or the system, speaks again."""
+    """Split a conversation into turns: a user or system message after an answer opens the next one."""
     turns: list[list[LLMMessage]] = []
     for message in messages:
-        speaks_again = message.role in _ASKING and turns and turns[-1][-1].role not in _ASKING
-        if not turns or speaks_again:
+        opens_turn = message.role in _OPENING_ROLES and turns and turns[-1][-1].role not in _OPENING_ROLES
+        if not turns or opens_turn:
             turns.append([])
         turns[-1].append(message)
     return turns
 
 
-def _fit(turn: Turn) -> tuple[LLMMessage, ...]:
-    """The turn as every vendor takes it: from the user to an answer, each call with its results; else nothing."""
-    messages = _joined(_paired(turn))
+def _sendable_turn(turn: Turn) -> tuple[LLMMessage, ...]:
+    """The turn from a user message to an answer, each call followed by its result. Empty without an answer."""
+    messages = _merge_same_roles(_with_matched_calls(turn))
     first = next((i for i, message in enumerate(messages) if message.role == "user"), len(messages))
-    # What stands before the user's first words is the system's, or nothing: Anthropic takes system prompts apart.
+    # Before the first user message only system messages may stand: Anthropic takes those separately.
     messages = [message for message in messages[:first] if message.role == "system"] + messages[first:]
     return tuple(messages) if messages and messages[-1].role == "assistant" else ()
 
 
-def _paired(turn: Turn) -> list[LLMMessage]:
-    """Without calls that lack a result, results that lack a call right before them, and empty messages."""
+def _with_matched_calls(turn: Turn) -> list[LLMMessage]:
+    """The turn without calls that lack a result, results that do not follow their call, and empty messages."""
     messages: list[LLMMessage] = []
     for position, message in enumerate(turn):
         if message.role == "tool":
-            continue  # taken with its call
+            continue  # added after its call
         results = _results_after(turn, position)
         calls = {call.id: sendable_call(call) for call in reversed(message.tool_calls) if call.id in results}
         text = message.content if message.content.strip() else ""
@@ -117,10 +117,10 @@ def _paired(turn: Turn) -> list[LLMMessage]:
 
 
 def sendable_call(call: ToolRequest) -> ToolRequest:
-    """The call as it can be sent again: vendors refuse names of other signs, and arguments that are no object."""
+    """The call as vendors accept it in a conversation: a name of plain characters, arguments that are an object."""
     name = call.name
     if not _SENDABLE_NAME.fullmatch(name):
-        name = _NOT_SENDABLE.sub("_", name)[:_MOST_NAME_CHARS] or "unknown"
+        name = _NOT_SENDABLE.sub("_", name)[:_MAX_NAME_CHARS] or "unknown"
     try:
         value = reading.load(call.arguments)
     except ValueError:
@@ -128,12 +128,13 @@ def sendable_call(call: ToolRequest) -> ToolRequest:
     if not isinstance(value, dict):
         return replace(call, name=name, arguments="{}")
     arguments = sanitize.sendable(call.arguments)
-    if _HALF_A_SIGN.search(arguments):  # who reads it into a text cannot write it again
+    if _ESCAPED_SURROGATE.search(arguments):  # a vendor that decodes it cannot encode it again
         arguments = sanitize.document(value)
     return replace(call, name=name, arguments=arguments)
 
 
 def _results_after(turn: Turn, position: int) -> dict[str, LLMMessage]:
+    """The results directly after a message, by the id of their call."""
     results: dict[str, LLMMessage] = {}
     for message in turn[position + 1 :]:
         if message.role != "tool":
@@ -142,14 +143,14 @@ def _results_after(turn: Turn, position: int) -> dict[str, LLMMessage]:
     return results
 
 
-def _joined(messages: Iterable[LLMMessage]) -> list[LLMMessage]:
-    """Messages of one role that stand together as one: some vendors want them to take turns."""
-    joined: list[LLMMessage] = []
+def _merge_same_roles(messages: Iterable[LLMMessage]) -> list[LLMMessage]:
+    """Merge consecutive messages of one role: some vendors require alternating roles."""
+    merged: list[LLMMessage] = []
     for message in messages:
-        before = joined[-1] if joined else None
-        if before is not None and before.role == message.role and message.role != "tool" and not before.tool_calls:
-            text = "\n\n".join(text for text in (before.content, message.content) if text)
-            joined[-1] = replace(message, content=text)
+        last = merged[-1] if merged else None
+        if last is not None and last.role == message.role and message.role != "tool" and not last.tool_calls:
+            text = "\n\n".join(text for text in (last.content, message.content) if text)
+            merged[-1] = replace(message, content=text)
         else:
-            joined.append(message)
-    return joined
+            merged.append(message)
+    return merged

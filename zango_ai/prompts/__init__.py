@@ -1,1 +1,1 @@
-"""Placeholders in prompts, and their values."""
+"""Prompts with placeholders: ``rendering`` finds and fills them."""

@@ -1,7 +1,7 @@
-"""Placeholders in a prompt: find them, fill them.
+"""Find and fill the placeholders in a prompt.
 
-A placeholder is ``{{name}}`` or ``{{ name }}``, a name being letters, digits and underscores. There are no
-filters, attributes or expressions: staff edit prompts, and a template language would be a way to run code.
+A placeholder is ``{{name}}`` or ``{{ name }}``. A name has letters, digits and underscores. Filters, attributes and
+expressions are not supported: staff edit prompts, and a template language would let them run code.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any
 from ..exceptions import PromptRenderError
 
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*(\w+)[ \t]*\}\}")
-# What begins like a placeholder or a tag of a template language. Each run of blanks is read once (*+), and what
-# follows is limited: the time is linear in the text.
-_ALMOST = re.compile(r"\{\{[ \t]*+\w[^{}\n]{0,60}+\}{0,2}|\{%-?[ \t]*+\w[^{}%\n]{0,60}+-?%?\}?")
+# Text that begins like a placeholder or a template tag. Possessive quantifiers (*+) and length limits keep the
+# search linear in the text.
+_CANDIDATE = re.compile(r"\{\{[ \t]*+\w[^{}\n]{0,60}+\}{0,2}|\{%-?[ \t]*+\w[^{}%\n]{0,60}+-?%?\}?")
 
 
 def find_placeholders(content: str) -> list[str]:
-    """Names in order of appearance, each once."""
+    """The names in order of appearance, without duplicates."""
     return list(dict.fromkeys(_PLACEHOLDER.findall(content)))
 
 
 def find_mistakes(content: str) -> list[str]:
-    """Each text that looks like a placeholder and is none, as ``{{ a.b }}``, ``{{ a`` or ``{% if a %}``."""
-    found = (each for each in _ALMOST.finditer(content) if not _PLACEHOLDER.match(content, each.start()))
-    return list(dict.fromkeys(each[0].rstrip() for each in found))
+    """Texts that look like placeholders but are not, such as ``{{ a.b }}``, ``{{ a`` or ``{% if a %}``."""
+    candidates = _CANDIDATE.finditer(content)
+    mistakes = (match for match in candidates if not _PLACEHOLDER.match(content, match.start()))
+    return list(dict.fromkeys(match[0].rstrip() for match in mistakes))
 
 
 class Renderer:
-    """Fills placeholders, in one pass: what comes out of a value is not rendered again.
+    """Fills the placeholders of one or more prompts in one pass: placeholders inside a value are not rendered.
 
-    A value is sent as ``str(value)``, None as empty text. Several prompts can be rendered before ``finish()``,
-    which raises PromptRenderError naming every placeholder of any of them that has no value.
+    A value is inserted as ``str(value)``, None as empty text. Call ``finish()`` after the last prompt.
     """
 
     def __init__(self) -> None:
@@ -47,14 +47,15 @@ class Renderer:
         return _PLACEHOLDER.sub(lambda match: _as_text(values[match[1]]), content)
 
     def finish(self) -> None:
+        """Raises PromptRenderError, which lists the placeholders without a value in all rendered prompts."""
         if not self._missing:
             return
         names = list(dict.fromkeys(name for missing in self._missing.values() for name in missing))
-        wanting = "; ".join(f"{prompt!r} needs {', '.join(missing)}" for prompt, missing in self._missing.items())
+        by_prompt = "; ".join(f"{prompt!r} needs {', '.join(missing)}" for prompt, missing in self._missing.items())
         raise PromptRenderError(
             names,
-            f"Values are missing for placeholders: prompt {wanting}. Pass them in variables= for a user prompt and "
-            "in system_variables= for a system prompt, or take the placeholders out.",
+            f"Placeholders have no value: prompt {by_prompt}. Pass the values of a user prompt in variables= and "
+            "those of a system prompt in system_variables=, or remove the placeholders.",
         )
 
 

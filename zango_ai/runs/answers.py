@@ -62,5 +62,5 @@ class Reading:
         if self._last is None:
             return
         said = (*self._composed.said, *self._toolbox.messages, LLMMessage("assistant", self._last.content))
-        turn = window.kept(said, excluded_tools=self._toolbox.excluded_from_memory)
-        sessions.remember(self._entry.schema, session, turn, self._entry.invocation_id)
+        turn = window.turn_to_store(said, excluded_tools=self._toolbox.excluded_from_memory)
+        sessions.store_turn(self._entry.schema, session, turn, self._entry.invocation_id)
