@@ -40,7 +40,7 @@ def stray(server: Any, kind: str, names: Iterable[str]) -> Iterator[str]:
     """The names for which a call left our client, or was neither refused nor sent to the server."""
     from tests.build import credentials_for
     from zango_ai.exceptions import ModelNotAvailable, ProviderConfigInvalid, ZangoAIError
-    from zango_ai.providers import chat
+    from zango_ai.providers import calls
     from zango_ai.types import LLMMessage, ModelRequest, ProviderSpec
 
     provider = ProviderSpec(1, "swept", kind, credentials_for(server, kind), "", True)
@@ -50,7 +50,7 @@ def stray(server: Any, kind: str, names: Iterable[str]) -> Iterator[str]:
         request = ModelRequest(name, (LLMMessage("user", "a private question"),), 1.0, 100, 120.0)
         with watched(own) as elsewhere:
             try:
-                chat.ask(provider, request)
+                calls.prepare(provider, request).send()
             except (ModelNotAvailable, ProviderConfigInvalid):
                 outcome = "refused"
             except ZangoAIError as exc:

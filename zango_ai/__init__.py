@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .agent import Agent, get_agent
     from .configuration.lookups import get_prompt, get_provider
     from .files.file import LLMFile
-    from .providers.chat import warm_up
+    from .providers.calls import warm_up
     from .runs.background import EnqueuedRun, get_run
     from .tools import ToolParam, ToolSafety, tool
     from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage, PendingApproval
@@ -60,7 +60,7 @@ _HOMES = {
     "ToolParam": "tools",
     "ToolSafety": "tools",
     "tool": "tools",
-    "warm_up": "providers.chat",
+    "warm_up": "providers.calls",
 }
 
 

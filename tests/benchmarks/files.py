@@ -39,7 +39,7 @@ def main() -> None:
 
 def measure() -> None:
     from zango_ai import LLMFile, LLMMessage
-    from zango_ai.providers import chat, litellm_import
+    from zango_ai.providers import calls, litellm_import
     from zango_ai.types import ModelRequest, ProviderSpec
 
     litellm = litellm_import.load()
@@ -48,7 +48,7 @@ def measure() -> None:
 
     def ask(*files: LLMFile) -> None:
         question = (LLMMessage("user", "hi", files=files),)
-        chat.ask(provider, ModelRequest("gpt-4o-mini", question, 0.0, 10, 60.0))
+        calls.prepare(provider, ModelRequest("gpt-4o-mini", question, 0.0, 10, 60.0)).send()
 
     def ask_litellm(content: bytes) -> None:
         data = "data:application/pdf;base64," + base64.b64encode(content).decode()

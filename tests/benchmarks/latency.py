@@ -160,7 +160,8 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
     from zango_ai import get_agent
     from zango_ai.configuration import specs
     from zango_ai.database import writer
-    from zango_ai.providers import chat, clients, wire
+    from zango_ai.providers import calls, clients
+    from zango_ai.providers.call_trace import CallTrace
     from zango_ai.providers.kinds import KINDS
     from zango_ai.types import LLMMessage, ModelRequest
 
@@ -170,10 +171,11 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
     body = {"messages": [{"role": "user", "content": "hi"}], "model": MODEL, **PARAMS}
 
     def direct() -> None:
-        with wire.calling(30.0), clients.kept_for(provider, KINDS["openai"]) as kept:
-            kept.built.chat.completions.create(**body).parse()
+        openai = KINDS["openai"]
+        with CallTrace.start(30.0).active(), clients.borrow(provider, openai) as client:
+            client.for_litellm(openai, provider.credentials).chat.completions.create(**body).parse()
 
-    answer = chat.ask(provider, request)
+    answer = calls.prepare(provider, request).send()
     rows: dict[str, Any] = {}
 
     def remembered(connection: Any, sql: str, params: Any) -> Any:
@@ -181,13 +183,13 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
             rows[sql] = once(connection, sql, params)
         return rows[sql]
 
-    once = writer.once
+    once, really = writer.once, calls.PreparedCall.send
 
     def without(*, sql: bool = False, model: bool = False) -> Callable[[], Any]:
         def run() -> None:
             executed = remembered if sql else once
-            asked = (lambda *_: answer) if model else chat.ask
-            with mock.patch.object(writer, "once", executed), mock.patch.object(chat, "ask", asked):
+            send = (lambda call: answer) if model else really
+            with mock.patch.object(writer, "once", executed), mock.patch.object(calls.PreparedCall, "send", send):
                 get_agent("plain").run("hi")
 
         return run
@@ -198,7 +200,7 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
             "without PostgreSQL": without(sql=True),
             "without the model": without(model=True),
             "without either": without(sql=True, model=True),
-            "the call to the model, by litellm": lambda: chat.ask(provider, request),
+            "the call to the model, by litellm": lambda: calls.prepare(provider, request).send(),
             "the same without litellm": direct,
         },
         rounds,

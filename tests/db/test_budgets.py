@@ -391,7 +391,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
 
 
 def test_the_receiver_works_in_the_runs_tenant_whatever_was_switched_meanwhile(model, monkeypatch):
-    from zango_ai.providers import chat
+    from zango_ai.providers.calls import PreparedCall
 
     seen = []
 
@@ -402,8 +402,8 @@ def test_the_receiver_works_in_the_runs_tenant_whatever_was_switched_meanwhile(m
         connection.set_schema("south")
         return really(*args)
 
-    really = chat.ask
-    monkeypatch.setattr(chat, "ask", ask)
+    really = PreparedCall.send
+    monkeypatch.setattr(PreparedCall, "send", ask)
     budget_threshold_crossed.connect(receive)
     try:
         make_priced_agent(model, monthly_budget_usd="0.25")

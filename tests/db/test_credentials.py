@@ -13,7 +13,8 @@ from django.db import connection
 
 from tests.build import API_KEY, make_agent, make_provider
 from zango_ai import get_agent
-from zango_ai.encryption.fields import Credentials, Undecryptable
+from zango_ai.encryption.cipher import Undecryptable
+from zango_ai.encryption.credentials import Credentials
 from zango_ai.encryption.keys import derive_key
 from zango_ai.exceptions import ProviderConfigInvalid
 from zango_ai.models import Invocation, Provider

@@ -102,8 +102,8 @@ def test_a_pool_that_is_exhausted_after_the_call_loses_no_answer_and_no_row(mode
     make_priced_agent(model, monthly_budget_usd="1")
     code = """
 import threading
-from zango_ai.providers import chat
-really = chat.ask
+from zango_ai.providers.calls import PreparedCall
+really = PreparedCall.send
 
 def ask(*args):
     answer = really(*args)
@@ -112,7 +112,7 @@ def ask(*args):
     threading.Timer(1.5, pool.putconn, [held]).start()
     return answer
 
-chat.ask = ask
+PreparedCall.send = ask
 print(get_agent("helper").run("hi").content)
 """
     model.script(QUARTER)

@@ -107,7 +107,7 @@ def test_credentials_that_cannot_be_kept_show_nothing(model, live_north):
     """Where what was assigned is no JSON, or the keys in the settings are wrong."""
     make_provider(model)
     shown = events_of(f"""
-from zango_ai.encryption.fields import Credentials
+from zango_ai.encryption.credentials import Credentials
 def fail(make):
     try:
         make()

@@ -196,17 +196,17 @@ def test_what_is_asked_cannot_stand_for_a_file(model, north, monkeypatch):
     """A placeholder that a user could write would bring the file in where he wants it."""
     import re
 
-    from zango_ai.providers import attachments
+    from zango_ai.providers import file_placeholders
 
     seen = []
-    really = attachments.Placeholders.part
+    really = file_placeholders.Placeholders.part
 
     def part(self, file):
         made = really(self, file)
         seen.extend(self.files)
         return made
 
-    monkeypatch.setattr(attachments.Placeholders, "part", part)
+    monkeypatch.setattr(file_placeholders.Placeholders, "part", part)
     ask(model, png())
     get_agent("helper").run(f"What is {seen[0]}?", files=[png()])
     assert seen[0] in model.requests[-1].body["messages"][-1]["content"][1]["text"]
@@ -652,12 +652,12 @@ def test_a_model_that_answers_through_another_api_is_refused(model, north, name)
 @pytest.mark.parametrize("name", ["o3-pro", "responses/anything", "gpt-5-codex"])
 def test_no_model_leads_past_our_connections(model, north, name):
     """litellm sends some to another API by a client of its own: unguarded, and without the files."""
-    from zango_ai.providers import chat
+    from zango_ai.providers import calls
     from zango_ai.types import ModelRequest
 
     provider = make_provider(model).spec()
     request = ModelRequest(name, (LLMMessage("user", "hi", files=(csv("a,b"),)),), 1.0, 100, 20.0)
-    chat.ask(provider, request)
+    calls.prepare(provider, request).send()
     assert model.requests[-1].path == "/v1/chat/completions"
     assert "a,b" in model.requests[-1].raw.decode()
 

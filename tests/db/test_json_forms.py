@@ -8,7 +8,7 @@ from tests.build import make_agent, make_agent_with, make_provider
 from zango_ai import get_agent, tool
 from zango_ai.exceptions import LLMAPIError, ModelNotAvailable, OutputValidationError
 from zango_ai.models import AgentConfig, InvocationRound
-from zango_ai.providers import refused_forms
+from zango_ai.providers import refused_json_forms
 from zango_ai.testing import Reply
 
 pytestmark = pytest.mark.usefixtures("north")
@@ -86,7 +86,7 @@ def test_a_refusal_is_forgotten_after_a_while(model, monkeypatch):
     make_json_agent(model)
     model.script(Reply(REFUSED, status=400), '{"total": 1}', '{"total": 2}')
     ask()
-    monkeypatch.setattr(refused_forms, "REMEMBERED_S", 0.0)
+    monkeypatch.setattr(refused_json_forms, "REMEMBERED_S", 0.0)
     ask()
     assert forms(model) == ["json_schema", "json_object", "json_schema"]
 

@@ -80,14 +80,14 @@ def test_no_lock_is_held_while_the_caller_goes_on(model, live_north):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_run_is_cancelled(model, live_north, monkeypatch, error):
-    from zango_ai.providers import chat
+    from zango_ai.providers.calls import PreparedCall
 
     make_agent(model)
 
     def interrupted(*args):
         raise error
 
-    monkeypatch.setattr(chat, "ask", interrupted)
+    monkeypatch.setattr(PreparedCall, "send", interrupted)
     with pytest.raises(error) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)

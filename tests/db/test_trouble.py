@@ -43,17 +43,17 @@ def test_a_connection_lost_before_the_run_is_made_anew(model, live_north):
 
 
 def test_a_connection_lost_during_the_call_loses_neither_answer_nor_row(model, live_north, monkeypatch):
-    from zango_ai.providers import chat
+    from zango_ai.providers.calls import PreparedCall
 
     make_agent(model)
-    really = chat.ask
+    really = PreparedCall.send
 
     def ask(*args):
         answer = really(*args)
         end_the_ledgers_connection()
         return answer
 
-    monkeypatch.setattr(chat, "ask", ask)
+    monkeypatch.setattr(PreparedCall, "send", ask)
     response = get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status) == ("success", "success")
@@ -125,7 +125,7 @@ def test_a_time_limit_that_cuts_in_is_not_taken_for_the_providers_fault(model, n
 
     make_agent(model, provider=make_provider(model, max_retries=2))
     monkeypatch.setattr(addresses, "resolve", cut)
-    monkeypatch.setattr("zango_ai.providers.clients._kept", {})
+    monkeypatch.setattr("zango_ai.providers.clients._clients", {})
     with pytest.raises(Stop) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)

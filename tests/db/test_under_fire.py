@@ -406,16 +406,16 @@ def test_hundreds_of_interleaved_runs_stay_in_their_tenants(model):
 
 def test_a_schema_that_is_switched_in_the_middle_of_a_run_moves_no_row(model, live_north, monkeypatch):
     """By a signal's receiver, say. A log that is written by the search path in force puts its end into south."""
-    from zango_ai.providers import chat
+    from zango_ai.providers.calls import PreparedCall
 
     make_agent(model)
-    really = chat.ask
+    really = PreparedCall.send
 
     def ask(*args):
         connection.set_schema("south")
         return really(*args)
 
-    monkeypatch.setattr(chat, "ask", ask)
+    monkeypatch.setattr(PreparedCall, "send", ask)
     response = get_agent("helper").run("hi")
     connection.set_schema("north")
     row = Invocation.objects.get(pk=response.invocation_id)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zango_ai.exceptions import LLMAPIError
-from zango_ai.providers import chat, decoding, wire
-from zango_ai.providers.decoding import Decoder, Unreadable
+from zango_ai.providers import calls, response_decoder, transport
+from zango_ai.providers.response_decoder import Decoder, UnreadableResponse
 from zango_ai.testing import Reply
 from zango_ai.types import LLMMessage, ModelRequest, ProviderSpec
 
@@ -56,7 +56,7 @@ def test_no_more_is_decoded_than_the_bound_and_a_piece(kind):
     decoder, received = Decoder("gzip", MIB), 0
     tracemalloc.start()
     try:
-        with pytest.raises(Unreadable, match="more than 1048576 bytes"):
+        with pytest.raises(UnreadableResponse, match="more than 1048576 bytes"):
             for part in (part for piece in pieces for part in decoder.decode(piece)):
                 received += len(part)
                 assert len(part) <= 65536
@@ -70,20 +70,20 @@ def test_no_more_is_decoded_than_the_bound_and_a_piece(kind):
 def test_compressed_data_that_holds_nothing_is_bounded_too():
     packer = zlib.compressobj(wbits=31)
     empty_blocks = b"".join(packer.flush(zlib.Z_FULL_FLUSH) or packer.compress(b"") for _ in range(10))
-    with pytest.raises(Unreadable, match="bytes"):
+    with pytest.raises(UnreadableResponse, match="bytes"):
         decoded("gzip", [gzip.compress(b"")] * 100, max_bytes=1000)
     assert decoded("gzip", [empty_blocks + packer.flush()]) == b""
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,gzip,gzip", "deflate", "br", "zstd", "gzip, identity"])
 def test_an_encoding_that_was_not_asked_for_is_refused(encoding):
-    with pytest.raises(Unreadable, match="Content-Encoding"):
+    with pytest.raises(UnreadableResponse, match="Content-Encoding"):
         Decoder(encoding, MIB)
 
 
 def test_the_number_of_pieces_is_bounded():
     assert decoded("", [b"x"] * 10, max_pieces=10) == b"x" * 10
-    with pytest.raises(Unreadable, match="10 pieces"):
+    with pytest.raises(UnreadableResponse, match="10 pieces"):
         decoded("", [b"x"] * 11, max_pieces=10)
 
 
@@ -103,12 +103,12 @@ def test_no_body_needs_no_end():
 def ask(model):
     credentials = {"api_key": "sk-test", "api_base": model.openai_base}
     provider = ProviderSpec(1, "main", "openai", credentials, "", True)
-    return chat.ask(provider, ModelRequest("gpt-4o-mini", (LLMMessage("user", "hi"),), 1.0, 100, 120.0))
+    return calls.prepare(provider, ModelRequest("gpt-4o-mini", (LLMMessage("user", "hi"),), 1.0, 100, 120.0)).send()
 
 
 @pytest.mark.parametrize(("layers", "words"), [(1, "more than 1048576 bytes"), (3, "only gzip is supported")])
 def test_a_compressed_answer_is_not_unpacked_beyond_the_bound(model, monkeypatch, layers, words):
-    monkeypatch.setattr(wire, "MAX_ANSWER_BYTES", MIB)
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", MIB)
     content = b'{"choices": [' + b" " * (8 * MIB)
     for _ in range(layers):
         content = gzip.compress(content)
@@ -124,11 +124,11 @@ def test_gzip_is_asked_for_and_read(model):
     answer = {"model": "m", "choices": [{"message": {"role": "assistant", "content": "packed"}}]}
     model.script(Reply(raw=gzip.compress(json.dumps(answer).encode()), headers={"Content-Encoding": "gzip"}))
     assert ask(model).content == "packed"
-    assert model.requests[0].headers["accept-encoding"] == decoding.ACCEPTED == "gzip"
+    assert model.requests[0].headers["accept-encoding"] == response_decoder.ACCEPTED == "gzip"
 
 
 def test_an_answer_in_single_bytes_is_given_up(model, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_PIECES", 100)
+    monkeypatch.setattr(response_decoder, "MAX_PIECES", 100)
     chunks = b"".join(b"1\r\nx\r\n" for _ in range(5000)) + b"0\r\n\r\n"
     model.script(Reply(raw=chunks, headers={"Transfer-Encoding": "chunked"}))
     with pytest.raises(LLMAPIError, match="pieces"):
@@ -148,4 +148,4 @@ def test_of_a_long_error_the_beginning_is_read_and_its_status_kept(model):
         ask(model)
     assert caught.value.status_code == 503
     assert caught.value.is_retryable
-    assert len(str(caught.value.original_error)) < 2 * wire.MAX_ERROR_BYTES
+    assert len(str(caught.value.original_error)) < 2 * transport.MAX_ERROR_BYTES

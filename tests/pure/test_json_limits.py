@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zango_ai.output import json_limits, reading
-from zango_ai.providers.withheld import Withheld
+from zango_ai.providers.unreadable_arguments import UnreadableArguments
 
 DEEPEST = "[" * json_limits.MAX_DEPTH + "]" * json_limits.MAX_DEPTH
 LONGEST = "7" * json_limits.MAX_DIGITS
@@ -40,7 +40,7 @@ HOSTILE = ['\\"' * 2_000_000, '"' * 3_000_001, "[" * 101 + '"\\' * 1_000_001, "7
 @pytest.mark.parametrize("text", HOSTILE, ids=range(4))
 def test_hostile_text_is_searched_in_linear_time(text):
     list(json_limits.excesses(text))
-    Withheld().take_out(f'"arguments": {text}'.encode())
+    UnreadableArguments().replace(f'"arguments": {text}'.encode())
 
 
 values = st.recursive(
@@ -52,7 +52,7 @@ values = st.recursive(
 @given(values)
 def test_an_answer_within_the_limits_is_left_alone(value):
     body = json.dumps({"message": {"arguments": json.dumps(value), "input": value}}).encode()
-    assert Withheld().take_out(body) is body
+    assert UnreadableArguments().replace(body) is body
 
 
 @pytest.mark.parametrize("excess", [LONGEST + "7", f"[{DEEPEST}]"])
@@ -60,8 +60,8 @@ def test_an_answer_within_the_limits_is_left_alone(value):
 def test_what_is_taken_out_is_put_back_to_the_letter(excess, is_text):
     arguments = f'{{"before": "withheld", "x": {excess}, "after": [1]}}'
     told = json.dumps(arguments) if is_text else arguments
-    withheld = Withheld()
-    taken = withheld.take_out(f'{{"arguments": {told}}}'.encode())
+    withheld = UnreadableArguments()
+    taken = withheld.replace(f'{{"arguments": {told}}}'.encode())
     left = json.loads(taken)["arguments"]
     assert excess.encode() not in taken
-    assert withheld.put_back(left if is_text else json.dumps(left)) == arguments
+    assert withheld.restore(left if is_text else json.dumps(left)) == arguments

@@ -7,9 +7,10 @@ import pytest
 
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded, ZangoAIError
 from zango_ai.providers import errors, litellm_import
+from zango_ai.providers.call_trace import CallTrace
 from zango_ai.providers.masking import Mask
-from zango_ai.providers.vendor_words import Cleaner
-from zango_ai.providers.wire import Call
+from zango_ai.providers.network_guard import Watch
+from zango_ai.providers.vendor_messages import Cleaner
 
 SECRET = "sk-very-secret"
 
@@ -36,7 +37,7 @@ def make(cls):
 @pytest.mark.parametrize("cls", classes(), ids=lambda c: c.__name__)
 @pytest.mark.parametrize("status", [None, 400, 401, 429, 500])
 def test_it_becomes_one_of_ours_without_the_secret(cls, status):
-    call = Call(deadline=0.0, status=status)
+    call = CallTrace(0.0, Watch(), status=status)
     ours = errors.translate(
         make(cls), call, provider_name="p", where="Provider 'p'", cleaner=Cleaner(Mask([SECRET]))
     )
@@ -48,7 +49,7 @@ def test_it_becomes_one_of_ours_without_the_secret(cls, status):
     else:
         assert isinstance(ours, LLMAPIError)
         assert SECRET not in repr(vars(ours.original_error)) + repr(ours.original_error.args)
-    assert SECRET not in errors.words_of(ours) + repr(ours)
+    assert SECRET not in errors.vendor_message(ours) + repr(ours)
     assert ours.__cause__.__traceback__ is None
 
 
@@ -63,14 +64,14 @@ class SoftTimeLimit(Exception):
 def test_what_passes_through_a_call_is_not_taken_for_its_error():
     wrapped = RuntimeError("Connection error.")
     wrapped.__cause__ = SoftTimeLimit()
-    assert isinstance(errors.passing(wrapped), SoftTimeLimit)
-    assert isinstance(errors.passing(KeyboardInterrupt()), KeyboardInterrupt)
-    assert errors.passing(httpx.ReadError("gone")) is None
+    assert isinstance(errors.foreign_cause(wrapped), SoftTimeLimit)
+    assert isinstance(errors.foreign_cause(KeyboardInterrupt()), KeyboardInterrupt)
+    assert errors.foreign_cause(httpx.ReadError("gone")) is None
 
 
 @pytest.mark.parametrize("raw", ["inf", "nan", "-1", "soon", ""])
 def test_a_senseless_wait_is_none(raw):
-    call = Call(deadline=0.0, status=429, headers={"retry-after": raw})
+    call = CallTrace(0.0, Watch(), status=429, headers={"retry-after": raw})
     ours = errors.translate(
         ValueError("x"), call, provider_name="p", where="Provider 'p'", cleaner=Cleaner(Mask([]))
     )

@@ -17,7 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*[A-Za-z0-9]")
 def named_models():
     """Every word of docs, README, example and kinds that litellm's list has as a chat model."""
     listed = litellm_import.load().model_cost
-    pages = [ROOT / "README.md", ROOT / "zango_ai/providers/kinds.py", *(ROOT / "docs").rglob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "zango_ai/providers/kinds").glob("*.py"), *(ROOT / "docs").rglob("*.md")]
     for page in [*pages, *(ROOT / "example_project").rglob("*.py")]:
         for name in set(_NAME.findall(page.read_text())):
             entry = listed.get(name, {})

@@ -16,7 +16,8 @@ import pytest
 
 from tests import sweep
 from zango_ai.exceptions import LLMAPIError, ModelNotAvailable, ProviderConfigInvalid
-from zango_ai.providers import chat, clients, litellm_import, private, wire
+from zango_ai.providers import calls, clients, litellm_import, private_attributes
+from zango_ai.providers.call_trace import CallTrace
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Reply
 from zango_ai.types import LLMMessage, ModelRequest, ProviderSpec
@@ -30,7 +31,7 @@ def provider(model, kind="openai"):
 
 def ask(model, name="gpt-4o-mini", kind="openai"):
     request = ModelRequest(name, (LLMMessage("user", "hi"),), 1.0, 100, 120.0)
-    return chat.ask(provider(model, kind), request)
+    return calls.prepare(provider(model, kind), request).send()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +127,7 @@ def requests_get(url):
 )
 def test_another_client_is_refused_before_it_connects(model, get):
     before = model.connections
-    with wire.calling(20.0) as call, pytest.raises((OSError, httpx.ConnectError)):
+    with CallTrace.start(20.0).active() as call, pytest.raises((OSError, httpx.ConnectError)):
         get(model.url)
     assert "127.0.0.1" in call.watch.refused
     assert model.connections == before
@@ -158,7 +159,7 @@ def test_other_threads_and_the_time_after_a_call_are_left_alone(model):
         socket.create_connection(("127.0.0.1", int(model.url.rpartition(":")[2]))).close()
         done.append(True)
 
-    with wire.calling(20.0):
+    with CallTrace.start(20.0).active():
         # litellm runs the project's callbacks in a thread with a copy of the context.
         copied = contextvars.copy_context()
         for arguments in ((connect, ()), (copied.run, (connect,))):
@@ -170,7 +171,7 @@ def test_other_threads_and_the_time_after_a_call_are_left_alone(model):
 
 
 def test_a_logging_handler_may_send_datagrams_from_inside_a_call():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector, wire.calling(20.0) as call:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector, CallTrace.start(20.0).active() as call:
         collector.bind(("127.0.0.1", 0))
         handler = logging.handlers.SysLogHandler(collector.getsockname())
         handler.emit(logging.makeLogRecord({"msg": "hello"}))
@@ -206,7 +207,7 @@ def test_the_projects_own_litellm_calls_keep_their_bridge():
     litellm = litellm_import.load()
     asked = {"model": "o3-pro", "custom_llm_provider": "openai"}
     assert litellm.main.responses_api_bridge_check(**asked)[0].get("mode") == "responses"
-    with wire.calling(20.0, "openai"):
+    with CallTrace.start(20.0, "openai").active():
         assert litellm.main.responses_api_bridge_check(**asked) == ({}, "o3-pro")
 
 
@@ -222,14 +223,14 @@ def test_the_projects_own_litellm_calls_keep_their_bridge():
 def test_a_release_of_litellm_without_a_part_that_is_replaced_is_refused(monkeypatch, part, name):
     litellm = litellm_import.load()
     monkeypatch.delattr(getattr(litellm, part) if part else litellm, name)
-    with pytest.raises(private.UnknownRelease, match=f"litellm .* has no .*{name}.* Install a release"):
+    with pytest.raises(private_attributes.UnknownRelease, match=f"litellm .* has no .*{name}.* Install a release"):
         litellm_import.guard(litellm)
 
 
 def test_a_release_of_litellm_that_no_longer_asks_what_is_replaced_is_refused(monkeypatch):
     litellm = litellm_import.load()
     monkeypatch.setattr(litellm.main, "completion", lambda model: model)
-    with pytest.raises(private.UnknownRelease, match="does not call responses_api_bridge_check"):
+    with pytest.raises(private_attributes.UnknownRelease, match="does not call responses_api_bridge_check"):
         litellm_import.guard(litellm)
 
 
@@ -252,15 +253,15 @@ except RuntimeError as exc:
 
 @pytest.mark.parametrize(("kind", "attribute"), [("openai", "_custom_headers"), ("azure", "_azure_ad_token")])
 def test_a_release_of_openai_without_a_part_that_is_replaced_is_refused(model, monkeypatch, kind, attribute):
-    monkeypatch.setattr(clients, "_kept", {})
-    replace = private.replace
+    monkeypatch.setattr(clients, "_clients", {})
+    replace = private_attributes.replace
 
     def as_if_renamed(package, owner, name, value):
         if name == attribute:
             owner.__dict__.pop(name)
         replace(package, owner, name, value)
 
-    monkeypatch.setattr(private, "replace", as_if_renamed)
-    with pytest.raises(private.UnknownRelease, match=f"openai .* has no .*{attribute}"):
+    monkeypatch.setattr(private_attributes, "replace", as_if_renamed)
+    with pytest.raises(private_attributes.UnknownRelease, match=f"openai .* has no .*{attribute}"):
         ask(model, "my-deployment", kind)
     assert model.requests == []

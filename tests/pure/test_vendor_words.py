@@ -7,9 +7,9 @@ import pytest
 
 from tests.samples import PDF, PNG
 from zango_ai import LLMFile
-from zango_ai.providers import vendor_words
+from zango_ai.providers import vendor_messages
 from zango_ai.providers.masking import Mask
-from zango_ai.providers.vendor_words import Cleaner
+from zango_ai.providers.vendor_messages import Cleaner
 from zango_ai.types import LLMMessage, ModelRequest, ToolRequest
 
 KEY = "sk-very-secret-key"
@@ -40,7 +40,7 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_the_message_is_found_in_every_vendors_form(body):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    assert vendor_words.said_by(raw) == WORDS
+    assert vendor_messages.message_in(raw) == WORDS
 
 
 NONE = [b"", b"{}", b"[]", b"null", b"5", b'{"error": {}}', b'{"error": {"mess', b'{"choices": []}', b"<html>"]
@@ -48,7 +48,7 @@ NONE = [b"", b"{}", b"[]", b"null", b"5", b'{"error": {}}', b'{"error": {"mess',
 
 @pytest.mark.parametrize("raw", [*NONE, b"[" * 100_000, b'{"error":' * 5_000 + b"1" + b"}" * 5_000, b"1" * 10_000])
 def test_a_body_without_a_message_has_none(raw):
-    assert vendor_words.said_by(raw) in {"", "1" * 10_000}
+    assert vendor_messages.message_in(raw) in {"", "1" * 10_000}
 
 
 def request(*messages, **fields):
@@ -128,7 +128,7 @@ def test_what_the_vendor_says_of_its_own_stays(words):
 def test_words_are_put_on_one_line_and_shortened():
     shown = Cleaner(Mask([])).shown("one\r\n\ttwo\x00\x1b[31m " + "word " * 200)
     assert shown.startswith("one two [31m word word")
-    assert len(shown) == vendor_words.MAX_SHOWN
+    assert len(shown) == vendor_messages.MAX_SHOWN
     assert shown.endswith("…")
 
 

@@ -11,7 +11,8 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
-from ..encryption.fields import Credentials, Undecryptable
+from ..encryption.cipher import Undecryptable
+from ..encryption.credentials import Credentials
 from ..exceptions import ZangoAIError
 from ..models import Provider, ProviderModel, Spend
 from ..providers.kinds import KINDS, CredentialSlot, Kind
@@ -108,7 +109,7 @@ class ProviderForm(forms.ModelForm):
         places = []
         for its_kind, values in ((before, self._saved), (kind, entered)):
             try:
-                places.append((its_kind.name, its_kind.base_of(values)))
+                places.append((its_kind.name, its_kind.base_url(values)))
             except KeyError:  # a region is missing, which the model's clean() will say
                 places.append((its_kind.name, ""))
         return places[0] != places[1]

@@ -15,7 +15,7 @@ from typing import Any
 from .. import sanitize, tenancy
 from ..database import reads
 from ..database.writer import table
-from ..encryption.fields import Credentials
+from ..encryption.credentials import Credentials
 from ..exceptions import AgentNotFound, WrongTenant
 from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool
 from ..models.budgeted import BudgetedModel

@@ -1,1 +1,1 @@
-"""Keys, credentials, and the model field that encrypts them."""
+"""Encrypted credentials: the keys, the cipher, the value and the model field."""

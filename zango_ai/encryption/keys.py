@@ -1,4 +1,4 @@
-"""The encryption key that stands in until an operator sets his own. May be imported from settings."""
+"""Derive the encryption key that is used until an operator sets one. Settings may import this module."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import hashlib
 def derive_key(secret_key: str | bytes) -> str:
     """A Fernet key from a ``SECRET_KEY``.
 
-    Without ``ZANGO_AI["ENCRYPTION_KEYS"]`` credentials are encrypted with ``derive_key(SECRET_KEY)``. To move
-    to keys of your own, list that one last until every row is encrypted anew::
+    Without ``ZANGO_AI["ENCRYPTION_KEYS"]``, ``derive_key(SECRET_KEY)`` encrypts credentials. To change to keys of
+    your own, keep it at the end of the list until every row is encrypted with a new key::
 
         ZANGO_AI = {"ENCRYPTION_KEYS": [os.environ["AI_KEY"], derive_key(SECRET_KEY)]}
     """

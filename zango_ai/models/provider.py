@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..conf import get_conf
-from ..encryption.fields import CredentialsField, Undecryptable
+from ..encryption.cipher import Undecryptable
+from ..encryption.fields import CredentialsField
 from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..providers import addresses
 from ..providers.kinds import KINDS
@@ -121,14 +122,14 @@ class Provider(BudgetedModel):
 
         Uses the default model, or else the first enabled one. The vendor bills a few tokens.
         """
-        from ..providers import chat
+        from ..providers import calls
 
         spec = self.spec()
         model = self.default_model or next((row.model_id for row in spec.models if row.is_enabled), "")
         try:
             if not model:
                 raise ModelNotAvailable("", self.name, "Set a default model to test the connection.")
-            chat.ping(spec, model)
+            calls.ping(spec, model)
             self.validation_error = ""
         except ZangoAIError as exc:
             self.validation_error = str(exc)
@@ -143,9 +144,9 @@ class Provider(BudgetedModel):
         model, so models in use get rows too and stay allowed, even if the vendor does not list them. ``is_listed``
         is updated on every row. Raises a ZangoAIError if the list cannot be fetched.
         """
-        from ..providers import catalogue
+        from ..providers import model_list
 
-        listed = set(catalogue.list_models(self.spec()))
+        listed = set(model_list.list_models(self.spec()))
         existing = dict(self.models.values_list("model_id", "is_enabled"))
         in_use = set() if existing else self.models_in_use() | self._recent_models()
         new = [
@@ -188,18 +189,18 @@ class Provider(BudgetedModel):
             return  # clean_fields() has reported it
         credentials = self.credentials
         try:
-            missing = kind.missing(credentials or {})
+            missing = kind.missing_slot(credentials or {})
         except Undecryptable:
             raise ValidationError(_("The saved credentials cannot be decrypted. Enter them again.")) from None
         if missing is not None:
             raise ValidationError(_("%(field)s is required."), params={"field": missing.label})
-        malformed = kind.malformed(credentials)
+        malformed = kind.malformed_slot(credentials)
         if malformed is not None:
             raise ValidationError(
                 _("%(field)s contains spaces, line breaks or characters that are not allowed. Enter it again."),
                 params={"field": malformed.label},
             )
-        problem = addresses.problem_of(kind.base_of(credentials), get_conf().allowed_api_bases)
+        problem = addresses.problem_of(kind.base_url(credentials), get_conf().allowed_api_bases)
         if problem is not None:
             raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
 

@@ -12,7 +12,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
-from . import network_guard, private
+from . import network_guard, private_attributes
 
 LISTENERS = (
     *("callbacks", "input_callback", "success_callback", "failure_callback"),
@@ -31,7 +31,7 @@ def load() -> Any:
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     import litellm
 
-    private.replace("litellm", litellm, "suppress_debug_info", True)
+    private_attributes.replace("litellm", litellm, "suppress_debug_info", True)
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # Its own handler writes every line a second time, and at DEBUG it writes prompts.
         logger = logging.getLogger(name)
@@ -52,8 +52,8 @@ def load() -> Any:
 def guard(litellm: Any) -> None:
     """Keep calls on our own connections. Raises UnknownRelease where litellm lacks a part that this needs."""
     for name in LISTENERS:
-        private.require("litellm", litellm, name)
-    private.require("litellm", litellm.constants, _SIGNING_IN)
+        private_attributes.require("litellm", litellm, name)
+    private_attributes.require("litellm", litellm.constants, _SIGNING_IN)
     _keep_vendor_and_api(litellm)
     network_guard.install()
 
@@ -78,10 +78,10 @@ def _keep_vendor_and_api(litellm: Any) -> None:
     after it has read the vendor from the model's name, and again before it calls the vendor.
     """
     name, package = "responses_api_bridge_check", "litellm"
-    original = private.require(package, litellm.main, name)
-    called_by = inspect.unwrap(private.require(package, litellm.main, "completion"))
+    original = private_attributes.require(package, litellm.main, name)
+    called_by = inspect.unwrap(private_attributes.require(package, litellm.main, "completion"))
     if name not in called_by.__code__.co_names:
-        raise private.unknown(package, f"does not call {name} in completion()")
+        raise private_attributes.unknown(package, f"does not call {name} in completion()")
 
     def check(model: str, custom_llm_provider: str, **others: Any) -> tuple[dict[str, Any], str]:
         watch = network_guard.current()
@@ -92,4 +92,4 @@ def _keep_vendor_and_api(litellm: Any) -> None:
             raise watch.refuse(f"call the vendor {custom_llm_provider} in place of {watch.vendor}")
         return {}, model
 
-    private.replace(package, litellm.main, name, check)
+    private_attributes.replace(package, litellm.main, name, check)

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
-from . import errors, litellm_import, network_guard, private
+from . import errors, litellm_import, network_guard, private_attributes
 
 logger = logging.getLogger("zango_ai.providers")
 
@@ -33,14 +33,14 @@ def arguments_of(litellm: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         with network_guard.lifted() if is_heard else nullcontext():
             record, prepared = _begin(litellm, arguments)
         for name in _CALLBACKS if is_heard else ():
-            private.replace("litellm", record, name, _connecting(getattr(record, name)))
+            private_attributes.replace("litellm", record, name, _connecting(getattr(record, name)))
         for name in () if is_heard else _RECORDING:
-            private.replace("litellm", record, name, _nothing)
-    except private.UnknownRelease:
+            private_attributes.replace("litellm", record, name, _nothing)
+    except private_attributes.UnknownRelease:
         _tell()
         return dict(arguments)
     except Exception as exc:
-        if errors.passing(exc) is not None:
+        if errors.foreign_cause(exc) is not None:
             raise
         _tell()  # another release of litellm's, which then takes its time and does the same
         return dict(arguments)

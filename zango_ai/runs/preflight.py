@@ -17,7 +17,7 @@ from ..exceptions import (
 from ..files.file import LLMFile
 from ..ledger import recording
 from ..output import json_schema
-from ..providers import attachments, chat
+from ..providers import checks
 from ..types import AgentSpec, Target
 
 logger = logging.getLogger("zango_ai.agent")
@@ -86,13 +86,9 @@ def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
 
 
 def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
-    chat.check(target.provider)
-    chat.require_chat_model(target.provider, target.model)
-    if agent.tools and agent.max_tool_rounds:
-        chat.require_tool_model(target.provider, target.model)
-    attachments.require_taken(target, files)
-    if agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None:
-        chat.require_price(target.provider, target.model)
+    has_budget = agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None
+    has_tools = bool(agent.tools and agent.max_tool_rounds)
+    checks.require_fit(target, files, needs_tools=has_tools, needs_price=has_budget)
 
 
 def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:

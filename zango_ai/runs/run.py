@@ -30,7 +30,7 @@ from ..ledger import recording, stored_files, stored_runs, transcript
 from ..ledger.run_state import RunState, SavedAnswer, SessionToOpen
 from ..memory import sessions
 from ..output.typed import OutputType
-from ..providers import chat, errors
+from ..providers import calls, checks, errors
 from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec, LLMMessage, LLMResponse, LLMUsage, ModelAnswer, Target
 from . import answers, drivers, engine, preflight, request_builder
@@ -78,7 +78,7 @@ class Run:
     def ask(self, session_id: str | None, user_ref: object, tool_rounds: int) -> None:
         """Ask the model, and call the tools that it asks for, until it has answered or a person has to approve."""
         assert self._composed is not None
-        chat.warm_up()
+        calls.warm_up()
         targets = preflight.targets(self._agent, self._composed.request.files)
         self._open_session(session_id, user_ref)
         self._go(targets, self._start(tool_rounds))
@@ -86,7 +86,7 @@ class Run:
     def queue(self, session_id: str | None, user_ref: object, tool_rounds: int) -> None:
         """Leave the run to whoever claims it. Without files, litellm and its price list are not imported for it."""
         assert self._composed is not None
-        chat.check(self._agent.provider)
+        checks.check_provider(self._agent.provider)
         if self._composed.request.files:
             preflight.targets(self._agent, self._composed.request.files)
         opens = None
@@ -110,7 +110,7 @@ class Run:
         self._composed = Composed(request, messages[first:last], "", "", first)
         if state.session is not None:
             self._session = sessions.Session.restored(state.session)
-        chat.warm_up()
+        calls.warm_up()
         targets = preflight.targets(self._agent, request.files)
         if state.opens is not None:
             self._open_session(state.opens.session_id, state.opens.user_ref)
@@ -177,13 +177,12 @@ class Run:
 
     def _ask(self, step: engine.Ask) -> ModelAnswer:
         """One call to a provider, written down before and after."""
-        provider = step.target.provider
-        request = chat.shaped(provider, step.request)
-        self._entry.begin_round(step.target, request, chat.estimate(provider, request))
+        call = calls.prepare(step.target.provider, step.request)
+        self._entry.begin_round(step.target, call.request, call.estimate)
         try:
-            answer = chat.ask(provider, request)
+            answer = call.send()
         except ZangoAIError as exc:
-            self._entry.fail_round(exc, errors.words_of(exc))
+            self._entry.fail_round(exc, errors.vendor_message(exc))
             raise
         # JSON has to be read yet, which may take its time, and tools to be called.
         is_last = not answer.tool_calls and self._agent.output_schema != "json"

@@ -39,7 +39,7 @@ class ModelRequest:
     tools: tuple[ToolSchema, ...] = ()
     """The tools that the model may call."""
     json_form: JSONForm = "words"
-    """How to ask for JSON. ``chat.shaped()`` sets it for one provider and model."""
+    """How to ask for JSON. ``providers.calls.prepare()`` sets it for one provider and model."""
 
     @property
     def files(self) -> tuple[LLMFile, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from ...encryption.fields import Undecryptable, rotated
+from ...encryption.cipher import Undecryptable, rotated
 from ...models import Provider
 from ..per_tenant import TenantCommand
 

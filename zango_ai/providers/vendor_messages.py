@@ -39,7 +39,7 @@ _MAX_DEPTH = 6
 _Text = TypeVar("_Text", str, bytes)
 
 
-def said_by(body: bytes) -> str:
+def message_in(body: bytes) -> str:
     """The message in the body of an error: any vendor's JSON, an HTML page, or plain text; else an empty text."""
     try:
         return _message(json.loads(body), 0)

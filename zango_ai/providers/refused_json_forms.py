@@ -1,6 +1,6 @@
-"""Which JSON forms a server has refused lately, so that later requests do not pay for the same refusal.
+"""The JSON forms that servers have refused recently, so that later requests do not pay for the same refusal.
 
-Kept for each process and forgotten after ``REMEMBERED_S``: a server may have been updated, or replaced.
+Each process remembers them for ``REMEMBERED_S``: a server may be updated or replaced.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from ..types import JSONForm, ModelRequest, ProviderSpec
 from .clients import key_of
 
 REMEMBERED_S = 900.0
-_MOST = 2_000
+_MAX_REMEMBERED = 2_000
 
 _Key = tuple[object, str, JSONForm, str]
 _refused: dict[_Key, float] = {}
-"""When each refusal was seen, the oldest first."""
+"""The time of each refusal by ``time.monotonic()``, the oldest first."""
 _lock = threading.Lock()
 
 
 def remember(provider: ProviderSpec, request: ModelRequest, *, only_this_schema: bool) -> None:
-    """The server has refused the request's ``json_form``: for this schema alone, or for the model."""
-    key = _key(provider, request, request.json_form, _text(request) if only_this_schema else "")
+    """Remember that the server refused the request's ``json_form``, for its schema only or for every schema."""
+    key = _key(provider, request, request.json_form, _schema_text(request) if only_this_schema else "")
     with _lock:
         _refused.pop(key, None)
         _refused[key] = time.monotonic()
-        while len(_refused) > _MOST:
+        while len(_refused) > _MAX_REMEMBERED:
             del _refused[next(iter(_refused))]
 
 
 def of(provider: ProviderSpec, request: ModelRequest) -> set[JSONForm]:
-    """The forms in which this server should not be asked now."""
+    """The forms that this server has refused for this model and schema."""
     if not _refused:
         return set()
     since = time.monotonic() - REMEMBERED_S
     forms: tuple[JSONForm, ...] = ("schema", "object")
-    keys = [_key(provider, request, form, text) for form in forms for text in ("", _text(request))]
+    keys = [_key(provider, request, form, text) for form in forms for text in ("", _schema_text(request))]
     with _lock:
         return {key[2] for key in keys if _refused.get(key, since) > since}
 
@@ -52,5 +52,5 @@ def _key(provider: ProviderSpec, request: ModelRequest, form: JSONForm, schema_t
     return key_of(provider), request.model, form, schema_text
 
 
-def _text(request: ModelRequest) -> str:
+def _schema_text(request: ModelRequest) -> str:
     return json.dumps(request.json_schema)

@@ -1,7 +1,7 @@
-"""Keep parts of a tool call's arguments away from litellm that it cannot read.
+"""Keep parts of tool call arguments away from litellm that it cannot read.
 
-litellm parses the arguments of every call. An integer of 5,000 digits or an array nested 2,000 levels deep makes it
-reject the whole answer. So such parts are replaced in the response body, and put back once litellm has read it.
+litellm parses the arguments of every tool call. An integer of 5,000 digits or an array nested 2,000 levels deep
+makes it reject the whole response. Placeholders replace such parts before litellm reads the response.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import secrets
 from ..output import json_limits
 
 _ARGUMENTS = re.compile(r'("arguments"\s*+:\s*+)("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
-"""OpenAI's form: JSON inside a string. Inside another string its quotation marks would be escaped."""
+"""Arguments in OpenAI's form: JSON in a string. Within another string the quotes would be escaped."""
 _PLACEHOLDER = re.compile(r'\{"withheld_[0-9a-f]{24}": true\}|"withheld_[0-9a-f]{24}"')
 
 
-class Withheld:
-    """What was replaced in the response of one call."""
+class UnreadableArguments:
+    """The replaced parts of one response."""
 
     def __init__(self) -> None:
         self._originals: dict[str, str] = {}
-        """By what stands in their place."""
+        """By placeholder."""
 
-    def take_out(self, body: bytes) -> bytes:
+    def replace(self, body: bytes) -> bytes:
         """The response body with a placeholder for each part that litellm cannot read."""
         try:
             text = body.decode()
         except UnicodeDecodeError:
             return body
-        taken = self._without_excesses(_ARGUMENTS.sub(self._checked, text))
-        return taken.encode() if self._originals else body
+        replaced = self._without_excesses(_ARGUMENTS.sub(self._checked, text))
+        return replaced.encode() if self._originals else body
 
-    def put_back(self, arguments: str) -> str:
+    def restore(self, arguments: str) -> str:
         """A call's arguments as the model wrote them."""
         if not self._originals:
             return arguments
-        return _PLACEHOLDER.sub(lambda found: self._originals.get(found[0], found[0]), arguments)
+        return _PLACEHOLDER.sub(lambda match: self._originals.get(match[0], match[0]), arguments)
 
-    def _checked(self, found: re.Match[str]) -> str:
-        prefix, encoded = found.groups()
+    def _checked(self, match: re.Match[str]) -> str:
+        prefix, encoded = match.groups()
         try:
             text = json.loads(encoded)
         except ValueError:
-            return found[0]
+            return match[0]
         if json_limits.is_within(text):
-            return found[0]
+            return match[0]
         return prefix + json.dumps(self._placeholder(text, '{{"{}": true}}'))
 
     def _without_excesses(self, text: str) -> str:

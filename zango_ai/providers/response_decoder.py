@@ -1,6 +1,6 @@
-"""Decodes the body of an answer piece by piece, within bounds: for whole bodies and for streams.
+"""Decode a response body piece by piece, within bounds.
 
-A few hundred bytes of gzip can hold gigabytes: nothing is decoded beyond the bound, and only one layer of gzip.
+A few hundred bytes of gzip can hold gigabytes. Nothing is decoded beyond the bound, and only one layer of gzip.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 ACCEPTED = "gzip"
 """For the Accept-Encoding header."""
 MAX_PIECES = 250_000
-"""More than any answer has events. A server that sends single bytes would keep the process busy."""
+"""No real answer has more events. A server that sends single bytes would keep the process busy."""
 _PIECE = 64 * 1024
 
 
-class Unreadable(Exception):
-    """The body is not read. The text follows "sent"."""
+class UnreadableResponse(Exception):
+    """The body will not be read. ``str()`` is the rest of a sentence that ends in "sent"."""
 
 
 class Decoder:
-    """Decodes one body. Raises Unreadable beyond ``max_bytes``, and for an encoding that was not asked for."""
+    """Decodes one body. Raises UnreadableResponse beyond ``max_bytes`` and for any encoding but gzip."""
 
     def __init__(self, encoding: str, max_bytes: int, max_pieces: int = MAX_PIECES) -> None:
         """``encoding`` is the Content-Encoding header, or ""."""
         named = encoding.strip().lower()
         if named not in {"", "identity", "gzip", "x-gzip"}:
-            raise Unreadable(f"an answer with Content-Encoding {encoding[:100]!r}; only gzip is supported")
+            raise UnreadableResponse(f"an answer with Content-Encoding {encoding[:100]!r}; only gzip is supported")
         self._inflate = _gunzip() if "gzip" in named else None
         self._max_bytes, self._bytes_left, self._wire_bytes_left = max_bytes, max_bytes, max_bytes
         self._max_pieces, self._pieces_left = max_pieces, max_pieces
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """What the next piece of the body holds, in pieces of up to 64 KiB. Exhaust it before the next call."""
+        """``data`` decoded, in pieces of up to 64 KiB. Read them all before the next call."""
         self._pieces_left -= 1
         self._wire_bytes_left -= len(data)
         if self._pieces_left < 0:
-            raise Unreadable(f"an answer in more than {self._max_pieces} pieces")
+            raise UnreadableResponse(f"an answer in more than {self._max_pieces} pieces")
         if self._wire_bytes_left < 0:
             raise self._too_long()
         if self._inflate is None:
@@ -52,7 +52,7 @@ class Decoder:
             yield from self._inflated(data)
 
     def finish(self) -> None:
-        """To be called at the end of the body. Raises httpx.ReadError where the compressed data goes on."""
+        """Call this at the end of the body. Raises httpx.ReadError if the compressed data is incomplete."""
         has_begun = self._pieces_left < self._max_pieces
         if self._inflate is not None and has_begun and not self._inflate.eof:
             raise httpx.ReadError("The compressed answer ends too early.")
@@ -78,8 +78,8 @@ class Decoder:
             raise self._too_long()
         return piece
 
-    def _too_long(self) -> Unreadable:
-        return Unreadable(f"an answer of more than {self._max_bytes} bytes")
+    def _too_long(self) -> UnreadableResponse:
+        return UnreadableResponse(f"an answer of more than {self._max_bytes} bytes")
 
 
 def _gunzip() -> _Decompress:

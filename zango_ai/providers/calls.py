@@ -1,0 +1,162 @@
+"""Prepare one call to a provider, estimate it, send it.
+
+::
+
+    call = calls.prepare(provider, request)
+    call.estimate           # the most tokens and USD that it may use: reserve that first
+    answer = call.send()
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..types import Estimate, LLMMessage, ModelAnswer, ModelRequest, Price, ProviderSpec
+from . import (
+    attachments,
+    checks,
+    clients,
+    errors,
+    json_forms,
+    litellm_import,
+    litellm_logging,
+    messages,
+    model_answers,
+    model_info,
+    prices,
+    transport,
+)
+from .call_trace import CallTrace
+from .clients import Client
+from .kinds import Kind
+from .token_estimate import estimate_prompt_tokens
+from .vendor_messages import Cleaner
+
+PING_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """One request to one model, with everything looked up that sending it needs. It may be sent again."""
+
+    provider: ProviderSpec
+    kind: Kind
+    request: ModelRequest
+    """As it is sent: with the JSON form that the model accepts."""
+    price: Price | None
+    """None if the price of the model is not known."""
+    estimate: Estimate
+    tools: tuple[Mapping[str, Any], ...] = field(repr=False)
+    """The tools in litellm's form."""
+
+    def send(self) -> ModelAnswer:
+        """Send the request and return the answer within ``request.timeout_s`` seconds by the wall clock.
+
+        Raises RateLimitExceeded, LLMTimeoutError, LLMAPIError, or ProviderConfigInvalid if the provider's address
+        leads into the host's network.
+        """
+        result = self._exchange()
+        if isinstance(result, BaseException):
+            json_forms.note_refusal(self.provider, self.request, result)
+            raise result
+        return result
+
+    def _exchange(self) -> ModelAnswer | BaseException:
+        """The answer or the error, which is returned and not raised: this frame and those below hold the key, and a
+        traceback would show it."""
+        caught_before = sys.exception()
+        trace = CallTrace.start(self.request.timeout_s, self.kind.vendor)
+        try:
+            with trace.active(), clients.borrow(self.provider, self.kind) as client:
+                try:
+                    reply = _complete(self._arguments(client, trace))
+                    if trace.status is None:
+                        raise RuntimeError("litellm returned an answer without using our HTTP client")
+                    return model_answers.read(reply, trace, self.request.model, self.price, client.answer_mask)
+                except BaseException as exc:
+                    return self._error(exc, trace, caught_before, client)
+        except BaseException as exc:  # a task's time limit, raised before the call or while its error was read
+            return errors.without_frames(exc)
+
+    def _error(
+        self, exc: BaseException, trace: CallTrace, caught_before: BaseException | None, client: Client
+    ) -> BaseException:
+        where = f"Provider {self.provider.name!r} (model {self.request.model!r})"
+        cleaner = Cleaner(client.mask, self.request)
+        return errors.of_call(
+            exc, trace, caught_before, provider_name=self.provider.name, where=where, cleaner=cleaner
+        )
+
+    def _arguments(self, client: Client, trace: CallTrace) -> dict[str, Any]:
+        """The arguments of ``litellm.completion()``."""
+        request = self.request
+        optional: dict[str, Any] = {}
+        response_format = json_forms.response_format(request)
+        if response_format is not None:
+            optional["response_format"] = response_format
+        if self.tools:
+            optional["tools"] = copy.deepcopy(list(self.tools))  # for Gemini, litellm removes parts of them
+        return {
+            "model": f"{self.kind.litellm_prefix}/{request.model}",
+            "custom_llm_provider": self.kind.vendor,  # otherwise litellm guesses it from the model's name
+            "messages": [messages.to_litellm(message, trace.placeholders) for message in request.messages],
+            "timeout": request.timeout_s,
+            "max_retries": 0,
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
+            **optional,
+            **client.litellm_arguments,
+            "client": client.for_litellm(self.kind, self.provider.credentials),
+        }
+
+
+def prepare(provider: ProviderSpec, request: ModelRequest) -> PreparedCall:
+    """Look up what the call needs. Raises ProviderConfigInvalid or ModelNotAvailable if it cannot be sent."""
+    kind = checks.check_provider(provider)
+    checks.require_own_model(provider, kind, request.model)
+    model = model_info.look_up(provider, request.model)
+    request = json_forms.with_json_form(provider, request, model)
+    tools = tuple(map(messages.tool_to_litellm, request.tools))
+    return PreparedCall(provider, kind, request, model.price, _estimate(request, model.price, tools), tools)
+
+
+def ping(provider: ProviderSpec, model: str) -> None:
+    """Send the smallest request that proves the address, the key and the model. Raises what ``send()`` raises."""
+    question = (LLMMessage("user", "Say ok."),)
+    prepare(
+        provider, ModelRequest(model, question, temperature=1.0, max_tokens=16, timeout_s=PING_TIMEOUT_S)
+    ).send()
+
+
+def warm_up() -> None:
+    """Load what the first run of a process needs: litellm and the certificate authorities.
+
+    This takes some seconds, once per process. Without it the first run takes them; call it when a worker or a web
+    process starts. It starts no thread and opens no connection, so call it before a process forks if you like.
+    """
+    litellm_import.load()
+    transport.tls_context()
+
+
+def _estimate(request: ModelRequest, price: Price | None, tools: tuple[Mapping[str, Any], ...]) -> Estimate:
+    """The most that the call is expected to use."""
+    tokens = estimate_prompt_tokens(text for message in request.messages for text in message.texts)
+    tokens += sum(attachments.tokens_of(file, request.model) for file in request.files)
+    tokens += estimate_prompt_tokens(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
+    return Estimate(tokens + request.max_tokens, cost)
+
+
+def _complete(arguments: Mapping[str, Any]) -> Any:
+    """litellm's reply."""
+    litellm = litellm_import.load()
+    try:
+        return litellm.completion(**litellm_logging.arguments_of(litellm, arguments))
+    except litellm.UnsupportedParamsError:
+        # Nothing was sent yet. Some models take no temperature: leave it out of this call only.
+        return litellm.completion(**litellm_logging.arguments_of(litellm, {**arguments, "drop_params": True}))
