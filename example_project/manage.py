@@ -6,7 +6,7 @@ from pathlib import Path
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings")
-    # The example runs beside the package that it shows, installed or not.
+    # Use the package beside this folder, unless it is installed.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from clinic import database
 

@@ -1,7 +1,7 @@
-"""The site. What queues a task uses the app in ``celery.py``.
+"""The example site. Tasks use the Celery app in ``celery.py``.
 
-Most projects write ``from .celery import app`` here, which loads Celery's worker whenever Django starts. This waits
-for the first task that is queued.
+Most projects write ``from .celery import app`` here, which imports Celery whenever Django starts. This module
+imports it when the first task is queued.
 """
 
 from typing import Any

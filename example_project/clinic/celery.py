@@ -1,4 +1,4 @@
-"""The site's Celery app: ``celery -A clinic worker``. Tasks are in each app's ``tasks.py``."""
+"""The Celery app of the site: ``celery -A clinic worker``. Each app has its tasks in ``tasks.py``."""
 
 import os
 from typing import Any
@@ -15,5 +15,5 @@ app.autodiscover_tasks()
 
 
 @import_modules.connect
-def make_folder(**_: Any) -> None:
+def create_queue_folder(**_: Any) -> None:
     settings.QUEUE_DIR.mkdir(exist_ok=True)

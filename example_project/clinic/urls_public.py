@@ -4,7 +4,7 @@ from tenants.models import Domain
 
 
 def clinics(request: HttpRequest) -> HttpResponse:
-    """The sites of the clinic; everything else is in one of them."""
+    """List the sites of the clinic. All other pages belong to one site."""
     port = request.get_port()
     links = "".join(
         f'<li><a href="http://{domain.domain}:{port}/">{domain.tenant.name}</a></li>'

@@ -1,4 +1,4 @@
-"""A Celery worker beside the demo, for as long as a block lasts."""
+"""Run a Celery worker for the demo."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from pathlib import Path
 
 @contextmanager
 def running(*, allowed_api_base: str) -> Iterator[None]:
-    """It is started, and soon ready: what is queued until then waits in the queue."""
-    # A process that is terminated ends as one that is interrupted, and its worker with it.
+    """Run a worker while the block lasts. Tasks that are queued before it is ready wait in the queue."""
+    # Exit normally on SIGTERM, so that the worker stops too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = [sys.executable, "-m", "celery", "-A", "clinic", "worker", "--pool", "threads", "--concurrency", "2"]
     process = subprocess.Popen(
@@ -20,7 +20,7 @@ def running(*, allowed_api_base: str) -> Iterator[None]:
         cwd=Path(__file__).resolve().parents[1],
         env={**os.environ, "ALLOWED_API_BASES": allowed_api_base, "C_FORCE_ROOT": "1"},
         stdout=subprocess.DEVNULL,
-        # Ctrl-C is for the demo, which ends its worker.
+        # Ctrl-C reaches only the demo, which then stops the worker.
         start_new_session=True,
     )
     try:

@@ -1,4 +1,4 @@
-"""A conversation with an agent that remembers and uses tools: its session id is kept in the browser's session."""
+"""A chat page for an agent with memory and tools. Django's session stores the id of the conversation."""
 
 from typing import Any
 
@@ -15,62 +15,71 @@ AGENT = "chat-agent"
 
 @login_required
 def chat(request: HttpRequest) -> HttpResponse:
-    """Show what was said; a POST says something more."""
-    talk = _talk(request)
+    """Show the conversation; a POST sends a message."""
+    conversation = _conversation(request)
     question = request.POST.get("question", "").strip()
-    if not question or talk["waiting"]:
-        return render(request, "patients/chat.html", talk)
+    if not question or conversation["pending_calls"]:
+        return render(request, "patients/chat.html", conversation)
     try:
         response = get_agent(AGENT).run(
             input=question,
-            session_id=talk["session_id"],
+            session_id=conversation["session_id"],
             user_ref=str(request.user.pk),
             triggered_by="user",
         )
     except ZangoAIError as exc:
-        return render(request, "patients/chat.html", {**talk, "error": exc, "question": question}, status=502)
-    talk["said"].append([question, response.content])
-    return _answered(request, talk, response)
+        context = {**conversation, "error": exc, "question": question}
+        return render(request, "patients/chat.html", context, status=502)
+    conversation["exchanges"].append([question, response.content])
+    return _save(request, conversation, response)
 
 
 @login_required
 @require_POST
 def decide(request: HttpRequest) -> HttpResponse:
-    """Approve what the agent wants to do, or not."""
-    talk = _talk(request)
-    decisions = {each["id"]: request.POST.get(each["id"]) == "yes" for each in talk["waiting"]}
+    """Approve or refuse the tool calls that the agent wants to make."""
+    conversation = _conversation(request)
+    decisions = {call["id"]: request.POST.get(call["id"]) == "yes" for call in conversation["pending_calls"]}
+    without_calls = {**conversation, "pending_calls": []}
     try:
-        response = get_agent(AGENT).resume(talk["run_id"], decisions, decided_by=request.user.get_username())
+        response = get_agent(AGENT).resume(
+            conversation["run_id"], decisions, decided_by=request.user.get_username()
+        )
     except NotAwaitingApproval:
-        request.session["chat"] = {**talk, "waiting": []}  # decided in another window
+        request.session["chat"] = without_calls  # decided in another window
         return redirect("patients:chat")
     except ZangoAIError as exc:
-        request.session["chat"] = {**talk, "waiting": []}
-        return render(request, "patients/chat.html", {**talk, "waiting": [], "error": exc}, status=502)
-    talk["said"][-1][1] = response.content
-    return _answered(request, talk, response)
+        request.session["chat"] = without_calls
+        return render(request, "patients/chat.html", {**without_calls, "error": exc}, status=502)
+    conversation["exchanges"][-1][1] = response.content
+    return _save(request, conversation, response)
 
 
 @login_required
 @require_POST
 def start_over(request: HttpRequest) -> HttpResponse:
-    """Have the agent forget the conversation."""
-    talk = _talk(request)
-    if talk["session_id"]:
-        get_agent(AGENT).clear_session(talk["session_id"])
+    """Clear the conversation."""
+    session_id = _conversation(request)["session_id"]
+    if session_id:
+        get_agent(AGENT).clear_session(session_id)
     request.session.pop("chat", None)
     return redirect("patients:chat")
 
 
-def _talk(request: HttpRequest) -> dict[str, Any]:
-    return request.session.get("chat") or {"session_id": None, "said": [], "run_id": "", "waiting": []}
+def _conversation(request: HttpRequest) -> dict[str, Any]:
+    empty = {"session_id": None, "exchanges": [], "run_id": "", "pending_calls": []}
+    return request.session.get("chat") or empty
 
 
-def _answered(request: HttpRequest, talk: dict[str, Any], response: LLMResponse) -> HttpResponse:
-    waiting = [
-        {"id": each.id, "tool": each.tool_name, "arguments": dict(each.arguments)}
-        for each in response.pending_approvals
+def _save(request: HttpRequest, conversation: dict[str, Any], response: LLMResponse) -> HttpResponse:
+    pending_calls = [
+        {"id": call.id, "tool": call.tool_name, "arguments": dict(call.arguments)}
+        for call in response.pending_approvals
     ]
-    talk |= {"session_id": response.session_id, "run_id": str(response.run_id), "waiting": waiting}
-    request.session["chat"] = talk
+    request.session["chat"] = {
+        **conversation,
+        "session_id": response.session_id,
+        "run_id": str(response.run_id),
+        "pending_calls": pending_calls,
+    }
     return redirect("patients:chat")

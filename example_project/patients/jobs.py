@@ -1,4 +1,4 @@
-"""An agent in the background: queued by one page, followed by another."""
+"""Run an agent in the background: one view queues the run, another shows its status."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from .tasks import QUESTION
 @login_required
 @require_POST
 def summarise(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have a worker summarise a patient's history."""
+    """Queue a run that summarises a patient's history."""
     patient = get_object_or_404(Patient.objects.prefetch_related("visits"), pk=pk)
     try:
         run = get_agent("patient-summary").enqueue(
@@ -34,8 +34,8 @@ def summarise(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 def job(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Tell how a run stands; the page comes again by itself until it is over."""
-    get_object_or_404(Invocation, run_id=run_id, user_ref=str(request.user.pk))  # one's own, and nobody else's
+    """Show the status of a run. The page reloads until the run has finished."""
+    get_object_or_404(Invocation, run_id=run_id, user_ref=str(request.user.pk))  # only the user's own runs
     run = get_run(run_id)
     context = {"run": run, "status": run.status, "is_finished": run.is_finished}
     if context["is_finished"]:

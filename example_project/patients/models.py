@@ -15,7 +15,7 @@ class Patient(models.Model):
         return self.name
 
     def history(self) -> str:
-        """The visits as plain text, oldest first: what an agent is given to read."""
+        """The visits as plain text, oldest first, for an agent to read."""
         lines = [f"{self.name}, born {self.born}. Allergies: {self.allergies or 'none known'}."]
         lines += [f"{visit.on}: {visit.reason}. {visit.notes}" for visit in self.visits.all()]
         return "\n".join(lines)

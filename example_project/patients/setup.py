@@ -1,4 +1,4 @@
-"""Two sites with patients and agents: what `manage.py demo` fills its tenants with."""
+"""Create the demo's data: two sites with patients, prompts and agents."""
 
 from datetime import date
 
@@ -32,14 +32,14 @@ PATIENTS = {
 }  # fmt: skip
 
 SYSTEM_PROMPT = (
-    "You help the staff of {{ clinic }}. Answer only from the history that you are given, and say so when it "
-    "does not hold the answer."
+    "You help the staff of {{ clinic }}. Answer only from the history that you are given. If it does not contain "
+    "the answer, say so."
 )
 USER_PROMPT = "{{ history }}\n\nQuestion: {{ question }}"
 
 
 def create_site(schema: str) -> Clinic:
-    """The tenant and its domain, new or as they are."""
+    """Create the tenant and its domain, unless they exist."""
     clinic = Clinic.objects.filter(schema_name=schema).first()
     if clinic is None:
         clinic = Clinic(schema_name=schema, name=SITES.get(schema, "All clinics"))
@@ -50,7 +50,7 @@ def create_site(schema: str) -> Clinic:
 
 
 def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, str]) -> None:
-    """Patients, an administrator, and one agent for each way of asking; safe to repeat."""
+    """Create patients, an administrator and the agents, unless they exist."""
     with tenant_context(clinic):
         for name, born, allergies, visits in PATIENTS[clinic.schema_name]:
             patient, is_new = Patient.objects.get_or_create(

@@ -1,4 +1,4 @@
-"""What is done in the background: ``NightlyPatientSummaryTask.delay()``, or at night by beat."""
+"""Background tasks. ``NightlyPatientSummaryTask.delay()`` queues this one, and so does Celery beat every night."""
 
 import logging
 
@@ -12,11 +12,11 @@ from .models import Patient
 
 log = logging.getLogger(__name__)
 
-QUESTION = "Summarise this patient's recent activity and name any concerns."
+QUESTION = "Summarise this patient's recent activity and list any concerns."
 
 
 class NightlyPatientSummaryTask(BaseTask):
-    """Write a summary of each patient that is flagged for review; queued by beat, in every clinic."""
+    """Summarise each patient that is flagged for review, in every clinic."""
 
     name = "nightly_patient_summary"
     every_tenant = True

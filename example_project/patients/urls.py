@@ -5,7 +5,7 @@ from . import chat, jobs, views
 app_name = "patients"
 urlpatterns = [
     path("", views.patients, name="list"),
-    path("patients/<int:pk>/", views.patient, name="detail"),
+    path("patients/<int:pk>/", views.detail, name="detail"),
     path("patients/<int:pk>/ask/", views.ask, name="ask"),
     path("patients/<int:pk>/summarise/", jobs.summarise, name="summarise"),
     path("jobs/<uuid:run_id>/", jobs.job, name="job"),

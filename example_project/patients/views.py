@@ -1,4 +1,4 @@
-"""How an application calls its agents: look one up by name, run it, show what came back."""
+"""Call an agent from a view: look it up by name, run it, and show the response."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -20,24 +20,24 @@ def patients(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def patient(request: HttpRequest, pk: int) -> HttpResponse:
-    found = get_object_or_404(Patient.objects.prefetch_related("visits"), pk=pk)
-    return render(request, "patients/detail.html", {"patient": found, "suggestions": SUGGESTIONS})
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    patient = get_object_or_404(Patient.objects.prefetch_related("visits"), pk=pk)
+    return render(request, "patients/detail.html", {"patient": patient, "suggestions": SUGGESTIONS})
 
 
 @login_required
 @require_POST
 def ask(request: HttpRequest, pk: int) -> HttpResponse:
-    """Answer a question about a patient from the patient's own history."""
-    found = get_object_or_404(Patient.objects.prefetch_related("visits"), pk=pk)
+    """Answer a question about a patient from the patient's history."""
+    patient = get_object_or_404(Patient.objects.prefetch_related("visits"), pk=pk)
     question = request.POST.get("question", "").strip()
     if not question:
-        messages.warning(request, "Write a question first.")
+        messages.warning(request, "Please enter a question.")
         return redirect("patients:detail", pk=pk)
-    context = {"patient": found, "suggestions": SUGGESTIONS, "question": question}
+    context = {"patient": patient, "suggestions": SUGGESTIONS, "question": question}
     try:
         context["response"] = get_agent("patient-summary").run(
-            variables={"history": found.history(), "question": question},
+            variables={"history": patient.history(), "question": question},
             system_variables={"clinic": request.tenant.name},
             user_ref=str(request.user.pk),
             triggered_by="user",

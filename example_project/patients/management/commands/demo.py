@@ -1,4 +1,4 @@
-"""The example in one command: databases, tenants, agents, and every way of asking one."""
+"""Set up the example and run its agents: every kind of input, in every tenant."""
 
 import os
 from typing import Any
@@ -21,14 +21,14 @@ LIVE_MODELS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 
 
 class Command(BaseCommand):
-    help = "Set up two tenants with agents, run every input mode in both, and show what was logged."
+    help = "Set up two tenants, run their agents, and show the logs."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--serve", action="store_true", help="then serve the site until Ctrl-C")
-        parser.add_argument("--port", type=int, default=8000, help="port of the site (8000)")
+        parser.add_argument("--serve", action="store_true", help="serve the site afterwards, until Ctrl-C")
+        parser.add_argument("--port", type=int, default=8000, help="port of the site (default: 8000)")
         parser.add_argument(
-            "--live", action="store_true", help="ask the real provider whose key is in the environment"
+            "--live", action="store_true", help="call the real provider whose API key is in the environment"
         )
 
     def handle(self, *args: Any, serve: bool, port: int, live: bool, **options: Any) -> None:
@@ -39,23 +39,45 @@ class Command(BaseCommand):
                     "openai": {"api_key": "sk-stand-in-0001", "api_base": self.model.openai_base},
                     "anthropic": {"api_key": "sk-ant-stand-in-0001", "api_base": self.model.anthropic_base},
                 }
-                self.step(f"Local model server at {self.model.url}: a stand-in, not a language model")
+                self.step(f"Local model server at {self.model.url} (a stand-in, not a language model)")
             self.prepare(credentials)
-            self.step("A Celery worker, with a folder as its broker")
+            self.step("Celery worker, with a folder as its broker")
             with worker.running(allowed_api_base=self.model.url):
-                for clinic in setup.sites():
-                    try:
-                        self.ask_everything(clinic, credentials)
-                    except ZangoAIError as exc:
-                        raise CommandError(f"{exc} (run {exc.invocation_id} of {clinic})") from exc
-                for clinic in setup.sites():
-                    self.show_log(clinic)
-                self.show_separation()
-                self.show_spending()
-                self.heading("The ledger adds up")
-                call_command("zango_ai_reconcile", stdout=self.stdout)
+                self.run_agents(credentials)
+                self.show_results()
                 if serve:
                     self.serve(port)
+
+    def run_agents(self, credentials: dict[str, dict[str, str]]) -> None:
+        for clinic in setup.sites():
+            self.heading(clinic.name)
+            try:
+                with tenant_context(clinic):
+                    patient = Patient.objects.prefetch_related("visits").first()
+                    assert patient is not None
+                    self.run_in_tenant(clinic, patient, credentials)
+            except ZangoAIError as exc:
+                raise CommandError(f"{exc} (run {exc.invocation_id} of {clinic})") from exc
+
+    def run_in_tenant(self, clinic: Clinic, patient: Patient, credentials: dict[str, dict[str, str]]) -> None:
+        if "openai" in credentials:
+            self.ask_front_desk()
+            self.ask_about_patient(clinic, patient)
+        if "anthropic" in credentials:
+            self.ask_second_opinion(clinic, patient)
+            self.compare_reports()
+        if "openai" in credentials:
+            self.converse()
+            self.use_tools(patient)
+            self.run_in_background(clinic, patient)
+
+    def show_results(self) -> None:
+        for clinic in setup.sites():
+            self.show_log(clinic)
+        self.show_separation()
+        self.show_spending()
+        self.heading("Reconcile the ledger")
+        call_command("zango_ai_reconcile", stdout=self.stdout)
 
     def live_credentials(self) -> dict[str, dict[str, str]]:
         keys = {name: os.environ.get(variable, "") for variable, name in LIVE_MODELS.items()}
@@ -82,60 +104,47 @@ class Command(BaseCommand):
                     anthropic=credentials.get("anthropic", {}),
                 )
 
-    def ask_everything(self, clinic: Clinic, credentials: dict[str, dict[str, str]]) -> None:
-        self.heading(clinic.name)
-        with tenant_context(clinic):
-            patient = Patient.objects.prefetch_related("visits").first()
-            assert patient is not None
-            question = "What is this patient allergic to?"
-            if "openai" in credentials:
-                asked = "When are you open on Saturdays?"
-                self.show("input=", asked, get_agent("front-desk").run(asked))
-                self.show(
-                    "variables=, system_variables=",
-                    f"(history of {patient.name}) {question}",
-                    get_agent("patient-summary").run(
-                        variables={"history": patient.history(), "question": question},
-                        system_variables={"clinic": clinic.name},
-                        triggered_by="user",
-                    ),
-                )
-            if "anthropic" in credentials:
-                talk = [
-                    LLMMessage("user", f"I read: {patient.history()}"),
-                    LLMMessage("assistant", "I have the history before me."),
-                    LLMMessage("user", "Which follow-up is open?"),
-                ]
-                self.show(
-                    "messages= (Anthropic)",
-                    talk[-1].content,
-                    get_agent("second-opinion").run(
-                        messages=talk, system_variables={"clinic": clinic.name}, triggered_by="system"
-                    ),
-                )
-                self.compare_reports()
-            if "openai" in credentials:
-                self.converse()
-                self.use_tools(patient)
-                self.run_in_the_background(clinic, patient)
+    def ask_front_desk(self) -> None:
+        question = "When are you open on Saturdays?"
+        self.show("run(input=)", question, get_agent("front-desk").run(question))
+
+    def ask_about_patient(self, clinic: Clinic, patient: Patient) -> None:
+        question = "What is this patient allergic to?"
+        response = get_agent("patient-summary").run(
+            variables={"history": patient.history(), "question": question},
+            system_variables={"clinic": clinic.name},
+            triggered_by="user",
+        )
+        self.show("run(variables=, system_variables=)", f"(history of {patient.name}) {question}", response)
+
+    def ask_second_opinion(self, clinic: Clinic, patient: Patient) -> None:
+        messages = [
+            LLMMessage("user", f"I read: {patient.history()}"),
+            LLMMessage("assistant", "I have read the history."),
+            LLMMessage("user", "Which follow-up is open?"),
+        ]
+        response = get_agent("second-opinion").run(
+            messages=messages, system_variables={"clinic": clinic.name}, triggered_by="system"
+        )
+        self.show("run(messages=)", messages[-1].content, response)
 
     def converse(self) -> None:
-        """Three turns; the last one needs the first."""
+        """Three turns. The last question needs the memory of the first."""
         session_id = None
-        for asked in (
+        for question in (
             "I am Ada, and penicillin gives me a rash.",
             "When are you open?",
             "What did I tell you first?",
         ):
-            response = get_agent("chat-agent").run(asked, session_id=session_id, user_ref="demo")
-            mode = "a conversation begins" if session_id is None else "session_id="
+            response = get_agent("chat-agent").run(question, session_id=session_id, user_ref="demo")
+            title = "run(), new conversation" if session_id is None else "run(session_id=)"
             session_id = response.session_id
-            self.show(mode, asked, response)
+            self.show(title, question, response)
 
     def use_tools(self, patient: Patient) -> None:
-        """The model looks a patient up, counts, and wants to write a note, which a person approves."""
-        asked = f"How often was {patient.name} here in 2026? Write down that a check-up is due."
-        # Without a script the stand-in calls nothing; a real model is not asked here when it is scripted.
+        """The model finds a patient, counts appointments, and adds a note after a person has approved it."""
+        question = f"How often was {patient.name} here in 2026? Write down that a check-up is due."
+        # The stand-in only calls tools that are scripted. With --live, the real model decides.
         self.model.script(
             Reply(calls=[Call("find_patient", {"name": patient.name})]),
             Reply(
@@ -146,54 +155,54 @@ class Command(BaseCommand):
             ),
         )
         agent = get_agent("care-assistant")
-        response = agent.run(asked, triggered_by="user")
-        self.show("tools", asked, response)
+        response = agent.run(question, triggered_by="user")
+        self.show("run() with tools", question, response)
         if response.stop_reason == "approval_required":
             for pending in response.pending_approvals:
                 self.stdout.write(f"  waits     for approval: {pending.tool_name}({dict(pending.arguments)})")
             decisions = {pending.id: True for pending in response.pending_approvals}
             response = agent.resume(response.run_id, decisions, decided_by="demo")
-            self.show("approved; resume()", asked, response)
+            self.show("resume() after approval", question, response)
         self.model.reset()
         for call in response.tool_calls:
             self.stdout.write(f"  called    {call.name}({dict(call.input)}): {call.status}, {call.result}")
         for note in patient.notes.all():
             self.stdout.write(f"  note      {note.text}")
 
-    def run_in_the_background(self, clinic: Clinic, patient: Patient) -> None:
-        """Queued here, executed by the worker, and looked at from here again."""
-        asked = "Which follow-ups are open?"
+    def run_in_background(self, clinic: Clinic, patient: Patient) -> None:
+        """Queue a run, wait for the worker, and show its response."""
+        question = "Which follow-ups are open?"
         run = get_agent("patient-summary").enqueue(
-            variables={"history": patient.history(), "question": asked},
+            variables={"history": patient.history(), "question": question},
             system_variables={"clinic": clinic.name},
         )
-        self.stdout.write(f"\n  enqueue() run {run.run_id} is {run.status}")
-        self.stdout.write(f"  wait()    it is {run.wait(timeout=120)}")
-        self.show("in a worker", f"(history of {patient.name}) {asked}", run.response())
+        self.stdout.write(f"\n  enqueue() run {run.run_id}, status: {run.status}")
+        self.stdout.write(f"  wait()    status: {run.wait(timeout=120)}")
+        self.show("response() of the background run", f"(history of {patient.name}) {question}", run.response())
 
     def compare_reports(self) -> None:
-        asked = "Which values have changed?"
+        question = "Which values have changed?"
         reports = [
             LLMFile.from_bytes(b"test,value\nHbA1c,7.1\n", "text/csv", "lab-june.csv"),
             LLMFile.from_bytes(b"test,value\nHbA1c,6.4\n", "text/csv", "lab-november.csv"),
         ]
-        response = get_agent("report-analyser").run(asked, files=reports, triggered_by="system")
-        self.show("files=", f"({', '.join(report.filename for report in reports)}) {asked}", response)
-        for kept in InvocationFile.objects.filter(invocation=response.invocation_id):
-            self.stdout.write(f"  kept      {kept.filename}, {kept.size_bytes} bytes, as {kept.file.name}")
+        response = get_agent("report-analyser").run(question, files=reports, triggered_by="system")
+        self.show("run(files=)", f"({', '.join(report.filename for report in reports)}) {question}", response)
+        for file in InvocationFile.objects.filter(invocation=response.invocation_id):
+            self.stdout.write(f"  stored    {file.filename}, {file.size_bytes} bytes, as {file.file.name}")
 
     def heading(self, text: str) -> None:
         self.stdout.write("")
         self.stdout.write(self.style.SUCCESS(f"── {text} " + "─" * max(0, 70 - len(text))))
 
-    def show(self, mode: str, question: str, response: LLMResponse) -> None:
+    def show(self, title: str, question: str, response: LLMResponse) -> None:
         cost = f"${response.cost_usd:.8f}" if response.is_cost_known else "price unknown"
         usage = response.usage
-        self.stdout.write(f"\n  run({mode})")
+        self.stdout.write(f"\n  {title}")
         self.stdout.write(f"  question  {question}")
         self.stdout.write("  answer    " + response.content.replace("\n", "\n            "))
         self.stdout.write(
-            f"  used      {usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}, "
+            f"  usage     {usage.input_tokens} tokens in, {usage.output_tokens} out, {cost}, "
             f"{response.latency_ms} ms, {response.model}"
         )
 
@@ -214,8 +223,8 @@ class Command(BaseCommand):
                 )  # fmt: skip
 
     def show_spending(self) -> None:
-        """Let a budget be used up, and show what stops there."""
-        self.heading("A budget holds")
+        """Show the spending, then set a budget of 0 and show that it blocks the next run."""
+        self.heading("Spending and budgets")
         for clinic in setup.sites():
             with tenant_context(clinic):
                 for month in Spend.objects.filter(owner=Spend.Owner.PROVIDER):
@@ -232,8 +241,8 @@ class Command(BaseCommand):
                 AgentConfig.objects.filter(name="front-desk").update(monthly_budget_usd=None)
 
     def show_separation(self) -> None:
-        """Count in each tenant the runs of the other: by id, which no two schemas can mix up."""
-        self.heading("Neither tenant sees the other's")
+        """Compare the run ids of the tenants. They are unique across schemas."""
+        self.heading("Tenant isolation")
         seen = {}
         for clinic in setup.sites():
             with tenant_context(clinic):
@@ -241,12 +250,12 @@ class Command(BaseCommand):
         north, south = seen["north"], seen["south"]
         self.stdout.write(f"  {len(north)} runs in north, {len(south)} in south, {len(north & south)} in both.")
         if north & south:
-            raise CommandError("A run is in both tenants.")
+            raise CommandError("A run is in the logs of both tenants.")
 
     def serve(self, port: int) -> None:
-        self.heading("The site is up; Ctrl-C ends it")
+        self.heading("The site is running. Press Ctrl-C to stop it.")
         for schema in setup.SITES:
-            self.stdout.write(f"  http://{schema}.localhost:{port}/        log in as admin, password admin")
+            self.stdout.write(f"  http://{schema}.localhost:{port}/        log in as admin with password admin")
         self.stdout.flush()
         with override_settings(DEBUG=True):
             call_command("runserver", f"127.0.0.1:{port}", use_reloader=False, skip_checks=True)
