@@ -177,13 +177,13 @@ def test_a_rejected_provider_form_keeps_what_was_typed_except_the_key(model, sta
         page = staff.post(url("provider_add"), data)
         html = page.content.decode()
         assert page.status_code == 200
-        assert "Type it again" in html
+        assert "Enter it again: the form was not saved" in html
         assert API_KEY not in html
         shown = fields(page)
         for name in ("kind", "default_model", "api_base", "api_version"):
             assert shown[name] == typed[name]
     html = staff.post(url("provider_add"), {**wrong_in_form, "api_key": ""}).content.decode()
-    assert "Type it again" not in html
+    assert "Enter it again: the form was not saved" not in html
 
 
 def test_saving_an_agent_or_a_provider_warns_of_a_model_that_is_not_allowed(model, staff):
@@ -203,14 +203,17 @@ def test_a_model_that_the_vendor_does_not_list_is_shown_so(model, staff):
     provider = make_provider(model, default_model="alias")
     data = {"action": "fetch_models", "_selected_action": provider.pk}
     html = staff.post(url("provider_changelist"), data, follow=True).content.decode()
-    assert "Not in the vendor&#x27;s list: alias. They stay allowed." in html
+    assert "Not in the vendor&#x27;s list, but still allowed: alias." in html
     html = staff.get(url("provider_change", provider.pk)).content.decode()
-    assert html.count("not in the vendor&#x27;s list") == 1
+    assert html.count("not listed") == 1
 
 
 def test_connections_are_tested_and_models_fetched_from_the_list(model, staff):
     provider = make_provider(model)
-    for action, said in (("validate_connections", "Connected: main"), ("fetch_models", "New models of main: 2")):
+    for action, said in (
+        ("validate_connections", "Provider main: the connection works."),
+        ("fetch_models", "Provider main: new models added: 2."),
+    ):
         data = {"action": action, "_selected_action": provider.pk}
         assert said in staff.post(url("provider_changelist"), data, follow=True).content.decode()
     model.script(Reply("no", status=401))
@@ -324,7 +327,7 @@ def test_changing_a_prompts_wording_makes_a_version_and_keeps_the_old_one(staff)
         {**fields(page), "content": "Hi {{ a.b }}", "change_description": "shorter"},
         follow=True,
     )
-    assert "looks like a placeholder but is none" in answer.content.decode()
+    assert "looks like a placeholder but is sent to the model unchanged" in answer.content.decode()
     prompt.refresh_from_db()
     assert prompt.active_version.content == "Hi {{ a.b }}"
     assert [v.status for v in prompt.versions.order_by("version_number")] == ["inactive", "active"]
@@ -487,7 +490,7 @@ def test_a_round_of_unknown_cost_says_what_it_counts_as(model, staff):
     with pytest.raises(LLMAPIError) as caught:
         get_agent("helper").run("hi")
     page = staff.get(url("invocation_change", caught.value.invocation_id)).content.decode()
-    assert "unknown, counted as $0.25" in page
+    assert "unknown (charged as $0.25)" in page
 
 
 @pytest.mark.parametrize("name", MODELS)

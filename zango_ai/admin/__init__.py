@@ -1,4 +1,4 @@
-"""Each tenant's configuration and log, in Django's admin; on the public schema there is nothing to see."""
+"""The admin pages of each tenant's configuration and log. On the public schema there are none."""
 
 from . import agent, invocation, memory, prompt, provider, spending, tool
 

@@ -1,4 +1,4 @@
-"""Who may see a page: staff with the permission, in a tenant; and never change what is a log."""
+"""Permissions of the admin pages: only in a tenant, and view-only for the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .. import tenancy
 
 
 class TenantOnly(admin.options.BaseModelAdmin):
-    """Absent from the admin of the public schema, which has no such tables."""
+    """Hides the pages on the public schema, which has no tables of zango_ai."""
+
+    class Media:
+        css = {"all": ["zango_ai/admin.css"]}
 
     formfield_overrides = {
         models.TextField: {"widget": widgets.AdminTextareaWidget(attrs={"rows": 3})},
@@ -38,19 +41,19 @@ class TenantOnly(admin.options.BaseModelAdmin):
         return _in_tenant() and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What is deleted along, such as an agent's conversations, needs no permission of its own."""
-        pages: Any = super()  # an inline has no such page, and does not call this
+        """Deleting related log rows, such as an agent's conversations, needs no permission of its own."""
+        pages: Any = super()  # only ModelAdmin has this method; Django never calls it on an inline
         deletable, counts, needed, protected = pages.get_deleted_objects(objs, request)
-        along = {
+        log_models = {
             model._meta.verbose_name
             for model, registered in self.admin_site._registry.items()
             if isinstance(registered, ViewOnly)
         }
-        return deletable, counts, needed - along, protected
+        return deletable, counts, needed - log_models, protected
 
 
 class ViewOnly(TenantOnly):
-    """A log: nobody adds, changes or deletes a row by hand, superusers included."""
+    """For the log: nobody can add, change or delete rows in the admin, not even superusers."""
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -63,11 +66,11 @@ class ViewOnly(TenantOnly):
 
 
 def preformatted(value: Any) -> SafeString | str:
-    """Text or JSON as it was written, line breaks and all."""
+    """Text or JSON in a monospaced block that keeps line breaks."""
     if value in (None, "", [], {}):
         return "-"
-    shown = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="zango-ai-text">{}</pre>', shown)
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="zango-ai-text">{}</pre>', text)
 
 
 def _in_tenant() -> bool:

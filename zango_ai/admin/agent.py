@@ -13,15 +13,15 @@ from django.utils.translation import gettext_lazy as _
 from ..models import AgentConfig, Fallback, Spend
 from ..output import json_limits
 from .access import TenantOnly
-from .spending import SpendsByMonth
+from .spending import ShowsSpend
 
 
 class SchemaField(forms.JSONField):
-    """A JSON schema, or nothing: not the word null."""
+    """A JSON field that is empty, rather than showing ``null``, if there is no schema."""
 
     def to_python(self, value: Any) -> Any:
         if _is_unreadable(value):
-            raise ValidationError(_("This JSON is nested too deeply, or has a number with too many digits."))
+            raise ValidationError(_("This JSON is nested too deeply or has a number with too many digits."))
         return super().to_python(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
@@ -32,7 +32,7 @@ class SchemaField(forms.JSONField):
 
 
 def _is_unreadable(text: Any) -> bool:
-    """Whether Python's JSON reader would raise another error than the one that Django's field expects."""
+    """Whether Python's JSON parser would raise an error that Django's field does not catch."""
     return isinstance(text, str) and not json_limits.is_within(text)
 
 
@@ -40,11 +40,11 @@ class FallbackInline(TenantOnly, admin.TabularInline):
     model = Fallback
     extra = 0
     fields = ("position", "provider", "model")
-    verbose_name_plural = _("Fallbacks: asked in this order where the model above cannot answer")
+    verbose_name_plural = _("Fallbacks (tried in order of position when the agent's model fails)")
 
 
 @admin.register(AgentConfig)
-class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
+class AgentConfigAdmin(ShowsSpend, admin.ModelAdmin):
     spend_owner = Spend.Owner.AGENT
     list_display = ["name", "provider", "model", "output_schema", "this_month", "is_enabled"]
     readonly_fields = ("this_month",)
@@ -53,9 +53,6 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
     search_fields = ["name", "description"]
     filter_horizontal = ["tools"]
     inlines = [FallbackInline]
-
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
 
     formfield_overrides = {
         **TenantOnly.formfield_overrides,
@@ -73,11 +70,11 @@ class AgentConfigAdmin(SpendsByMonth, admin.ModelAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        for note in form.instance.model_warnings():
-            messages.warning(request, note)
+        for warning in form.instance.model_warnings():
+            messages.warning(request, warning)
 
     def save_model(self, request: HttpRequest, obj: AgentConfig, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for note in (obj.strict_schema_warning(), obj.unused_schema_warning()):
-            if note:
-                messages.warning(request, note)
+        for warning in (obj.strict_schema_warning(), obj.unused_schema_warning()):
+            if warning:
+                messages.warning(request, warning)

@@ -21,15 +21,15 @@ from ..models.invocation import OutcomeModel
 from .access import ViewOnly, preformatted
 
 
-class Figures:
-    """What a round and a whole run show alike: both are ``OutcomeModel``."""
+class OutcomeColumns:
+    """Columns that rounds and whole runs share."""
 
     @admin.display(description=_("status"), ordering="status")
     def badge(self, row: Invocation | InvocationRound) -> SafeString:
         label = row.get_status_display()
         return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', row.status, label)
 
-    @admin.display(description=_("tokens in / out"))
+    @admin.display(description=_("tokens (in / out)"))
     def tokens(self, row: OutcomeModel) -> str:
         return f"{row.input_tokens} / {row.output_tokens}"
 
@@ -46,10 +46,10 @@ class Figures:
         return preformatted(row.response_content)
 
 
-class RoundInline(Figures, ViewOnly, admin.StackedInline):
+class RoundInline(OutcomeColumns, ViewOnly, admin.StackedInline):
     model = InvocationRound
     extra = 0
-    verbose_name_plural = _("Rounds: the calls to the provider")
+    verbose_name_plural = _("Rounds (requests to the provider)")
     fields = readonly_fields = (
         "badge",
         "provider_name",
@@ -63,22 +63,22 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
         "tools_sent",
         "parameters_sent",
         "answer",
-        "calls_made",
+        "tool_calls_made",
     )
 
     @admin.display(description=_("cost"))
     def cost(self, row: OutcomeModel) -> str:
         if isinstance(row, InvocationRound) and row.cost_usd is None and row.charged_usd:
-            return gettext("unknown, counted as %(charged)s") % {"charged": format_usd(row.charged_usd)}
+            return gettext("unknown (charged as %(charged)s)") % {"charged": format_usd(row.charged_usd)}
         return super().cost(row)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvocationRound]:
         return super().get_queryset(request).prefetch_related("tool_calls")
 
     @admin.display(description=_("tool calls"))
-    def calls_made(self, row: InvocationRound) -> SafeString | str:
-        """Each with what it was given, what the model was told, and for staff what went wrong."""
-        calls = [(call, _shown(call)) for call in row.tool_calls.all()]
+    def tool_calls_made(self, row: InvocationRound) -> SafeString | str:
+        """Each tool call with its arguments, its result and any error or traceback."""
+        calls = [(call, _details(call)) for call in row.tool_calls.all()]
         template = "admin/zango_ai/invocation/tool_calls.html"
         return render_to_string(template, {"calls": calls}) if calls else "-"
 
@@ -88,7 +88,9 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
 
     @admin.display(description=_("tools sent"))
     def tools_sent(self, row: InvocationRound) -> str:
-        tools = row.request_tools if isinstance(row.request_tools, list) else []  # too many are cut to a note
+        tools = (
+            row.request_tools if isinstance(row.request_tools, list) else []
+        )  # an oversized list is stored as a note
         return ", ".join(tool["name"] for tool in tools) or "-"
 
     @admin.display(description=_("parameters sent"))
@@ -99,18 +101,18 @@ class RoundInline(Figures, ViewOnly, admin.StackedInline):
 class FileInline(ViewOnly, admin.TabularInline):
     model = InvocationFile
     extra = 0
-    verbose_name_plural = _("Files that went along")
+    verbose_name_plural = _("Files sent")
     fields = readonly_fields = ("content", "media_type", "size", "sha256")
 
     @admin.display(description=_("file"))
     def content(self, row: InvocationFile) -> SafeString | str:
         if row.source == InvocationFile.Source.URL:
-            # Shown, and not made a link: nobody knows what is there by now.
+            # Not a link: nobody knows what the URL serves by now.
             return f"{row.filename}: {row.url}"
         if not row.file:
-            return gettext("%(name)s (could not be stored)") % {"name": row.filename}
-        where = reverse("admin:zango_ai_invocation_file", args=[row.invocation_id, row.pk])
-        return format_html('<a href="{}" download>{}</a>', where, row.filename)
+            return gettext("%(name)s (not stored)") % {"name": row.filename}
+        url = reverse("admin:zango_ai_invocation_file", args=[row.invocation_id, row.pk])
+        return format_html('<a href="{}" download>{}</a>', url, row.filename)
 
     @admin.display(description=_("size"))
     def size(self, row: InvocationFile) -> str:
@@ -118,7 +120,7 @@ class FileInline(ViewOnly, admin.TabularInline):
 
 
 @admin.register(Invocation)
-class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
+class InvocationAdmin(OutcomeColumns, ViewOnly, admin.ModelAdmin):
     list_display = [
         "id",
         "badge",
@@ -136,16 +138,16 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     inlines = [FileInline, RoundInline]
     fieldsets = [
         (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),
-        (_("Used"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
+        (_("Usage"), {"fields": ["tokens", "cached", "cost", "latency_ms", "rounds_count"]}),
         (
-            _("Asked by"),
+            _("Origin"),
             {"fields": ["triggered_by", "user_ref", "session_id", "celery_task_id", "started_at", "finished_at"]},
         ),
-        (_("Sent"), {"fields": ["system_prompt", "system_text", "user_prompt", "user_text", "given"]}),
-        (_("Received"), {"fields": ["answer"]}),
+        (_("Request"), {"fields": ["system_prompt", "system_text", "user_prompt", "user_text", "sent_variables"]}),
+        (_("Response"), {"fields": ["answer"]}),
     ]
 
-    # Nobody can change it, so Django's admin shows every field for reading; those made here it must be told of.
+    # Django shows every model field read-only without change permission. Computed fields must be listed.
     readonly_fields = (
         "badge",
         "provider_and_model",
@@ -157,12 +159,9 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
         "system_text",
         "user_prompt",
         "user_text",
-        "given",
+        "sent_variables",
         "answer",
     )
-
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.download)
@@ -170,14 +169,14 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
         return [path("<int:invocation_id>/files/<int:pk>/", view, name=name), *super().get_urls()]
 
     def download(self, request: HttpRequest, invocation_id: int, pk: int) -> FileResponse:
-        """The content of a file that an agent was sent: to be saved, never to be shown by the browser."""
+        """Send the content of a file as a download. The browser must never display it."""
         if not (self.has_view_permission(request) and request.user.has_perm("zango_ai.view_invocationfile")):
             raise PermissionDenied
         row = get_object_or_404(InvocationFile, pk=pk, invocation=invocation_id)
         try:
             content = row.file.open("rb")
-        except Exception as exc:  # never stored, no longer there, or its storage is away
-            raise Http404("The content of this file is not in the storage.") from exc
+        except Exception as exc:  # never stored, deleted, or the storage is unavailable
+            raise Http404("The content of this file is not available in the storage.") from exc
         headers = {
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -190,7 +189,7 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     def provider_and_model(self, run: Invocation) -> str:
         return f"{run.provider_name or '-'} / {run.model or '-'}"
 
-    @admin.display(description=_("cached, read / written"))
+    @admin.display(description=_("cached tokens (read / written)"))
     def cached(self, run: Invocation) -> str:
         return f"{run.cache_read_tokens} / {run.cache_creation_tokens}"
 
@@ -202,24 +201,24 @@ class InvocationAdmin(Figures, ViewOnly, admin.ModelAdmin):
     def user_prompt(self, run: Invocation) -> str:
         return _version(run.user_prompt_name, run.user_prompt_version)
 
-    @admin.display(description=_("system text"))
+    @admin.display(description=_("rendered system prompt"))
     def system_text(self, run: Invocation) -> SafeString | str:
         return preformatted(run.rendered_system_prompt)
 
-    @admin.display(description=_("user text"))
+    @admin.display(description=_("rendered user prompt"))
     def user_text(self, run: Invocation) -> SafeString | str:
         return preformatted(run.rendered_user_prompt)
 
     @admin.display(description=_("variables"))
-    def given(self, run: Invocation) -> SafeString | str:
+    def sent_variables(self, run: Invocation) -> SafeString | str:
         values = {"user": run.variables, "system": run.system_variables}
         return preformatted({name: value for name, value in values.items() if value is not None})
 
 
-def _shown(call: ToolCall) -> list[tuple[str, SafeString | str]]:
+def _details(call: ToolCall) -> list[tuple[str, SafeString | str]]:
     parts = (
         (gettext("arguments"), call.arguments),
-        (gettext("told to the model"), call.result),
+        (gettext("result sent to the model"), call.result),
         (gettext("error"), call.error_message),
         (gettext("traceback"), call.traceback),
     )

@@ -6,12 +6,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from .. import tenancy
 from ..models import MemorySession
 from .access import ViewOnly, preformatted
 
-_MOST_SHOWN = 50
+_MAX_MESSAGES = 50
 
 
 @admin.register(MemorySession)
@@ -24,25 +25,26 @@ class MemorySessionAdmin(ViewOnly, admin.ModelAdmin):
     actions = ["clear"]
     fields = readonly_fields = (
         *("session_id", "agent", "user_ref", "is_active", "turns_count", "created_at", "last_active_at"),
-        "newest_messages",
+        "latest_messages",
     )
 
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
-
-    @admin.display(description=_("newest messages"))
-    def newest_messages(self, session: MemorySession) -> SafeString | str:
-        newest = list(session.messages.order_by("-sequence")[:_MOST_SHOWN])[::-1]
-        shown = ((m.sequence, m.role, preformatted(m.content or m.tool_calls)) for m in newest)
-        return format_html_join("", "<p>{} {}</p>{}", shown) or "-"
+    @admin.display(description=_("latest messages"))
+    def latest_messages(self, session: MemorySession) -> SafeString | str:
+        latest = list(session.messages.order_by("-sequence")[:_MAX_MESSAGES])[::-1]
+        rows = ((m.sequence, m.role, preformatted(m.content or m.tool_calls)) for m in latest)
+        return format_html_join("", "<p>{}. {}</p>{}", rows) or "-"
 
     def has_clear_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("zango_ai.delete_memorysession"))
 
-    @admin.action(description=_("Clear the selected conversations"), permissions=["clear"])
+    @admin.action(description=_("Clear selected conversations"), permissions=["clear"])
     def clear(self, request: HttpRequest, sessions: QuerySet[MemorySession]) -> None:
         from ..memory.sessions import clear
 
         schema = tenancy.current_schema()
         cleared = sum(clear(schema, session.agent_id, session.session_id) for session in sessions)
-        messages.success(request, _("Cleared: %(count)d") % {"count": cleared})
+        messages.success(
+            request,
+            ngettext("%(count)d conversation cleared.", "%(count)d conversations cleared.", cleared)
+            % {"count": cleared},
+        )

@@ -19,20 +19,25 @@ from .access import TenantOnly, ViewOnly, preformatted
 
 
 class PromptForm(forms.ModelForm):
-    """A prompt with the wording that is in force; another wording becomes a new version."""
+    """A prompt with the text of its active version. A changed text is saved as a new version."""
 
     content = forms.CharField(
         label=_("Content"),
         strip=False,
         widget=forms.Textarea(attrs={"rows": 14, "class": "vLargeTextField", "spellcheck": "true"}),
-        help_text=_("Placeholders are written {{ name }}. A change is saved as a new version."),
+        help_text=_("Write placeholders as {{ name }}. A change is saved as a new version."),
     )
-    change_description = forms.CharField(label=_("What changed"), required=False, max_length=500)
+    change_description = forms.CharField(
+        label=_("Change description"),
+        required=False,
+        max_length=500,
+        help_text=_("For your team, for example “Shorter greeting”."),
+    )
     make_active = forms.BooleanField(
         label=_("Make the new version active"),
         required=False,
         initial=True,
-        help_text=_("Otherwise it is a draft, and agents go on with the active one."),
+        help_text=_("Turn off to save a draft: agents keep using the active version."),
     )
 
     base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
@@ -48,17 +53,17 @@ class PromptForm(forms.ModelForm):
         self.fields["base_version"].initial = version.pk if version else None
 
     def clean_content(self) -> str:
-        return _lines(self.cleaned_data["content"])
+        return _normalize_line_breaks(self.cleaned_data["content"])
 
     @property
     def has_new_content(self) -> bool:
-        """Whether the wording was changed by who sends the form, and not by somebody else meanwhile."""
+        """Whether this form changed the text, as opposed to somebody else meanwhile."""
         base = self.instance.versions.filter(pk=self.cleaned_data.get("base_version")).first()
-        return base is None or bool(self.cleaned_data["content"] != _lines(base.content))
+        return base is None or bool(self.cleaned_data["content"] != _normalize_line_breaks(base.content))
 
 
-def _lines(text: str) -> str:
-    """A browser sends line breaks as CR LF; they are stored and compared as LF."""
+def _normalize_line_breaks(text: str) -> str:
+    """Browsers send line breaks as CR LF. They are stored and compared as LF."""
     return text.replace("\r\n", "\n")
 
 
@@ -90,7 +95,7 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
     inlines = [PromptVersionInline]
     fieldsets = [
         (None, {"fields": ["name", "type", "description"]}),
-        (_("Wording"), {"fields": ["content", "change_description", "make_active", "base_version"]}),
+        (_("Text"), {"fields": ["content", "change_description", "make_active", "base_version"]}),
     ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -111,20 +116,20 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
         )
         if form.cleaned_data["make_active"]:
             version.activate()
-        for mistake in rendering.find_mistakes(version.content):
+        for text in rendering.find_mistakes(version.content):
             messages.warning(
                 request,
                 _(
-                    "“%(text)s” looks like a placeholder but is none: it is sent to the model as it is. "
-                    "Placeholders are written {{ name }}, with letters, digits and underscores; there are no tags."
+                    "“%(text)s” looks like a placeholder but is sent to the model unchanged. Write placeholders as "
+                    "{{ name }}, with letters, digits and underscores. Template tags are not supported."
                 )
-                % {"text": mistake},
+                % {"text": text},
             )
 
 
 @admin.register(PromptVersion)
 class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
-    """Reading a version, and making it the active one. Versions are written on the prompt's page."""
+    """Shows a version and activates it. New versions are written on the prompt's page."""
 
     list_display = ["prompt", "version_number", "status", "change_description", "created_at"]
     list_display_links = ["version_number"]
@@ -140,9 +145,6 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
         "change_description",
         "created_at",
     )
-
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PromptVersion]:
         return super().get_queryset(request).select_related("prompt")
@@ -165,21 +167,21 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         kwargs["extra_context"] = {
             **(kwargs.get("extra_context") or {}),
-            "can_activate": self._may_activate(request),
+            "can_activate": self._can_activate(request),
         }
         return super().change_view(request, *args, **kwargs)
 
     def activate(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """POST: make the version active."""
+        """Make the version active (POST only)."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not self._may_activate(request):
+        if not self._can_activate(request):
             raise PermissionDenied
         version = get_object_or_404(PromptVersion.objects.select_related("prompt"), pk=pk)
         version.activate()
-        self.log_change(request, version.prompt, f"Made v{version.version_number} active.")
-        messages.success(request, _("Active now: %(version)s") % {"version": version})
+        self.log_change(request, version.prompt, f"Activated version {version.version_number}.")
+        messages.success(request, _("%(version)s is now active.") % {"version": version})
         return HttpResponseRedirect(reverse("admin:zango_ai_prompt_change", args=[version.prompt_id]))
 
-    def _may_activate(self, request: HttpRequest) -> bool:
+    def _can_activate(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and request.user.has_perm("zango_ai.change_prompt")

@@ -17,17 +17,21 @@ from ..exceptions import ZangoAIError
 from ..models import Provider, ProviderModel, Spend
 from ..providers.kinds import KINDS, CredentialSlot, Kind
 from .access import TenantOnly
-from .spending import SpendsByMonth
+from .spending import ShowsSpend
 
 LIMITS = [*Provider.BUDGET_FIELDS, "allow_unpriced", "rate_limit_rpm", "rate_limit_tpm"]
 SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
-"""Every credential that any kind has; which of them are needed depends on the kind."""
+"""Every credential of every kind, by name."""
 
 
 class ProviderForm(forms.ModelForm):
-    """A provider with a field for each of its credentials. Secrets can be written here, and not read."""
+    """A provider with one field per credential. Secrets can be entered here, but are never shown."""
 
-    kind = forms.ChoiceField(label=_("Kind"), choices=[(kind.name, kind.label) for kind in KINDS.values()])
+    kind = forms.ChoiceField(
+        label=_("Kind"),
+        choices=[(kind.name, kind.label) for kind in KINDS.values()],
+        help_text=_("The vendor, or the kind of server, that hosts the models."),
+    )
 
     class Meta:
         model = Provider
@@ -61,13 +65,13 @@ class ProviderForm(forms.ModelForm):
                 widget=forms.TextInput(attrs={"class": "vLargeTextField"}),
             )
         state = (
-            _("Saved, %(count)d characters. Leave empty to keep it.") % {"count": len(saved)}
+            _("Saved (%(count)d characters). Leave empty to keep it.") % {"count": len(saved)}
             if saved
             else _("Not set.")
         )
         if self.is_bound and self.data.get(self.add_prefix(slot.name)):
-            # A form that was submitted is shown again only if it was rejected.
-            state = _("Type it again: the form was not saved, and a secret is never sent back to the browser.")
+            # A submitted form is shown again only if it was rejected.
+            state = _("Enter it again: the form was not saved, and secrets are never sent back to the browser.")
         return forms.CharField(
             label=slot.label,
             required=False,
@@ -82,19 +86,19 @@ class ProviderForm(forms.ModelForm):
         cleaned = super().clean() or self.cleaned_data
         kind = KINDS.get(cleaned.get("kind", ""))
         if kind is not None:
-            # Before the model's own clean(), which asks whether the credentials are complete.
+            # Set before the model's clean(), which checks whether the credentials are complete.
             self.instance.credentials = Credentials(self._entered(cleaned, kind))
         return cleaned
 
     def _entered(self, cleaned: dict[str, Any], kind: Kind) -> dict[str, str]:
-        """What was typed, over what is saved: an empty secret is kept while it goes to the same place."""
+        """The entered credentials. An empty secret keeps its saved value unless the kind or address changes."""
         typed = {slot.name: str(cleaned.get(slot.name) or "").strip() for slot in SLOTS.values()}
         entered = {name: value for name, value in typed.items() if value}
         if self._goes_elsewhere(entered, kind):
             for slot in kind.slots:
                 if slot.is_secret and self._saved.get(slot.name) and not typed[slot.name]:
                     text = _(
-                        "Enter it again: the kind or the address has changed, and a saved secret stays behind."
+                        "Enter it again. A saved secret is not sent to another kind of provider or another address."
                     )
                     self.add_error(slot.name, text)
             return entered
@@ -102,7 +106,7 @@ class ProviderForm(forms.ModelForm):
         return {**kept, **entered}
 
     def _goes_elsewhere(self, entered: dict[str, str], kind: Kind) -> bool:
-        """Whoever can change the address could otherwise have the key sent to himself."""
+        """Whether the kind or address changes. Staff must not be able to send the saved key to another server."""
         before = KINDS.get(self._saved_kind)
         if before is None:
             return False
@@ -110,19 +114,19 @@ class ProviderForm(forms.ModelForm):
         for its_kind, values in ((before, self._saved), (kind, entered)):
             try:
                 places.append((its_kind.name, its_kind.base_url(values)))
-            except KeyError:  # a region is missing, which the model's clean() will say
+            except KeyError:  # no region yet; the model's clean() reports it
                 places.append((its_kind.name, ""))
         return places[0] != places[1]
 
 
 def _help(name: str) -> str:
-    """What the kinds of provider say about the slot, those that say the same together."""
-    said: dict[str, list[str]] = {}
+    """The help text of a credential. Kinds with the same text are listed together."""
+    labels_by_text: dict[str, list[str]] = {}
     for kind in KINDS.values():
         for slot in kind.slots:
             if slot.name == name and slot.help_text:
-                said.setdefault(slot.help_text, []).append(kind.label)
-    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in said.items())
+                labels_by_text.setdefault(slot.help_text, []).append(kind.label)
+    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in labels_by_text.items())
 
 
 class ProviderModelInline(TenantOnly, admin.TabularInline):
@@ -138,12 +142,12 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
 
     @admin.display(description=_("vendor's list"))
     def vendors_list(self, row: ProviderModel) -> str:
-        words = {True: _("listed"), False: _("not in the vendor's list"), None: _("not fetched")}
-        return str(words[row.is_listed])
+        labels = {True: _("listed"), False: _("not listed"), None: _("not fetched")}
+        return str(labels[row.is_listed])
 
 
 @admin.register(Provider)
-class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
+class ProviderAdmin(ShowsSpend, admin.ModelAdmin):
     spend_owner = Spend.Owner.PROVIDER
     form = ProviderForm
     list_display = ["name", "kind_label", "default_model", "agents", "this_month", "connection", "is_enabled"]
@@ -165,15 +169,14 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         provider = form.instance
-        for note in filter(None, map(provider.model_warning, sorted(provider.models_in_use()))):
-            messages.warning(request, note)
+        for warning in filter(None, map(provider.model_warning, sorted(provider.models_in_use()))):
+            messages.warning(request, warning)
 
     class Media:
-        css = {"all": ["zango_ai/admin.css"]}
         js = ["zango_ai/provider.js"]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        # The fields of the credentials are the form's own, and unknown to the model.
+        # The form adds the credential fields itself; the model does not have them.
         kwargs["fields"] = ProviderForm.Meta.fields
         return super().get_form(request, obj, change, **kwargs)
 
@@ -181,15 +184,15 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
         rows: QuerySet[Provider] = super().get_queryset(request)
         return rows.annotate(agents_count=Count("agents"))
 
-    @admin.action(description=_("Test the connection of the selected providers"), permissions=["change"])
+    @admin.action(description=_("Test the connection of selected providers"), permissions=["change"])
     def validate_connections(self, request: HttpRequest, providers: QuerySet[Provider]) -> None:
         for provider in providers:
             if provider.validate_connection():
-                messages.success(request, _("Connected: %(name)s") % {"name": provider})
+                messages.success(request, _("Provider %(name)s: the connection works.") % {"name": provider})
             else:
                 messages.error(request, provider.validation_error)
 
-    @admin.action(description=_("Fetch the models of the selected providers"), permissions=["change"])
+    @admin.action(description=_("Fetch the models of selected providers"), permissions=["change"])
     def fetch_models(self, request: HttpRequest, providers: QuerySet[Provider]) -> None:
         for provider in providers:
             try:
@@ -197,18 +200,18 @@ class ProviderAdmin(SpendsByMonth, admin.ModelAdmin):
             except ZangoAIError as exc:
                 messages.error(request, str(exc))
                 continue
-            text = _("New models of %(name)s: %(count)d") % {"name": provider, "count": len(new)}
+            text = _("Provider %(name)s: new models added: %(count)d.") % {"name": provider, "count": len(new)}
             messages.success(request, text)
-            kept = ", ".join(provider.unlisted_models())
-            if kept:
-                text = _("Not in the vendor's list: %(models)s. They stay allowed.") % {"models": kept}
+            unlisted = ", ".join(provider.unlisted_models())
+            if unlisted:
+                text = _("Not in the vendor's list, but still allowed: %(models)s.") % {"models": unlisted}
                 messages.warning(request, text)
 
     @admin.display(description=_("connection"))
     def connection(self, provider: Provider) -> str:
         if provider.validated_at is None:
             return str(_("not tested"))
-        return provider.validation_error or str(_("answers"))
+        return provider.validation_error or str(_("works"))
 
     @admin.display(description=_("kind"), ordering="kind")
     def kind_label(self, provider: Provider) -> str:

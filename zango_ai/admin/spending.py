@@ -17,8 +17,8 @@ from ..models import Spend
 from .access import TenantOnly, ViewOnly
 
 
-class SpendsByMonth(TenantOnly):
-    """Shows what a provider or an agent has spent in the month of its budget that is under way."""
+class ShowsSpend(TenantOnly):
+    """Shows the spend of a provider or an agent in its current budget month."""
 
     spend_owner = ""
 
@@ -38,14 +38,16 @@ class SpendsByMonth(TenantOnly):
         budget = budget_of(vars(row))
         month = months.current_month_start(budget, tenancy.current_schema())
         is_current = getattr(row, "latest_month_start", None) == month
-        spent, held = (row.latest_spent_usd, row.latest_reserved_usd) if is_current else (Decimal(0), Decimal(0))
+        spent, reserved = (
+            (row.latest_spent_usd, row.latest_reserved_usd) if is_current else (Decimal(0), Decimal(0))
+        )
         text = format_usd(spent)
         if budget.limit_usd is not None:
             text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": format_usd(budget.limit_usd)}
-        if held:
-            text += " " + gettext("and %(held)s held") % {"held": format_usd(held)}
+        if reserved:
+            text += " " + gettext("(plus %(reserved)s reserved)") % {"reserved": format_usd(reserved)}
         if is_current and row.latest_unknown_calls:
-            text += " " + gettext("(%(count)d calls of unknown cost)") % {"count": row.latest_unknown_calls}
+            text += " " + gettext("(calls of unknown cost: %(count)d)") % {"count": row.latest_unknown_calls}
         if budget.limit_usd is not None and spent >= budget.limit_usd:
             return format_html('<strong class="zango-ai-spent">{}: {}</strong>', text, gettext("used up"))
         return text
@@ -53,17 +55,17 @@ class SpendsByMonth(TenantOnly):
 
 @admin.register(Spend)
 class SpendAdmin(ViewOnly, admin.ModelAdmin):
-    list_display = ["owner_name", "owner", "month_start", "spent", "held", "unknown_calls", "alerted_at"]
+    list_display = ["owner_name", "owner", "month_start", "spent", "reserved", "unknown_calls", "alerted_at"]
     list_filter = ["owner", "month_start"]
     search_fields = ["owner_name"]
     fields = readonly_fields = (
-        *("owner_name", "owner", "month_start", "spent", "held", "unknown_calls", "alerted_at", "updated_at"),
+        *("owner_name", "owner", "month_start", "spent", "reserved", "unknown_calls", "alerted_at", "updated_at"),
     )
 
     @admin.display(description=_("spent"), ordering="spent_usd")
     def spent(self, row: Spend) -> str:
         return format_usd(row.spent_usd)
 
-    @admin.display(description=_("held by calls under way"), ordering="reserved_usd")
-    def held(self, row: Spend) -> str:
+    @admin.display(description=_("reserved for calls in progress"), ordering="reserved_usd")
+    def reserved(self, row: Spend) -> str:
         return format_usd(row.reserved_usd)

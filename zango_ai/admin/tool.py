@@ -14,7 +14,7 @@ from .access import ViewOnly, preformatted
 
 @admin.register(Tool)
 class ToolAdmin(ViewOnly, admin.ModelAdmin):
-    """What the code declares; ``zango_ai_sync_tools`` writes the rows."""
+    """Tools that code declares. ``zango_ai_sync_tools`` writes the rows."""
 
     list_display = [
         *("name", "section", "safety", "requires_approval", "is_active"),
@@ -28,9 +28,6 @@ class ToolAdmin(ViewOnly, admin.ModelAdmin):
         *("calls", "errors", "timeouts", "average_ms"),
         *("created_at", "updated_at"),
     )
-
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tool]:
         return Tool.objects.with_statistics()

@@ -98,9 +98,7 @@ class Prompt(ValidatedModel):
             return None
         chosen = self.active_version
         if chosen is None:
-            raise ValidationError(
-                _("A prompt with versions needs an active one. Activate another version instead.")
-            )
+            raise ValidationError(_("A prompt with versions needs an active one. Activate another version."))
         if chosen.prompt_id != self.pk:
             raise ValidationError(_("This version belongs to another prompt."))
         return chosen

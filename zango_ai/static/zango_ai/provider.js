@@ -1,4 +1,4 @@
-// Show the credentials of the chosen kind alone. Without scripts all are shown, and the server takes those that count.
+// Show only the credentials of the chosen kind. Without JavaScript, all are shown and the server ignores the others.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
