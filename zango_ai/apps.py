@@ -22,7 +22,7 @@ class ZangoAIConfig(AppConfig):
 
 
 def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
-    """A tenant that has just been migrated gets the rows of its tools."""
+    """Write the tool rows of a tenant after it was migrated."""
     from . import tenancy
     from .configuration import tool_rows
     from .models import Tool
@@ -32,7 +32,7 @@ def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
     if using != connection.alias or tenancy.is_public(schema):
         return
     if Tool._meta.db_table not in connection.introspection.table_names():
-        return  # migrated to where there was no such table yet
+        return  # migrated back to before the table existed
     report = tool_rows.sync()
     if verbosity > 1 or (verbosity and report.invalid):
-        print(f"Tools of {schema}: {report}")  # noqa: T201  as Django's own handlers do
+        print(f"Tools of {schema}: {report}")  # noqa: T201  Django's own handlers print too

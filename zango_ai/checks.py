@@ -1,4 +1,4 @@
-"""System checks: what would fail at the first run is said at ``manage.py check``."""
+"""System checks: ``manage.py check`` reports problems that would otherwise fail at the first run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .models import AgentConfig
 from .runs import queue
 from .tools import registry
 
-_MOST_NAMES = 10
+_MAX_NAMES = 10
 _SETTINGS_HINT = (
-    "ZANGO_AI is a dict in which every key may be left out, such as "
+    "ZANGO_AI is a dict, and every key is optional. Example: "
     "ZANGO_AI = {'ALLOWED_API_BASES': ['http://localhost:11434'], 'MAX_FILES': 5}."
 )
 
@@ -30,45 +30,45 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("zango_ai")
 def check_tenant_apps(**kwargs: Any) -> list[CheckMessage]:
-    """The tables belong in tenant schemas, and nowhere else."""
+    """zango_ai belongs in the tenants' apps only."""
     if not tenancy.is_used():
-        hint = tenancy.HOW_TO_USE_DJANGO_TENANTS
-        return [Error(tenancy.needs_django_tenants(), hint=hint, id="zango_ai.E004")]
-    found: list[CheckMessage] = []
+        hint = tenancy.DJANGO_TENANTS_SETUP
+        return [Error(tenancy.missing_django_tenants(), hint=hint, id="zango_ai.E004")]
+    messages: list[CheckMessage] = []
     tenant_apps = list(getattr(settings, "TENANT_APPS", ()))
     for kind in getattr(settings, "TENANT_TYPES", {}).values():
         tenant_apps += kind.get("APPS", ())
     names = {"zango_ai", "zango_ai.apps.ZangoAIConfig"}
     if not names & set(tenant_apps):
-        found.append(
+        messages.append(
             Error("zango_ai is not in TENANT_APPS.", hint="Add 'zango_ai' to TENANT_APPS.", id="zango_ai.E002")
         )
     if names & set(getattr(settings, "SHARED_APPS", ())):
-        found.append(
+        messages.append(
             Warning(
-                "zango_ai is in SHARED_APPS: the public schema has agents' tables that nothing uses.",
-                hint="Take 'zango_ai' out of SHARED_APPS.",
+                "zango_ai is in SHARED_APPS, which creates unused tables in the public schema.",
+                hint="Remove 'zango_ai' from SHARED_APPS.",
                 id="zango_ai.W002",
             )
         )
-    return found
+    return messages
 
 
 @register("zango_ai", Tags.database)
 def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """A warning, not an error: an error would stop ``migrate_schemas`` itself."""
+    """Tenants without the tables. A warning, because an error would also stop ``migrate_schemas``."""
     if not tenancy.is_used() or tenancy.connection().alias not in (databases or ()):
         return []
-    # While a tenant is migrated its schema is active, and the others are not what that is about.
+    # While a tenant is being migrated, its schema is active: the other tenants are not of interest then.
     if not tenancy.is_public(tenancy.current_schema()) or not tenancy.has_tenants_table():
         return []
     missing = tenancy.schemas_without(AgentConfig._meta.db_table)
     if not missing:
         return []
-    names = ", ".join(missing[:_MOST_NAMES]) + (", ..." if len(missing) > _MOST_NAMES else "")
+    names = ", ".join(missing[:_MAX_NAMES]) + (", ..." if len(missing) > _MAX_NAMES else "")
     return [
         Warning(
-            f"Tenants that lack the tables of zango_ai ({len(missing)}): {names}.",
+            f"The tables of zango_ai are missing in tenant schemas ({len(missing)}): {names}.",
             hint="Run: python manage.py migrate_schemas",
             id="zango_ai.W003",
         )
@@ -77,13 +77,13 @@ def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> l
 
 @register("zango_ai")
 def check_celery_app(**kwargs: Any) -> list[CheckMessage]:
-    """Only for a project that means to use Celery: without it, agents run all the same."""
-    means_to = any(name.startswith("CELERY_") for name in dir(settings)) or queue.has_celery_module()
-    if not means_to or queue.has_app():
+    """Checked only if the project seems to use Celery: agents also run without it."""
+    uses_celery = any(name.startswith("CELERY_") for name in dir(settings)) or queue.has_celery_module()
+    if not uses_celery or queue.has_app():
         return []
     return [
         Warning(
-            "No Celery app is configured: enqueue() and the project's tasks cannot reach the broker.",
+            "No Celery app is configured, so enqueue() and the project's tasks cannot reach the broker.",
             hint=queue.app_advice(),
             id="zango_ai.W004",
         )
@@ -92,15 +92,15 @@ def check_celery_app(**kwargs: Any) -> list[CheckMessage]:
 
 @register("zango_ai")
 def check_tools(**kwargs: Any) -> list[CheckMessage]:
-    """Types are looked at here, and not when a tool is declared: that would make every start slower."""
-    found: list[CheckMessage] = []
-    for made in registry.all_tools():
+    """Parameter types of tools. Checking them at import would slow down every start."""
+    errors: list[CheckMessage] = []
+    for tool in registry.all_tools():
         try:
-            _ = made.parameters
+            _ = tool.parameters
         except ToolDeclarationInvalid as exc:
-            hint = "Use types that pydantic can read from JSON, such as int, list[str], date or a dataclass."
-            found.append(Error(str(exc), hint=hint, id="zango_ai.E003"))
-    return found
+            hint = "Use types that pydantic can read from JSON, for example int, list[str], date or a dataclass."
+            errors.append(Error(str(exc), hint=hint, id="zango_ai.E003"))
+    return errors
 
 
 @register("zango_ai", Tags.security, deploy=True)
@@ -110,8 +110,8 @@ def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "Credentials are encrypted with a key that is derived from SECRET_KEY.",
-            hint="Set ZANGO_AI['ENCRYPTION_KEYS'], so that changing SECRET_KEY loses no credentials.",
+            "Credentials are encrypted with a key derived from SECRET_KEY.",
+            hint="Set ZANGO_AI['ENCRYPTION_KEYS']. Otherwise, credentials are lost when SECRET_KEY changes.",
             id="zango_ai.W001",
         )
     ]

@@ -1,7 +1,7 @@
-"""The settings: one dict, ``ZANGO_AI``, read into one frozen value.
+"""The settings: the dict ``ZANGO_AI``, read into a frozen dataclass.
 
-``read()`` tells everything that is wrong with the dict, for the system check; ``get_conf()`` is what the
-rest of the package uses, and refuses a dict that is wrong.
+``read()`` reports every problem at once, for the system check. The rest of the package uses ``get_conf()``, which
+raises ImproperlyConfigured instead.
 """
 
 from __future__ import annotations
@@ -25,42 +25,45 @@ from .arguments import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Conf:
+    """The settings, with their defaults."""
+
     encryption_keys: tuple[str, ...] = ()
-    """Fernet keys: the first encrypts, all decrypt. Empty: derived from SECRET_KEY and its fallbacks."""
+    """Fernet keys. The first encrypts, all decrypt. Empty: derived from SECRET_KEY and SECRET_KEY_FALLBACKS."""
     allowed_api_bases: tuple[str, ...] = ()
-    """URL prefixes inside the host's network that a provider's ``api_base`` may use."""
+    """URL prefixes inside the host's network that a provider's ``api_base`` is allowed to use."""
     max_file_bytes: int = 20 * 1024 * 1024
-    """Of one file that goes along with a question."""
+    """Maximum size of one file sent with a run."""
     max_files: int = 20
-    """In one run."""
+    """Maximum number of files per run."""
     max_tool_result_chars: int = 60_000
-    """Of what a tool returns; more is left out with a note of how much."""
+    """Maximum length of a tool's result. Longer results are cut, with a note of how much was left out."""
     max_tool_calls_per_round: int = 32
-    """How many tool calls of one answer are made. The others are answered with an error."""
+    """Maximum number of tool calls executed per round. Further calls get an error as their result."""
     approval_ttl_hours: int = 72
-    """How long a tool call waits for a person's approval. Then maintenance ends its run."""
+    """How long a tool call waits for approval before maintenance ends its run."""
     background_retries: int = 5
-    """How often a run in the background is tried again after a fault that may pass."""
+    """How many times a background run is retried after a temporary error."""
     session_ttl_days: int | None = None
-    """Conversations that were idle for longer are deleted by maintenance. None: never."""
+    """Maintenance deletes conversations that have been idle for longer. None: never."""
     api_permission: Callable[[Any, str], bool] | None = None
-    """Who may call an agent over HTTP: a callable ``(request, agent_name)``, or its dotted path. None: any user who
-    is logged in."""
+    """Decides who can call an agent over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
+    None: any logged-in user."""
     tenant_time_zone: str = "timezone"
-    """Field of the tenant model that holds the name of the tenant's time zone."""
+    """The tenant model's field with the name of the tenant's time zone."""
 
 
 def read(raw: Any) -> tuple[Conf, list[str]]:
-    """The settings, and a sentence for each thing that is wrong with them."""
+    """The settings, and a message for each problem with them."""
     if not isinstance(raw, Mapping):
-        return Conf(), [f"ZANGO_AI is a {type(raw).__name__}; make it a dict."]
+        return Conf(), [f"ZANGO_AI must be a dict, not {type(raw).__name__}."]
     problems: list[str] = []
     known = {field.name.upper(): field.name for field in fields(Conf)}
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in known:
-            meant = did_you_mean(str(key), known)
-            problems.append(f"ZANGO_AI[{key!r}] is not a setting.{meant} Known: {', '.join(sorted(known))}.")
+            suggestion = did_you_mean(str(key), known)
+            names = ", ".join(sorted(known))
+            problems.append(f"ZANGO_AI[{key!r}] is not a setting.{suggestion} Settings: {names}.")
             continue
         try:
             values[known[key]] = _READERS[key](value)
@@ -71,6 +74,7 @@ def read(raw: Any) -> tuple[Conf, list[str]]:
 
 @lru_cache(maxsize=1)
 def get_conf() -> Conf:
+    """The settings. Raises ImproperlyConfigured if any is invalid."""
     conf, problems = read(getattr(settings, "ZANGO_AI", {}))
     if problems:
         raise ImproperlyConfigured(" ".join(problems))
@@ -79,7 +83,7 @@ def get_conf() -> Conf:
 
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
-        raise ValueError("make it a list of strings.")
+        raise ValueError("must be a list of strings.")
     if not all(isinstance(item, str) for item in value):
         raise ValueError("every item must be a string.")
     return tuple(value)
@@ -94,7 +98,7 @@ def _fernet_keys(value: Any) -> tuple[str, ...]:
             size = 0
         if size != 32:
             raise ValueError(
-                f"key number {position} is not a Fernet key (32 bytes in URL-safe base64). Make one with "
+                f"key number {position} is not a Fernet key (32 bytes in URL-safe base64). Generate one with "
                 "cryptography.fernet.Fernet.generate_key()."
             )
     return keys
@@ -104,15 +108,15 @@ def _url_prefixes(value: Any) -> tuple[str, ...]:
     prefixes = _texts(value)
     for prefix in prefixes:
         parts = urlsplit(prefix)
-        _ = parts.port  # raises ValueError for one that cannot be
+        _ = parts.port  # raises ValueError for an invalid port
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{prefix!r} is not a URL such as http://localhost:11434.")
+            raise ValueError(f"{prefix!r} is not an HTTP URL. Example: http://localhost:11434.")
     return prefixes
 
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("make it a whole number from 1.")
+        raise ValueError("must be a whole number, at least 1.")
     return value
 
 
@@ -122,13 +126,13 @@ def _count_from_zero(value: Any) -> int:
 
 def _result_chars(value: Any) -> int:
     if _count(value) < 1_000:
-        raise ValueError("make it 1000 at least.")
+        raise ValueError("must be at least 1000.")
     return int(value)
 
 
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
-        raise ValueError("make it the name of a field of your tenant model.")
+        raise ValueError("must be the name of a field of the tenant model.")
     return value
 
 
@@ -139,7 +143,7 @@ def _callable(value: Any) -> Callable[..., Any] | None:
         except ImportError as exc:
             raise ValueError(f"{value!r} cannot be imported ({exc}).") from None
     if value is not None and not callable(value):
-        raise ValueError("make it a callable, or the dotted path of one.")
+        raise ValueError("must be a callable or its dotted path.")
     return value  # type: ignore[no-any-return]
 
 
@@ -159,6 +163,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 @receiver(setting_changed)
-def _forget(*, setting: str, **kwargs: Any) -> None:
+def _clear_conf(*, setting: str, **kwargs: Any) -> None:
     if setting in {"ZANGO_AI", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         get_conf.cache_clear()

@@ -1,4 +1,4 @@
-"""Which tenant is active. The only module that knows django-tenants."""
+"""The active tenant and its schema. The only module that imports django-tenants."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from .exceptions import NotMigrated
 _UNDEFINED = {"42P01", "42703", "3F000"}
 """PostgreSQL's codes for an undefined table, an undefined column and a schema that does not exist."""
 
-HOW_TO_USE_DJANGO_TENANTS = (
-    'Set it up first, as the page "Installation" of https://django-tenants.readthedocs.io/ describes: its database '
-    "engine and router, SHARED_APPS, TENANT_APPS, TENANT_MODEL, TENANT_DOMAIN_MODEL and its middleware."
+DJANGO_TENANTS_SETUP = (
+    "Set up django-tenants first: its database engine and router, SHARED_APPS, TENANT_APPS, TENANT_MODEL, "
+    'TENANT_DOMAIN_MODEL and its middleware. See "Installation" at https://django-tenants.readthedocs.io/.'
 )
 
 
 def connection() -> BaseDatabaseWrapper:
-    """The caller's own connection to the tenants' database: its transaction, its schema."""
+    """The caller's own connection to the tenants' database, with its transaction and its active schema."""
     return connections[_alias()]
 
 
@@ -51,41 +51,41 @@ def _alias() -> str:
 
 
 @receiver(setting_changed)
-def _forget(**kwargs: Any) -> None:
+def _clear_alias(**kwargs: Any) -> None:
     _alias.cache_clear()
 
 
 def bare_cursor(caller: BaseDatabaseWrapper, sql: str) -> CursorWrapper:
-    """One to execute ``sql`` with, for which no search path is set: each time that is a statement of its own."""
+    """A cursor to execute ``sql`` with. Unlike django-tenants' cursors, it saves the extra ``SET search_path``."""
     caller.ensure_connection()
-    # Two statements, which are one transaction, are more than PostgreSQL takes with parameters apart.
+    # PostgreSQL accepts several statements at once only with the parameters inlined, which ClientCursor does.
     cursor: Any = ClientCursor(caller.connection) if ";" in sql else caller.create_cursor()
     return caller.make_debug_cursor(cursor) if caller.queries_logged else caller.make_cursor(cursor)
 
 
 def current_schema() -> str:
-    """Name of the schema in force in this thread; the public schema's where no tenant is active."""
+    """The active schema of this thread: the public schema if no tenant is active."""
     try:
         return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
     except AttributeError:
-        raise ImproperlyConfigured(f"{needs_django_tenants()} {HOW_TO_USE_DJANGO_TENANTS}") from None
+        raise ImproperlyConfigured(f"{missing_django_tenants()} {DJANGO_TENANTS_SETUP}") from None
 
 
 def is_used() -> bool:
-    """Whether the project's database connection is django-tenants'."""
+    """Whether the project's database engine is that of django-tenants."""
     return hasattr(connection(), "schema_name")
 
 
-def needs_django_tenants() -> str:
+def missing_django_tenants() -> str:
     return (
-        "zango_ai needs django-tenants, and this project does not use it: the database engine is "
+        "zango_ai needs django-tenants, but this project uses the database engine "
         f"{connection().settings_dict['ENGINE']!r}."
     )
 
 
 @contextmanager
 def needs_tables(schema: str) -> Iterator[None]:
-    """Raises NotMigrated where a query in the block misses a table or a column."""
+    """Raise NotMigrated if a query in the block needs a table or column that does not exist."""
     try:
         yield
     except ProgrammingError as exc:
@@ -93,21 +93,21 @@ def needs_tables(schema: str) -> Iterator[None]:
             raise
         raise NotMigrated(
             schema,
-            f"Schema {schema!r} lacks tables or columns of zango_ai: its migrations have not been applied. Run: "
-            f"python manage.py migrate_schemas --schema={schema}",
+            f"Schema {schema!r} lacks tables or columns of zango_ai, because migrations have not been applied. "
+            f"Run: python manage.py migrate_schemas --schema={schema}",
         ) from exc
 
 
 def schemas_without(table: str) -> list[str]:
-    """Tenants that should have that table of zango_ai in their schema and do not, in order."""
+    """The schemas of tenants that use zango_ai but lack ``table``, sorted."""
     with connection().cursor() as cursor:
         cursor.execute("SELECT schemaname FROM pg_catalog.pg_tables WHERE tablename = %s", [table])
-        having = {schema for (schema,) in cursor.fetchall()}
-    return [schema for schema in _schemas_with_app() if schema not in having]
+        schemas = {schema for (schema,) in cursor.fetchall()}
+    return [schema for schema in _schemas_with_app() if schema not in schemas]
 
 
 def _schemas_with_app() -> list[str]:
-    """Schemas of all tenants whose type has zango_ai among its apps; without types, of all tenants."""
+    """The schemas of all tenants. With multi-type tenants, only of types that have zango_ai among their apps."""
     if not has_multi_type_tenants():
         return tenant_schemas()
     types = [name for name, kind in get_tenant_types().items() if "zango_ai" in kind.get("APPS", ())]
@@ -121,15 +121,15 @@ def has_tenants_table() -> bool:
 
 
 def advice_without_tenant() -> str:
-    """What a caller can do where no tenant is active: one or two sentences for an error."""
+    """What to do if no tenant is active: one or two sentences for an error message."""
     if _is_in_event_loop():
         return (
-            "The call is made in an event loop, and the tenant of a request is active in another thread. Move the "
-            "call into a plain function f and use: await asgiref.sync.sync_to_async(f)()."
+            "This call runs in an event loop, but the request's tenant is active in another thread. Move the call "
+            "into a plain function f and use: await asgiref.sync.sync_to_async(f)()."
         )
     return (
-        "Make the call in a request of a tenant, or inside django_tenants.utils.tenant_context(tenant). A thread "
-        "that you start yourself begins without a tenant."
+        "Make the call in a tenant's request or inside django_tenants.utils.tenant_context(tenant). A new thread "
+        "starts without a tenant."
     )
 
 
@@ -151,42 +151,42 @@ def is_public(schema: str) -> bool:
 
 def quote(schema: str) -> str:
     """``schema`` as an SQL identifier."""
-    # Django's quote_name() leaves a quotation mark inside as it is.
+    # Django's quote_name() does not escape quotation marks.
     return '"{}"'.format(schema.replace('"', '""'))
 
 
 def plain_backend() -> type[BaseDatabaseWrapper]:
-    """The database backend that django-tenants builds on: it sets no search path at each cursor."""
+    """The backend that django-tenants wraps. It does not set the search path for each cursor."""
     name = getattr(settings, "ORIGINAL_BACKEND", "django.db.backends.postgresql")
     return cast(type[BaseDatabaseWrapper], import_module(f"{name}.base").DatabaseWrapper)
 
 
 def tenant_schemas() -> list[str]:
-    """Names of all tenants' schemas, in order."""
+    """The schema names of all tenants, sorted."""
     rows = get_tenant_model().objects.exclude(schema_name=get_public_schema_name())
     return list(rows.order_by("schema_name").values_list("schema_name", flat=True))
 
 
 def find_tenant(schema: str) -> Model | None:
-    """The tenant of that schema, whatever schema is in force."""
+    """The tenant with that schema, whichever schema is active."""
     with schema_context(get_public_schema_name()):
         return cast(Model | None, get_tenant_model().objects.filter(schema_name=schema).first())
 
 
 def tenant_model() -> type[Model]:
-    """The project's model of a tenant, which has a ``schema_name``."""
+    """The project's tenant model, which has a ``schema_name``."""
     return cast(type[Model], get_tenant_model())
 
 
 @contextmanager
 def active(schema: str) -> Iterator[None]:
-    """Make ``schema`` the one in force, and put back the one that was."""
+    """Activate ``schema`` for the block, then restore the previous one."""
     with schema_context(schema):
         yield
 
 
 @contextmanager
 def active_tenant(tenant: Model) -> Iterator[None]:
-    """As ``active``, with the tenant's own row as ``connection.tenant``."""
+    """Like ``active``, and set ``connection.tenant`` to the tenant."""
     with tenant_context(tenant):
         yield

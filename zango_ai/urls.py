@@ -1,4 +1,4 @@
-"""The HTTP API's URLs. Include them in the tenants' URLconf: ``path("ai/", include("zango_ai.urls"))``."""
+"""URLs of the HTTP API. Include them in the tenants' URLconf: ``path("ai/", include("zango_ai.urls"))``."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_maintenance_ends_a_run_whose_approval_nobody_has_given(model, agent):
 
     run_finished.connect(note)
     try:
-        assert maintained() == "north: 1 ended whose approval expired\n"
+        assert maintained() == "north: 1 runs ended because an approval expired\n"
     finally:
         run_finished.disconnect(note)
     assert finished == [("failed", response.run_id)]

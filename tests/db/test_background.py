@@ -110,7 +110,7 @@ def test_what_was_queued_in_a_transaction_that_rolls_back_is_never_run_and_ends(
     let_pass(1_000)
     assert maintained() == ""
     let_pass(4_000)
-    assert "1 ended that nobody will run" in maintained()
+    assert "1 queued runs ended that no worker will start" in maintained()
     assert run.status == "cancelled"
     assert "not committed" in row().error_message
     with pytest.raises(RunFailed):

@@ -126,7 +126,7 @@ def test_drift_is_named_and_fails(model, name):
     out, err = reconciled()
     assert words in err
     assert "north: " in err
-    assert "Not all is well in: north" in err
+    assert "Failed for: north" in err
     assert out == "south: adds up\n"
 
 

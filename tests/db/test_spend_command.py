@@ -38,7 +38,7 @@ def test_all_tenants_are_shown_with_totals(spent):
     lines = [line.split() for line in told().splitlines()]
     month = str(date.fromisoformat(lines[1][3]))
     assert lines == [
-        ["tenant", "of", "name", "month", "from", "spent", "reserved", "limit"],
+        ["tenant", "type", "name", "month", "from", "spent", "reserved", "limit"],
         ["north", "provider", "main", month, "$0.25", "$0.00", "$9.00"],
         ["north", "agent", "helper", month, "$0.25", "$0.00", "-"],
         ["north", "total", "$0.25", "$0.00"],

@@ -133,9 +133,9 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
     model = ProviderModel
     extra = 0
     fields = (
-        *("model_id", "display_name", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents"),
-        *("rate_limit_rpm", "rate_limit_tpm", "is_enabled", "vendors_list"),
+        *("model_id", "is_enabled", "vendors_list", "input_cost_per_mtok", "output_cost_per_mtok"),
+        *("rate_limit_rpm", "rate_limit_tpm"),
+        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents", "display_name"),
     )
     readonly_fields = ("vendors_list",)
     verbose_name_plural = _("Allowed models (leave empty to allow all)")

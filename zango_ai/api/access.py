@@ -1,4 +1,4 @@
-"""Who may call which agent, and whose runs and sessions are whose."""
+"""Permission checks: who can call an agent, and who owns a run or a session."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from .errors import ApiError, bad_request, not_found
 
 
 def authenticated(request: HttpRequest, agent_name: str) -> bool:
-    """The default of ``ZANGO_AI["API_PERMISSION"]``: any user who is logged in."""
+    """The default of ``ZANGO_AI["API_PERMISSION"]``: any logged-in user."""
     return user_ref(request) != ""
 
 
 def user_ref(request: HttpRequest) -> str:
-    """The caller's ``user_ref``: the primary key of the user, or ``""`` for an anonymous caller."""
+    """The primary key of the logged-in user as text; ``""`` for an anonymous caller."""
     user = getattr(request, "user", None)
     return str(user.pk) if user is not None and user.is_authenticated else ""
 
 
 def open_agent(request: HttpRequest, name: str) -> Agent:
-    """The agent of that name, if the API may run it for this caller. Raises ApiError (401, 403 or 404)."""
+    """The agent, if the caller is allowed to run it over HTTP. Raises ApiError (401, 403 or 404)."""
     permission = get_conf().api_permission or authenticated
     if not permission(request, name):
         if user_ref(request):
-            raise ApiError(403, "PermissionDenied", "You may not call this agent.")
+            raise ApiError(403, "PermissionDenied", "You do not have permission to call this agent.")
         raise ApiError(401, "NotAuthenticated", "Log in to call this agent.")
     agent = get_agent(name)
     if not AgentConfig.objects.filter(name=name, is_public_api=True).exists():
-        raise not_found("agent or run")
+        raise not_found("Agent or run")
     return agent
 
 
 def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
-    """The caller's own run, and its agent. Raises ApiError: 404 where it is not the caller's."""
+    """The agent and ID of the caller's own run. Raises ApiError: 404 for another user's run."""
     owner = user_ref(request)
     try:
         key = UUID(run_id)
     except ValueError:
-        raise not_found("agent or run") from None
+        raise not_found("Agent or run") from None
     name = (
         Invocation.objects.filter(run_id=key, user_ref=owner).values_list("agent_name", flat=True).first()
         if owner
         else None
     )
     if name is None:
-        raise not_found("agent or run")
+        raise not_found("Agent or run")
     return open_agent(request, name), key
 
 
 def require_own_session(request: HttpRequest, agent: Agent, session_id: str | None) -> None:
-    """Raise ApiError unless the session is the caller's, or there is none of that id yet."""
+    """Raise ApiError if the session belongs to another user. A new session ID is allowed."""
     if session_id is None:
         return
     owner = user_ref(request)
     if not owner:
-        raise bad_request("Only a user who is logged in can continue a session.", "session_id")
+        raise bad_request("Log in to use a session.", "session_id")
     sessions = MemorySession.objects.filter(agent__name=agent.name, session_id=session_id, is_active=True)
     if sessions.exclude(user_ref=owner).exists():
-        raise not_found("session")
+        raise not_found("Session")

@@ -1,4 +1,4 @@
-"""Request bodies: JSON, or multipart with files. Whatever is wrong is a 400 that names the field."""
+"""Parse request bodies: JSON, or multipart with files. Invalid ones raise a 400 that names the field."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_SESSION_ID = 255
 
 @dataclass(frozen=True, slots=True)
 class RunBody:
-    """What a client may choose of a run."""
+    """The arguments of a run that a client can choose."""
 
     input: str | None = None
     variables: Mapping[str, Any] | None = None
@@ -38,27 +38,27 @@ class RunBody:
 
 
 def read_run(request: HttpRequest) -> RunBody:
-    """Raises ApiError."""
+    """Read the body of a run. Raises ApiError."""
     if request.content_type == "multipart/form-data":
         return _multipart(request)
-    return RunBody(**_checked(read_json(request, _RUN_FIELDS)))
+    return RunBody(**_validated(read_json(request, _RUN_FIELDS)))
 
 
 def read_approvals(request: HttpRequest) -> dict[str, bool | str]:
-    """Decisions by the id of the call: true, false, or a reason against it. Raises ApiError."""
-    given = read_json(request, ("approvals",)).get("approvals")
-    if not isinstance(given, dict) or not given:
-        raise bad_request("approvals must be an object with a decision for each pending id.", "approvals")
-    for key, decision in given.items():
+    """Decisions by approval ID: true, false, or a string with the reason to deny. Raises ApiError."""
+    decisions = read_json(request, ("approvals",)).get("approvals")
+    if not isinstance(decisions, dict) or not decisions:
+        raise bad_request("approvals must be an object with a decision for each pending ID.", "approvals")
+    for key, decision in decisions.items():
         if not isinstance(decision, (bool, str)):
-            raise bad_request(f"approvals[{key!r}] must be true, false or a reason.", "approvals")
-    return given
+            raise bad_request(f"approvals[{key!r}] must be true, false or a string with a reason.", "approvals")
+    return decisions
 
 
 def read_json(request: HttpRequest, fields: Collection[str]) -> dict[str, Any]:
-    """The JSON object in the body, which may have these fields and no others. Raises ApiError."""
+    """The JSON object in the body, with these fields only. Raises ApiError."""
     if request.content_type != "application/json":
-        raise bad_request("Send application/json, or multipart/form-data for files.", "Content-Type")
+        raise bad_request("Send application/json, or multipart/form-data with files.", "Content-Type")
     try:
         value = load(request.body.decode("utf-8")) if request.body else {}
     except (ValueError, RecursionError):
@@ -73,19 +73,19 @@ def _multipart(request: HttpRequest) -> RunBody:
     fields = request.POST
     _require_known(fields, {*_RUN_FIELDS, "csrfmiddlewaretoken"})
     _require_known(request.FILES, {"files"})
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name in _RUN_FIELDS:
-        values = fields.getlist(name)
-        if len(values) > 1:
-            raise bad_request(f"{name} is sent {len(values)} times.", name)
-        if values:
-            given[name] = values[0]
-    if "variables" in given:
+        sent = fields.getlist(name)
+        if len(sent) > 1:
+            raise bad_request(f"{name} was sent {len(sent)} times. Send it once.", name)
+        if sent:
+            values[name] = sent[0]
+    if "variables" in values:
         try:
-            given["variables"] = load(given["variables"])
+            values["variables"] = load(values["variables"])
         except (ValueError, RecursionError):
             raise bad_request("variables is not valid JSON.", "variables") from None
-    return RunBody(**_checked(given), files=_files(request.FILES.getlist("files")))
+    return RunBody(**_validated(values), files=_files(request.FILES.getlist("files")))
 
 
 def _files(uploads: list[Any]) -> tuple[LLMFile, ...]:
@@ -94,15 +94,15 @@ def _files(uploads: list[Any]) -> tuple[LLMFile, ...]:
         raise bad_request(f"Send at most {conf.max_files} files.", "files")
     for upload in uploads:
         if (upload.size or 0) > conf.max_file_bytes:
-            raise bad_request(f"A file may have at most {conf.max_file_bytes} bytes.", "files")
+            raise bad_request(f"Each file must be at most {conf.max_file_bytes} bytes.", "files")
     try:
         return tuple(LLMFile.from_django_file(upload) for upload in uploads)
     except LLMFileError as exc:
         raise bad_request(str(exc), "files") from None
 
 
-def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    text, variables, session_id = (given.get(name) for name in _RUN_FIELDS)
+def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
+    text, variables, session_id = (values.get(name) for name in _RUN_FIELDS)
     if text is not None and not isinstance(text, str):
         raise bad_request("input must be a string.", "input")
     if variables is not None and not isinstance(variables, dict):
@@ -116,7 +116,7 @@ def _is_session_id(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _MAX_SESSION_ID and value.isprintable()
 
 
-def _require_known(given: Collection[str], known: Collection[str]) -> None:
-    for name in given:
+def _require_known(names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
         if name not in known:
             raise bad_request(f"{name!r} is not a field of this request.", name)

@@ -1,4 +1,4 @@
-"""Runs and responses as the API's JSON."""
+"""Convert runs and responses to the JSON of the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..types import LLMResponse
 
 
 def response_document(response: LLMResponse) -> dict[str, Any]:
-    """Everything of an ``LLMResponse``; ids and times as text."""
+    """An ``LLMResponse`` as JSON. IDs and times are strings."""
     return {
         "run_id": str(response.run_id),
         "content": response.content,
@@ -46,7 +46,7 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
 
 
 def run_document(run: EnqueuedRun) -> dict[str, Any]:
-    """How a run stands; its ``response`` once there is one, ``error_type`` where it has failed."""
+    """The run's status, with ``response`` once it has succeeded or ``error_type`` once it has failed."""
     document: dict[str, Any] = {
         "run_id": str(run.run_id),
         "status": run.status,

@@ -1,7 +1,7 @@
-"""Errors as the API answers them: a status and ``{"error": {"type": ..., "message": ..., "field": ...}}``.
+"""API errors: an HTTP status and ``{"error": {"type": ..., "message": ..., "field": ...}}``.
 
-A client learns what it can correct itself. Faults of the configuration, the provider or a budget get a general
-message: the details are in the log, for staff to read.
+Clients get details only of errors that they can correct. Errors of the configuration, the provider or a budget get
+a general message, and staff find the details in the log.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ logger = logging.getLogger("zango_ai.api")
 
 View = Callable[..., HttpResponseBase]
 _NOT_FOUND = (AgentNotFound, AgentDisabled, RunNotFound, SessionNotOwned)
-_CLIENTS_FAULT: dict[type[ZangoAIError], str] = {
+_CLIENT_ERRORS: dict[type[ZangoAIError], str] = {
     InputRequired: "input",
     PromptRenderError: "variables",
     LLMFileError: "files",
 }
-_TOO_LARGE = "The request is larger than this server accepts."
+_TOO_LARGE = "The request is too large for this server."
 
 
 class ApiError(Exception):
-    """An answer that is no success."""
+    """An error response."""
 
     def __init__(self, status: int, kind: str, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -64,12 +64,12 @@ def bad_request(message: str, field: str) -> ApiError:
 
 
 def not_found(what: str) -> ApiError:
-    """The same answer whether there is none, or it is somebody else's."""
-    return ApiError(404, "NotFound", f"No such {what}.")
+    """The same response whether the object does not exist or belongs to another user."""
+    return ApiError(404, "NotFound", f"{what} not found.")
 
 
 def endpoint(method: str) -> Callable[[View], View]:
-    """Accept one HTTP method, check the CSRF token, and answer errors as JSON."""
+    """Allow one HTTP method, check the CSRF token, and return errors as JSON."""
 
     def decorate(view: View) -> View:
         protected = csrf_protect(view)
@@ -77,7 +77,7 @@ def endpoint(method: str) -> Callable[[View], View]:
         @wraps(view)
         def wrapped(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
             if request.method != method:
-                error = ApiError(405, "MethodNotAllowed", f"Use {method}.")
+                error = ApiError(405, "MethodNotAllowed", f"Method not allowed. Use {method}.")
                 error.headers["Allow"] = method
                 return error.response()
             try:
@@ -91,7 +91,7 @@ def endpoint(method: str) -> Callable[[View], View]:
 
 
 def api_error(exc: Exception) -> ApiError:
-    """What a client is told about ``exc``. Raises ``exc`` where it is not an error that the API knows."""
+    """The error response for ``exc``. Reraises an exception that is not an API, request or zango_ai error."""
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, RequestDataTooBig):
@@ -106,22 +106,22 @@ def api_error(exc: Exception) -> ApiError:
 def _known_error(exc: ZangoAIError) -> ApiError:
     kind = type(exc).__name__
     if isinstance(exc, _NOT_FOUND):
-        return not_found("session" if isinstance(exc, SessionNotOwned) else "agent or run")
-    for fault, field in _CLIENTS_FAULT.items():
-        if isinstance(exc, fault):
+        return not_found("Session" if isinstance(exc, SessionNotOwned) else "Agent or run")
+    for error_class, field in _CLIENT_ERRORS.items():
+        if isinstance(exc, error_class):
             return ApiError(400, kind, str(exc), field=field)
     if isinstance(exc, NotAwaitingApproval):
-        return ApiError(409, kind, "The run is not waiting for an approval.")
-    logger.warning("A run was refused or failed: %s", exc)
+        return ApiError(409, kind, "The run is not awaiting approval.")
+    logger.warning("API run failed: %s", exc)
     if isinstance(exc, RateLimitExceeded):
         error = ApiError(429, kind, "Too many requests. Try again later.")
         if exc.retry_after_seconds is not None and math.isfinite(exc.retry_after_seconds):
             error.headers["Retry-After"] = str(math.ceil(exc.retry_after_seconds))
         return error
     if isinstance(exc, LLMTimeoutError):
-        return ApiError(504, kind, "The model did not answer in time.")
+        return ApiError(504, kind, "The model did not answer in time. Try again later.")
     if isinstance(exc, QueueUnavailable):
         return ApiError(503, kind, "The run could not be queued. Try again later.")
     return ApiError(
-        502, kind, "The agent could not answer. Its administrators find the reason in the invocation log."
+        502, kind, "The agent could not answer. Administrators can find the reason in the invocation log."
     )

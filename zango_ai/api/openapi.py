@@ -1,4 +1,4 @@
-"""The API described as OpenAPI 3.1, served beside it."""
+"""The OpenAPI 3.1 document of the API."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _SESSION = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 _RUN_REQUEST = {
-    "input": _TEXT_OR_NULL | {"description": "The user's message, sent as it is."},
+    "input": _TEXT_OR_NULL | {"description": "The user's message, sent to the model unchanged."},
     "variables": {"type": ["object", "null"], "description": "Values for the placeholders of the user prompt."},
-    "session_id": _SESSION_ID | {"description": "Continues a conversation."},
+    "session_id": _SESSION_ID | {"description": "ID of the conversation to start or continue."},
 }
 
 
 @require_safe
 def document(request: HttpRequest) -> JsonResponse:
-    """The OpenAPI document; its server is the path that the API is included at."""
+    """Serve the OpenAPI document for the path at which the API is included."""
     base = request.path.rsplit("/", 1)[0] or "/"
     return JsonResponse(openapi(base))
 
 
 def openapi(base: str) -> dict[str, Any]:
-    """The document for an API that is included at the path ``base``."""
+    """The OpenAPI document of an API included at the path ``base``."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Agents", "version": "1", "description": "Run this site's agents."},
@@ -66,10 +66,10 @@ def _paths() -> dict[str, Any]:
         "/agents/{name}/sessions/{session_id}/clear/": _post(
             "clear_session", "End a conversation", [_AGENT, _SESSION], "Cleared"
         ),
-        "/runs/{run_id}/": {"get": _operation("run_detail", "Look at a run", [_RUN], "Run")},
+        "/runs/{run_id}/": {"get": _operation("run_detail", "Get a run", [_RUN], "Run")},
         "/runs/{run_id}/approvals/": _post(
             "approvals",
-            "Decide the tool calls that a run waits for",
+            "Approve or deny the pending tool calls of a run",
             [_RUN],
             "Response",
             body=_body(_object({"approvals": decisions}, required=["approvals"])),
@@ -124,7 +124,7 @@ def _post(
 
 
 def _operation(name: str, summary: str, parameters: list[Any], answer: str, status: str = "200") -> dict[str, Any]:
-    error = {"description": "What went wrong.", "content": _json(_ref("Error"))}
+    error = {"description": "The error.", "content": _json(_ref("Error"))}
     return {
         "operationId": name,
         "summary": summary,

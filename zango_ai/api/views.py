@@ -1,4 +1,4 @@
-"""The API's views. Each looks up the agent, reads the body, and calls the verb that an application would call."""
+"""The views of the HTTP API. Each calls the same method of ``Agent`` that an application would call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import bad_request, endpoint, not_found
 
 @endpoint("POST")
 def run(request: HttpRequest, *, name: str) -> HttpResponseBase:
-    """Run the agent and answer with its response."""
+    """Run the agent and return its response."""
     agent = access.open_agent(request, name)
     body = bodies.read_run(request)
     access.require_own_session(request, agent, body.session_id)
@@ -22,7 +22,7 @@ def run(request: HttpRequest, *, name: str) -> HttpResponseBase:
 
 @endpoint("POST")
 def enqueue(request: HttpRequest, *, name: str) -> HttpResponseBase:
-    """Queue a run; ``Location`` says where to look for it."""
+    """Queue a run. The ``Location`` header has the URL of the run."""
     agent = access.open_agent(request, name)
     body = bodies.read_run(request)
     access.require_own_session(request, agent, body.session_id)
@@ -38,14 +38,14 @@ def enqueue(request: HttpRequest, *, name: str) -> HttpResponseBase:
 
 @endpoint("GET")
 def run_detail(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
-    """How the caller's run stands, with its response when it is finished."""
+    """The status of the caller's run, with its response once it has finished."""
     _agent, key = access.own_run(request, run_id)
     return JsonResponse(documents.run_document(get_run(key)))
 
 
 @endpoint("POST")
 def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
-    """Decide the tool calls that the caller's run waits for; answer as ``run`` does."""
+    """Approve or deny the pending tool calls of the caller's run. The response is that of ``run``."""
     agent, key = access.own_run(request, run_id)
     decisions = bodies.read_approvals(request)
     try:
@@ -57,9 +57,9 @@ def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
 
 @endpoint("POST")
 def clear_session(request: HttpRequest, *, name: str, session_id: str) -> HttpResponseBase:
-    """End the caller's session and delete what was said in it."""
+    """End the caller's session and delete its messages."""
     agent = access.open_agent(request, name)
     access.require_own_session(request, agent, session_id)
     if not agent.clear_session(session_id):
-        raise not_found("session")
+        raise not_found("Session")
     return JsonResponse({"cleared": True})

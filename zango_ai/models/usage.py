@@ -20,7 +20,7 @@ class Spend(TimestampedModel):
     owner_id = models.BigIntegerField()
     owner_name = models.CharField(_("name"), max_length=100)
     """The name at the first call of the month."""
-    month_start = models.DateField(_("month starting"))
+    month_start = models.DateField(_("month from"))
     spent_usd = models.DecimalField(_("spent (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0)
     reserved_usd = models.DecimalField(
         _("reserved (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0

@@ -15,9 +15,10 @@ logger = logging.getLogger("zango_ai.maintenance")
 
 class Command(TenantCommand):
     help = (
-        "End the runs whose process is gone, and give back what they hold of budgets; end the runs whose approval "
-        "expired; delete conversations that were idle for ZANGO_AI['SESSION_TTL_DAYS']. Run it every few minutes; "
-        "it may run while agents do, and several times at once."
+        "End runs whose process has died and release what they reserved of budgets. End runs whose approval has "
+        "expired. Send budget alerts that are due. Delete conversations that have been idle for longer than "
+        "ZANGO_AI['SESSION_TTL_DAYS']. Schedule it every few minutes. It is safe to run beside agents and beside "
+        "itself."
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
@@ -26,33 +27,35 @@ class Command(TenantCommand):
             *(self._abandon, self._end_unsent, self._end_expired, self._alert),
             *(self._delete_orphans, self._delete_idle),
         )
-        done = [self._is_done(step, schema, is_verbose) for step in steps]
-        return all(done)
+        results = [self._succeeds(step, schema, is_verbose) for step in steps]
+        return all(results)
 
-    def _is_done(self, step: Callable[[str, bool], None], schema: str, is_verbose: bool) -> bool:
-        """False where the step fails, which keeps no other step from its work."""
+    def _succeeds(self, step: Callable[[str, bool], None], schema: str, is_verbose: bool) -> bool:
+        """Run the step. False if it fails: the other steps run all the same."""
         try:
             step(schema, is_verbose)
         except Exception as exc:
-            logger.exception("A step of the maintenance of schema %s has failed", schema)
+            logger.exception("A maintenance step failed in schema %s", schema)
             self.stderr.write(f"{schema}: {type(exc).__name__}: {exc}")
             return False
         return True
 
     def _abandon(self, schema: str, is_verbose: bool) -> None:
-        done = maintenance.abandon_orphans(schema)
-        if done.runs or is_verbose:
-            self.stdout.write(f"{schema}: {done.runs} abandoned, {format_usd(done.given_back_usd)} given back")
+        abandoned = maintenance.abandon_orphans(schema)
+        if abandoned.runs or is_verbose:
+            self.stdout.write(
+                f"{schema}: {abandoned.runs} abandoned runs ended, {format_usd(abandoned.given_back_usd)} released"
+            )
 
     def _end_unsent(self, schema: str, is_verbose: bool) -> None:
         unsent = maintenance.end_unsent(schema)
         if unsent:
-            self.stdout.write(f"{schema}: {unsent} ended that nobody will run")
+            self.stdout.write(f"{schema}: {unsent} queued runs ended that no worker will start")
 
     def _end_expired(self, schema: str, is_verbose: bool) -> None:
         expired = expiry.end_expired_approvals(schema)
         if expired:
-            self.stdout.write(f"{schema}: {expired} ended whose approval expired")
+            self.stdout.write(f"{schema}: {expired} runs ended because an approval expired")
 
     def _alert(self, schema: str, is_verbose: bool) -> None:
         alerts_sent = alerts.send_due(schema)

@@ -11,41 +11,44 @@ from ..per_tenant import TenantCommand
 
 class Command(TenantCommand):
     help = (
-        "Encrypt every provider's credentials under the first key in ZANGO_AI['ENCRYPTION_KEYS']. May be "
-        "interrupted and run again, and run while agents do."
+        "Re-encrypt the credentials of every provider with the first key in ZANGO_AI['ENCRYPTION_KEYS']. Safe to "
+        "interrupt and run again, and to run beside agents."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would be rotated")
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
-        done: set[int] = set()
-        lost: dict[int, str] = {}
-        # Again until there is nothing to do: a process with the old settings may save meanwhile.
-        while todo := self._todo(lost):
+        rotated_ids: set[int] = set()
+        undecryptable: dict[int, str] = {}
+        # Repeat until nothing is left: a process with the old settings may save credentials meanwhile.
+        while outdated := self._outdated(undecryptable):
             if options["dry_run"]:
-                done = {pk for pk, *_ in todo}
+                rotated_ids = {pk for pk, *_ in outdated}
                 break
-            done |= {pk for pk, before, after in todo if Provider.swap_credentials(pk, before, after)}
-        self.stdout.write(f"{schema}: {len(done)} {'to rotate' if options['dry_run'] else 'rotated'}")
-        for name in lost.values():
+            rotated_ids |= {pk for pk, before, after in outdated if Provider.swap_credentials(pk, before, after)}
+        self.stdout.write(f"{schema}: {len(rotated_ids)} {'to rotate' if options['dry_run'] else 'rotated'}")
+        for name in undecryptable.values():
             self.stderr.write(
-                f"{schema}: no key opens the credentials of provider {name!r}. Put the key that they were saved "
-                "with back, or enter them again."
+                f"{schema}: no key decrypts the credentials of provider {name!r}. Add the key that they were saved "
+                "with to ENCRYPTION_KEYS, or enter the credentials again."
             )
-        return not lost
+        return not undecryptable
 
-    def _todo(self, lost: dict[int, str]) -> list[tuple[int, str, str]]:
-        """Key, token and new token of each row that is not under the first key; ``lost`` are those without any."""
-        found = []
+    def _outdated(self, undecryptable: dict[int, str]) -> list[tuple[int, str, str]]:
+        """ID, token and new token of each provider not encrypted with the first key.
+
+        Adds the names of providers that no key decrypts to ``undecryptable``.
+        """
+        outdated = []
         for provider in Provider.objects.order_by("pk"):
             before = provider.credentials.token
             try:
                 after = rotated(before)
             except Undecryptable:
-                lost[provider.pk] = provider.name
+                undecryptable[provider.pk] = provider.name
                 continue
             if after is not None:
-                found.append((provider.pk, before, after))
-        return found
+                outdated.append((provider.pk, before, after))
+        return outdated

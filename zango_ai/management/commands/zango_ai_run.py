@@ -25,13 +25,12 @@ EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
     7: (exceptions.LLMAPIError,),
     8: (exceptions.OutputError,),
 }
-"""Of what the run raises; 1 is any other error, 2 wrong arguments."""
-AWAITS_APPROVAL = 9
+"""The exit code for each exception. 1 is any other error, 2 wrong arguments."""
+AWAITING_APPROVAL = 9
 
 _EPILOG = """
-Exit codes: 0 answered; 1 any other error; 2 wrong arguments; 3 no such agent, or switched off; 4 a budget does not
-allow it; 5 a rate limit; 6 a timeout; 7 an error of the provider's; 8 the answer is not what it should be; 9 a tool
-call waits for approval.
+Exit codes: 0 success; 1 other error; 2 wrong arguments; 3 agent or tenant not found, or disabled; 4 budget exceeded
+or price unknown; 5 rate limited; 6 timeout; 7 provider error; 8 invalid output; 9 awaiting approval of a tool call.
 """
 
 
@@ -39,33 +38,35 @@ class Command(BaseCommand):
     help = "Run an agent and print its answer. " + _EPILOG.strip()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("agent", help="its name")
-        parser.add_argument("--schema", required=True, help="the tenant's schema")
-        parser.add_argument("--input", help="what to say; - reads standard input")
+        parser.add_argument("agent", help="name of the agent")
+        parser.add_argument("--schema", required=True, help="schema of the tenant")
+        parser.add_argument("--input", help="the user's message; - reads it from standard input")
         parser.add_argument(
-            "--var", action="append", metavar="NAME=VALUE", help="a value for the user prompt (again for more)"
+            "--var", action="append", metavar="NAME=VALUE", help="variable of the user prompt (repeatable)"
         )
         parser.add_argument(
-            "--system-var", action="append", metavar="NAME=VALUE", help="a value for the system prompt"
+            "--system-var", action="append", metavar="NAME=VALUE", help="variable of the system prompt (repeatable)"
         )
-        parser.add_argument("--file", action="append", metavar="PATH", help="a file to send along (again for more)")
-        parser.add_argument("--session", metavar="ID", help="the conversation to continue")
-        parser.add_argument("--user-ref", default="", help="on whose behalf, for the log")
-        parser.add_argument("--triggered-by", choices=TRIGGERS, default="system", help="for the log (system)")
+        parser.add_argument("--file", action="append", metavar="PATH", help="file to send (repeatable)")
+        parser.add_argument("--session", metavar="ID", help="session to continue")
+        parser.add_argument("--user-ref", default="", help="user reference for the log and the session")
+        parser.add_argument(
+            "--triggered-by", choices=TRIGGERS, default="system", help="trigger for the log (default: system)"
+        )
         parser.add_argument("--json", action="store_true", help="print the whole response as JSON")
 
     def handle(self, *args: Any, agent: str, schema: str, **options: Any) -> None:
         schemas = tenancy.tenant_schemas()
         if schema not in schemas:
-            meant = did_you_mean(schema, schemas)
-            raise CommandError(f"There is no tenant with the schema {schema!r}.{meant}", returncode=3)
+            suggestion = did_you_mean(schema, schemas)
+            raise CommandError(f"No tenant has the schema {schema!r}.{suggestion}", returncode=3)
         if options["input"] is not None and options["var"]:
-            raise CommandError("Give --input or --var, not both.", returncode=2)
-        said = sys.stdin.read() if options["input"] == "-" else options["input"]
+            raise CommandError("Use either --input or --var, not both.", returncode=2)
+        text = sys.stdin.read() if options["input"] == "-" else options["input"]
         try:
             with tenancy.active(schema):
                 response = get_agent(agent).run(
-                    said,
+                    text,
                     variables=_values("--var", options["var"]),
                     system_variables=_values("--system-var", options["system_var"]),
                     files=[LLMFile.from_path(path) for path in options["file"] or ()],
@@ -79,21 +80,21 @@ class Command(BaseCommand):
             raise CommandError(f"{type(exc).__name__}: {exc}{where}", returncode=code) from exc
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        if isinstance(sys.stdout, io.TextIOWrapper):  # an answer that was paid for is printed in any locale
+        if isinstance(sys.stdout, io.TextIOWrapper):  # print the answer whatever the locale
             sys.stdout.reconfigure(errors="replace")
         self.stdout.write(_as_json(response) if options["json"] else sanitize.sendable(response.content))
         if response.pending_approvals:
             names = ", ".join(pending.tool_name for pending in response.pending_approvals)
-            raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITS_APPROVAL)
+            raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITING_APPROVAL)
 
 
 def _values(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
     if given is None:
         return None
-    pairs = [each.partition("=") for each in given]
-    wrong = next((name for name, sign, _ in pairs if not sign or not name), None)
-    if wrong is not None:
-        raise CommandError(f"{option} {wrong}: write it as NAME=VALUE.", returncode=2)
+    pairs = [argument.partition("=") for argument in given]
+    malformed = next((name for name, sign, _ in pairs if not sign or not name), None)
+    if malformed is not None:
+        raise CommandError(f"{option} {malformed}: use NAME=VALUE.", returncode=2)
     return {name: value for name, _, value in pairs}
 
 

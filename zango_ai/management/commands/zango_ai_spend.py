@@ -14,33 +14,33 @@ from ...ledger.money import format_usd
 from ...ledger.spend_report import SpendRow
 from ..per_tenant import TenantCommand
 
-_HEADINGS = ("tenant", "of", "name", "month from", "spent", "reserved", "limit")
-_FIRST_AMOUNT = 4
+_HEADINGS = ("tenant", "type", "name", "month from", "spent", "reserved", "limit")
+_FIRST_AMOUNT_COLUMN = 4
 
 
 class Command(TenantCommand):
     help = (
-        "Show what each tenant spends, by provider and by agent, beside the budgets. An agent's spending is part "
-        "of its providers', so totals are those of providers."
+        "Show the spend and the budgets of each tenant, by provider and by agent. Totals are those of providers, "
+        "which include the spend of agents."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--month", help="YYYY-MM: budget months that began in it (those under way)")
-        parser.add_argument("--json", action="store_true", dest="as_json", help="write JSON, amounts as text")
+        parser.add_argument("--month", help="YYYY-MM: budget months that start in it (default: current)")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="write JSON (amounts as strings)")
 
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         self._month = _month_of(options["month"])
-        self._found: dict[str, list[SpendRow]] = {}
+        self._rows: dict[str, list[SpendRow]] = {}
         try:
             super().handle(*args, schema=schema, **options)
         finally:
-            if self._found:
+            if self._rows:
                 as_json = options["as_json"]
-                self.stdout.write(_as_json(self._found) if as_json else "\n".join(_lines(self._found)))
+                self.stdout.write(_as_json(self._rows) if as_json else "\n".join(_lines(self._rows)))
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
-        self._found[schema] = spend_report.read(schema, self._month)
+        self._rows[schema] = spend_report.read(schema, self._month)
         return True
 
 
@@ -48,25 +48,25 @@ def _month_of(month: str | None) -> date | None:
     try:
         return None if month is None else datetime.strptime(month, "%Y-%m").date()
     except ValueError:
-        raise CommandError(f"--month is {month!r}; write it as YYYY-MM, such as 2026-11.") from None
+        raise CommandError(f"--month is {month!r}. Use YYYY-MM, for example 2026-11.") from None
 
 
 def _sums(rows: Iterable[SpendRow]) -> tuple[Decimal, Decimal]:
-    """What is spent and what is reserved."""
-    of_providers = [row for row in rows if row.owner == "provider"]
+    """The total spent and reserved."""
+    provider_rows = [row for row in rows if row.owner == "provider"]
     return (
-        sum((row.spent_usd for row in of_providers), Decimal(0)),
-        sum((row.reserved_usd for row in of_providers), Decimal(0)),
+        sum((row.spent_usd for row in provider_rows), Decimal(0)),
+        sum((row.reserved_usd for row in provider_rows), Decimal(0)),
     )
 
 
-def _as_json(found: dict[str, list[SpendRow]]) -> str:
+def _as_json(rows_by_schema: dict[str, list[SpendRow]]) -> str:
     tenants = [
         {"schema": schema, **_named_sums(rows), "rows": [asdict(row) for row in rows]}
-        for schema, rows in found.items()
+        for schema, rows in rows_by_schema.items()
     ]
-    every = [row for rows in found.values() for row in rows]
-    return json.dumps({**_named_sums(every), "tenants": tenants}, indent=2, default=_as_text)
+    all_rows = [row for rows in rows_by_schema.values() for row in rows]
+    return json.dumps({**_named_sums(all_rows), "tenants": tenants}, indent=2, default=_as_text)
 
 
 def _as_text(value: Decimal | date) -> str:
@@ -77,18 +77,18 @@ def _named_sums(rows: Iterable[SpendRow]) -> dict[str, Decimal]:
     return dict(zip(("spent_usd", "reserved_usd"), _sums(rows), strict=True))
 
 
-def _lines(found: dict[str, list[SpendRow]]) -> Iterator[str]:
+def _lines(rows_by_schema: dict[str, list[SpendRow]]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [_HEADINGS]
-    for schema, rows in found.items():
+    for schema, rows in rows_by_schema.items():
         table += [(schema, row.owner, row.name, str(row.month_start), *_amounts(row)) for row in rows]
         table.append((schema, "total", "", "", *map(format_usd, _sums(rows)), ""))
-    every = [row for rows in found.values() for row in rows]
-    table.append(("all", "total", "", "", *map(format_usd, _sums(every)), ""))
+    all_rows = [row for rows in rows_by_schema.values() for row in rows]
+    table.append(("all", "total", "", "", *map(format_usd, _sums(all_rows)), ""))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         aligned = (
-            cell.rjust(width) if place >= _FIRST_AMOUNT else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            cell.rjust(width) if column >= _FIRST_AMOUNT_COLUMN else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         yield "  ".join(aligned).rstrip()
 

@@ -8,8 +8,8 @@ from ..per_tenant import TenantCommand
 
 class Command(TenantCommand):
     help = (
-        "Write each tenant's rows of the tools that the code declares with @tool: new and changed ones as they are "
-        "now, gone ones as inactive. Migrating a tenant does the same."
+        "Update each tenant's tool rows from the tools that code declares with @tool. Tools that are no longer "
+        "declared become inactive. Migrating a tenant does the same."
     )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
