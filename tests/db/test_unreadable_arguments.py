@@ -7,8 +7,8 @@ import pytest
 from tests.build import DEFAULT_MODELS, make_agent_with, make_provider
 from zango_ai import get_agent, tool
 from zango_ai.models import InvocationRound, MemoryMessage, ToolCall
-from zango_ai.testing import Call, Reply, dialects
-from zango_ai.testing.dialects import Said
+from zango_ai.testing import Call, Reply, vendors
+from zango_ai.testing.vendors import Answer
 
 PATHS = {
     "anthropic": "/v1/messages",
@@ -26,11 +26,11 @@ def take_numbers(numbers: object = None) -> str:
 
 
 def answer_with(kind: str, excess: str) -> Reply:
-    """A call of the tool in the protocol of that kind, with ``excess`` as its argument."""
-    dialect = dialects.of_chat(PATHS.get(kind, "/v1/chat/completions"))
+    """A call of the tool in the format of that kind, with ``excess`` as its argument."""
+    vendor = vendors.chat_vendor(PATHS.get(kind, "/v1/chat/completions"))
     call = Call("take_numbers", {"numbers": 1234567}, id="call-1")
-    said = Said("", (call,), "tool_calls", 10, 10, 0, 0, 0)
-    return Reply(raw=json.dumps(dialect.answer({}, said)).replace("1234567", excess).encode())
+    answer = Answer("", (call,), "tool_calls", 10, 10, 0, 0, 0)
+    return Reply(raw=json.dumps(vendor.response({}, answer)).replace("1234567", excess).encode())
 
 
 @pytest.mark.parametrize("excess", [DIGITS, DEEP], ids=["digits", "levels"])

@@ -1,4 +1,4 @@
-"""What an application's own tests use: a model to talk to without a network, without a key and without cost."""
+"""For tests of applications: a local model server that needs no network, no API key and no money."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ __all__ = ["STAND_IN", "Call", "ModelServer", "Reply", "SeenRequest"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is first used: `python -m zango_ai.testing.model_server` would warn of a module that its
-    # package has imported before.
+    # Imported on first use: `python -m zango_ai.testing.model_server` warns if its package has imported the module.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(".model_server", __name__), name)

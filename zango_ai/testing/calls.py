@@ -1,4 +1,4 @@
-"""The tool calls that a script has the model make."""
+"""Tool calls in scripted answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call of a scripted answer."""
+    """A tool call in a scripted answer."""
 
     name: str
     arguments: Mapping[str, Any] | str = field(default_factory=dict)
-    """A str is sent as it is where the protocol has a text, which is OpenAI's: so JSON can be broken, too. Where it
-    has an object, a str is parsed, and one that is no object becomes ``{}``."""
+    """OpenAI's API takes the arguments as text: a string is sent unchanged, so it can be invalid JSON. Other APIs
+    take an object: a string is parsed, and becomes ``{}`` if it is not a JSON object."""
     id: str | None = None
-    """None: made up, as the vendor's look. Gemini's calls have none then."""
+    """None: generated in the vendor's format, or left out for Gemini."""
 
     @property
     def arguments_text(self) -> str:

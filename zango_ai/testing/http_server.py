@@ -1,8 +1,9 @@
-"""The HTTP side of the local model server: reads requests, writes answers and streams."""
+"""The HTTP part of the local model server: reads requests, writes responses and streams."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from weakref import WeakSet
 
-from . import dialects, streams
-from .dialects import Dialect, Said
+from . import vendors
 from .replies import Reply, SeenRequest
+from .vendors import Answer, Vendor
 
 if TYPE_CHECKING:
     from .model_server import ModelServer
+
+
+_WORD = re.compile(r"\s*\S+|\s+")
 
 
 class Server(ThreadingHTTPServer):
@@ -41,7 +45,7 @@ class Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error of the server's."""
+        """Ignore clients that close the connection."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,27 +66,27 @@ class Handler(BaseHTTPRequestHandler):
             self._send(400, {"error": {"message": "the body is no JSON object", "type": "invalid_request_error"}})
             return
         path = unquote(self.path.split("?")[0])
-        dialect = dialects.of_chat(path)
+        vendor = vendors.chat_vendor(path)
 
-        def answer(dialect: Dialect, reply: Reply | None) -> None:
-            said = _said(dialect, body, reply)
-            if dialect.is_streamed(path, body):
-                self._stream(dialect, body, said, reply or Reply())
+        def respond(vendor: Vendor, reply: Reply | None) -> None:
+            answer = _answer(vendor, body, reply)
+            if vendor.is_streamed(path, body):
+                self._stream(vendor, body, answer, reply or Reply())
             else:
-                self._send(200, dialect.answer(body, said), reply)
+                self._send(200, vendor.response(body, answer), reply)
 
-        self._reply(body, dialect, answer, raw)
+        self._reply(body, vendor, respond, raw)
 
     def do_GET(self) -> None:
         headers = {key.lower(): value for key, value in self.headers.items()}
-        dialect = dialects.of_models(self.path.split("?")[0], headers)
-        self._reply({}, dialect, lambda dialect, reply: self._send(200, dialect.models(), reply))
+        vendor = vendors.models_vendor(self.path.split("?")[0], headers)
+        self._reply({}, vendor, lambda vendor, reply: self._send(200, vendor.models(), reply))
 
     def _reply(
         self,
         body: Mapping[str, Any],
-        dialect: Dialect | None,
-        answer: Callable[[Dialect, Reply | None], None],
+        vendor: Vendor | None,
+        respond: Callable[[Vendor, Reply | None], None],
         raw: bytes = b"",
     ) -> None:
         owner = self.server.owner
@@ -93,27 +97,27 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if reply is not None and reply.hang_up:
             return
-        wrong = dialect.refusal(body) if dialect is not None and raw else None
-        if dialect is not None and wrong is not None:
-            self._send(400, dialect.error(400, wrong))
-        elif dialect is None:
-            self._send(404, {"error": {"message": f"no such path: {self.path}", "type": "not_found"}})
+        refusal = vendor.refusal(body) if vendor is not None and raw else None
+        if vendor is not None and refusal is not None:
+            self._send(400, vendor.error(400, refusal))
+        elif vendor is None:
+            self._send(404, {"error": {"message": f"unknown path: {self.path}", "type": "not_found"}})
         elif reply is None:
-            answer(dialect, None)
+            respond(vendor, None)
         elif reply.raw is not None:
             self._send_bytes(reply.status, reply.raw, reply)
         elif reply.status != 200:
-            self._send(reply.status, dialect.error(reply.status, reply.words), reply)
+            self._send(reply.status, vendor.error(reply.status, reply.sent_text), reply)
         else:
-            answer(dialect, reply)
+            respond(vendor, reply)
 
-    def _stream(self, dialect: Dialect, body: Mapping[str, Any], said: Said, reply: Reply) -> None:
-        """Send the answer as events, each when it is there, in HTTP's chunks."""
-        pieces = streams.words(said.text) if reply.pieces is None else list(reply.pieces)
-        named = {"Content-Type": dialect.media_type, "Transfer-Encoding": "chunked", **reply.headers}
-        self.wfile.write(self._head(200, named))
+    def _stream(self, vendor: Vendor, body: Mapping[str, Any], answer: Answer, reply: Reply) -> None:
+        """Send the answer as events, one chunk of HTTP each."""
+        pieces = split_words(answer.text) if reply.pieces is None else list(reply.pieces)
+        headers = {"Content-Type": vendor.media_type, "Transfer-Encoding": "chunked", **reply.headers}
+        self.wfile.write(self._head(200, headers))
         try:
-            for number, event in enumerate(dialect.stream(body, said, pieces, has_usage=reply.sends_usage)):
+            for number, event in enumerate(vendor.stream(body, answer, pieces, has_usage=reply.sends_usage)):
                 if number == reply.breaks_after:
                     self.close_connection = True
                     return
@@ -121,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
                     self._wait_for_hang_up()
                     return
                 if number == reply.fails_after:
-                    self._send_chunk(dialect.stream_error(reply.words))
+                    self._send_chunk(vendor.stream_error(reply.sent_text))
                     break
                 self._send_chunk(event)
                 self.server.owner.think(reply.trickle_s)
@@ -134,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
 
     def _wait_for_hang_up(self) -> None:
-        """Say nothing more. Raises ConnectionError when the client hangs up."""
+        """Send nothing more. Raises ConnectionError when the client closes the connection."""
         self.close_connection = True
         self.connection.settimeout(0.05)
         while not self.server.owner.stopping.is_set():
@@ -146,10 +150,10 @@ class Handler(BaseHTTPRequestHandler):
         self._send_bytes(status, json.dumps(document).encode(), reply or Reply())
 
     def _send_bytes(self, status: int, content: bytes, reply: Reply) -> None:
-        named = {"Content-Type": "application/json", "Content-Length": str(len(content)), **reply.headers}
-        head = self._head(status, named)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(content)), **reply.headers}
+        head = self._head(status, headers)
         if not reply.trickle_s:
-            # Headers and body in one packet: two of them would wait for each other's acknowledgement.
+            # One packet for headers and body. Two packets would wait for an acknowledgement.
             self.wfile.write(head + content)
             return
         self.wfile.write(head)
@@ -163,21 +167,26 @@ class Handler(BaseHTTPRequestHandler):
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are kept, not printed."""
+        """Requests are recorded, not printed."""
 
 
-def _said(dialect: Dialect, body: Mapping[str, Any], reply: Reply | None) -> Said:
-    reply = reply or Reply(dialects.extract(dialect, body))
-    counted = dialects.count_tokens(dialect, body)
+def _answer(vendor: Vendor, body: Mapping[str, Any], reply: Reply | None) -> Answer:
+    reply = reply or Reply(vendors.default_answer(vendor, body))
+    input_tokens = vendors.request_tokens(vendor, body)
     calls = tuple(reply.calls)
-    counted_answer = dialects.count_said(reply.words, calls)
-    return Said(
-        text=reply.words,
+    output_tokens = vendors.answer_tokens(reply.sent_text, calls)
+    return Answer(
+        text=reply.sent_text,
         calls=calls,
         finish_reason="tool_calls" if calls and reply.finish_reason == "stop" else reply.finish_reason,
-        input_tokens=counted if reply.input_tokens is None else reply.input_tokens,
-        output_tokens=counted_answer if reply.output_tokens is None else reply.output_tokens,
+        input_tokens=input_tokens if reply.input_tokens is None else reply.input_tokens,
+        output_tokens=output_tokens if reply.output_tokens is None else reply.output_tokens,
         cache_read_tokens=reply.cache_read_tokens,
         cache_creation_tokens=reply.cache_creation_tokens,
         reasoning_tokens=reply.reasoning_tokens,
     )
+
+
+def split_words(text: str) -> list[str]:
+    """The default pieces of a streamed text: one word each, with the white space before it."""
+    return _WORD.findall(text)

@@ -1,4 +1,4 @@
-"""A local model server: a real HTTP server on loopback that the vendors' clients can talk to.
+"""A local model server: a real HTTP server on loopback for the vendors' clients.
 
 ::
 
@@ -8,10 +8,10 @@
         ...
         assert model.requests[0].body["messages"][-1]["content"] == "How many?"
 
-It is no language model. It answers from the script; when that is used up, with a short extract of what it was
-asked that says so. It refuses what the vendor refuses: messages in a wrong order, tools and calls in a wrong shape.
+It is not a language model. It sends the scripted replies, and when there are none left, a quote of the question.
+It rejects what the vendor rejects: messages in the wrong order, malformed tools and tool calls.
 
-``python -m zango_ai.testing.model_server`` runs it in a process of its own.
+``python -m zango_ai.testing.model_server`` runs it as a separate process.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from contextlib import suppress
 from types import TracebackType
 
 from .calls import Call
-from .dialects import STAND_IN
 from .http_server import Server
 from .replies import Reply, SeenRequest
+from .vendors import STAND_IN
 
 __all__ = ["STAND_IN", "Call", "ModelServer", "Reply", "SeenRequest"]
 
 
 class ModelServer:
-    """Listens from ``start()`` to ``stop()``; a context manager does both. Safe for many clients at once."""
+    """Listens from ``start()`` to ``stop()``, or inside a ``with`` block. Serves many clients at once."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class ModelServer:
         delay_s: float = 0.0,
         answer: Callable[[SeenRequest], Reply | None] | None = None,
     ) -> None:
-        """``delay_s`` is added to every answer; ``port`` 0 takes a free one.
+        """``port`` 0 chooses a free port. ``delay_s`` is added to every reply.
 
-        ``answer`` is asked for a reply to a request for which nothing is scripted; None: the stand-in's own.
+        ``answer`` computes the reply to a request when no reply is scripted. None: the server's default answer.
         """
         self.delay_s = delay_s
         self._answer = answer
@@ -79,39 +79,39 @@ class ModelServer:
 
     @property
     def connections(self) -> int:
-        """How many connections clients have opened so far."""
+        """The number of connections that clients have opened."""
         return self._server.connections
 
     @property
     def abandoned_streams(self) -> int:
-        """How many streams the client has closed before their end."""
+        """The number of streams that clients closed early."""
         return self._abandoned
 
     def wait_for_abandoned(self, count: int, *, timeout_s: float = 30.0) -> None:
-        """Return when clients have closed ``count`` streams before their end. Raises TimeoutError."""
+        """Wait until clients have closed ``count`` streams early. Raises TimeoutError."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self._abandoned >= count, timeout_s):
                 raise TimeoutError(f"{self._abandoned} of {count} streams were closed early after {timeout_s} s")
 
     @property
     def requests(self) -> list[SeenRequest]:
-        """Every request so far, oldest first."""
+        """All requests, oldest first."""
         with self._lock:
             return list(self._requests)
 
     def script(self, *replies: Reply | str) -> None:
-        """Answer the next requests with these, in order. A str is a text."""
+        """Reply to the next requests with these, in order. A string is the text of a reply."""
         with self._lock:
             self._script.extend(Reply(reply) if isinstance(reply, str) else reply for reply in replies)
 
     def wait_for_requests(self, count: int, *, timeout_s: float = 30.0) -> None:
-        """Return when ``count`` requests have arrived. Raises TimeoutError."""
+        """Wait until ``count`` requests have arrived. Raises TimeoutError."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self._requests) >= count, timeout_s):
                 raise TimeoutError(f"{len(self._requests)} of {count} requests after {timeout_s} s")
 
     def reset(self) -> None:
-        """Forget the script and the requests."""
+        """Clear the script and the recorded requests."""
         with self._lock:
             self._script.clear()
             self._requests.clear()
@@ -125,7 +125,7 @@ class ModelServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening, and hang up on every client."""
+        """Stop listening and close every connection."""
         self.stopping.set()
         if self._thread is not None:
             self._server.shutdown()
@@ -134,7 +134,7 @@ class ModelServer:
         self._server.hang_up()
 
     def __deepcopy__(self, memo: object) -> ModelServer:
-        """``TestCase`` copies what ``setUpTestData`` keeps; there is one server all the same."""
+        """Return the same server: ``TestCase`` copies the attributes that ``setUpTestData`` sets."""
         return self
 
     def __enter__(self) -> ModelServer:
@@ -146,7 +146,7 @@ class ModelServer:
         self.stop()
 
     def take(self, seen: SeenRequest) -> Reply | None:
-        """Note the request and give the next scripted reply."""
+        """Record the request and return the next reply."""
         with self._arrived:
             self._requests.append(seen)
             self._arrived.notify_all()
@@ -155,7 +155,7 @@ class ModelServer:
         return None if self._answer is None else self._answer(seen)
 
     def think(self, seconds: float) -> None:
-        """Wait, unless the server is being stopped."""
+        """Wait, or return early when the server stops."""
         if seconds > 0:
             self.stopping.wait(seconds)
 
@@ -166,9 +166,9 @@ class ModelServer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the local model server (a stand-in, no language model).")
+    parser = argparse.ArgumentParser(description="Run the local model server (a stand-in, not a language model).")
     parser.add_argument("--port", type=int, default=8765)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds added to every answer")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds added to every reply")
     options = parser.parse_args()
     with ModelServer(port=options.port, delay_s=options.delay) as model:
         print(f"{STAND_IN} openai: {model.openai_base}  anthropic: {model.anthropic_base}", flush=True)  # noqa: T201

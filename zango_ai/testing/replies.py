@@ -1,4 +1,4 @@
-"""What the local model server is told to answer, and what it has been sent."""
+"""Scripted replies and recorded requests of the local model server."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from .calls import Call
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One scripted answer."""
+    """One scripted reply."""
 
     text: str | None = None
-    """None: "ok", or nothing beside calls."""
+    """None: "ok", or no text if there are ``calls``."""
     _: KW_ONLY
     calls: Sequence[Call] = ()
-    """The tools that the model wants to have called, in this order; ``text`` goes before them."""
+    """Tool calls, sent in this order after ``text``."""
     delay_s: float = 0.0
-    """How long the server thinks before it says anything."""
+    """Wait this long before replying."""
     status: int = 200
-    """Any other than 200 answers with the vendor's error of that status; ``text`` is its message."""
+    """A status other than 200 sends the vendor's error with ``text`` as its message."""
     headers: Mapping[str, str] = field(default_factory=dict)
     finish_reason: str = "stop"
-    """OpenAI's word: ``stop``, ``length`` or ``content_filter``; put into Anthropic's where that is spoken. With
-    ``calls``, ``stop`` is ``tool_calls``."""
+    """OpenAI's term: ``stop``, ``length`` or ``content_filter``. Other vendors get their own. With ``calls``,
+    ``stop`` becomes ``tool_calls``."""
     input_tokens: int | None = None
-    """None: counted from the request, a token for four characters. Cached tokens are part of it."""
+    """None: estimated from the request, one token per four characters. Includes cached tokens."""
     output_tokens: int | None = None
-    """None: counted from the text and the calls."""
+    """None: estimated from the text and the calls."""
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
     reasoning_tokens: int = 0
-    """Part of the output tokens."""
+    """Included in the output tokens."""
     raw: bytes | None = None
-    """Sent as the body, whatever the protocol says."""
+    """Sent as the body of the response instead of the vendor's JSON."""
     hang_up: bool = False
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
     hang_up_after: bool = False
-    """Close the connection after the answer, also where it promised more."""
+    """Close the connection after the response, even if its headers announce more."""
     trickle_s: float = 0.0
-    """Pause after each byte of the body; in a stream, after each event."""
+    """Send one byte at a time (in a stream: one event), with this pause, to simulate a stalled server."""
     pieces: Sequence[str] | None = None
-    """How the text is cut in a stream. None: a word in each piece."""
+    """The pieces of the text in a stream. None: one piece per word."""
     sends_usage: bool = True
-    """False: a stream that says nothing of tokens."""
+    """False: the stream reports no token usage."""
     breaks_after: int | None = None
-    """Hang up in a stream after so many events."""
+    """Close the connection of a stream after this many events."""
     stalls_after: int | None = None
-    """Fall silent in a stream after so many events, until the client hangs up."""
+    """Send nothing more after this many events of a stream, until the client closes the connection."""
     fails_after: int | None = None
-    """Break a stream off with the vendor's error after so many events."""
+    """End a stream with the vendor's error after this many events."""
 
     @property
-    def words(self) -> str:
-        """The text that is sent."""
+    def sent_text(self) -> str:
+        """The text that the server sends."""
         return ("" if self.calls else "ok") if self.text is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """What a client sent. ``headers`` are named in lower case."""
+    """A recorded request. Header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
     body: Mapping[str, Any]
     raw: bytes = field(default=b"", repr=False)
-    """The body as it came."""
+    """The body, unparsed."""
