@@ -1,4 +1,4 @@
-"""Calls of a task as a type checker sees them. Nothing executes this module; see ``pure/test_task_types.py``."""
+"""Calls of a task as a type checker sees them. Nothing executes this module; see ``pure/test_type_checks.py``."""
 
 from zango_ai.tasks import BaseTask
 

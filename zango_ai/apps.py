@@ -16,9 +16,18 @@ class ZangoAIConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers the system checks
+        from .runs import queue
 
         post_migrate.connect(_sync_tools, sender=self, dispatch_uid="zango_ai.sync_tools")
         autodiscover_modules("tools")
+        queue.register_task(_run_agent_task)
+
+
+def _run_agent_task() -> Any:
+    """The task that executes a queued run. Importing it imports Celery."""
+    from .tasks import RunAgent
+
+    return RunAgent
 
 
 def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:

@@ -18,7 +18,6 @@ from tests.children import child, said
 from tests.db.test_maintenance import let_pass, maintained
 from tests.together import run_together
 from zango_ai import LLMFile, ToolSafety, get_agent, get_run, tool
-from zango_ai.agent import execute_queued
 from zango_ai.exceptions import (
     AgentDisabled,
     LLMAPIError,
@@ -29,6 +28,7 @@ from zango_ai.exceptions import (
 )
 from zango_ai.ledger import expiry
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, ToolCall
+from zango_ai.runs.resumption import execute_queued
 from zango_ai.signals import run_finished
 from zango_ai.testing import Call, Reply
 

@@ -212,7 +212,7 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
     assert _state.default_app is None  # looking for the app has not made one
     monkeypatch.setattr(queue, "find_spec", lambda name: None)
     (found,) = checks.check_celery_app()
-    assert "Make one in clinic/celery.py" in found.hint
+    assert "Create one in clinic/celery.py" in found.hint
     for name in dir(django_settings):
         if name.startswith("CELERY_"):
             delattr(settings, name)

@@ -30,7 +30,7 @@ class Story:
         self.waited = []
 
     def play(self, *targets):
-        conversation = engine.converse(REQUEST, targets, engine.Chance(lambda: self.clock, lambda: 0.0))
+        conversation = engine.ask_targets(REQUEST, targets, engine.Timing(lambda: self.clock, lambda: 0.0))
         step = next(conversation)
         try:
             while True:
@@ -138,13 +138,14 @@ def test_the_last_error_is_raised_where_nobody_can_answer():
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_what_asking_raises_ends_the_conversation(error):
-    conversation = engine.converse(REQUEST, [target("a")], engine.Chance(lambda: 0.0, lambda: 0.0))
+    conversation = engine.ask_targets(REQUEST, [target("a")], engine.Timing(lambda: 0.0, lambda: 0.0))
 
-    def ask(step):
-        raise error
+    class Handlers:
+        def ask(self, step):
+            raise error
 
     with pytest.raises(error):
-        drivers.drive(conversation, ask, lambda step: None)
+        drivers.drive(conversation, Handlers())
     assert conversation.gi_frame is None
 
 

@@ -22,9 +22,9 @@ class Talk:
         self.asked, self.used, self.stood = [], [], []
 
     def play(self, tool_rounds=2, corrections=0, waiting=None):
-        start = engine.GoingOn(replace(REQUEST, tools=TOOLS), tool_rounds, corrections, waiting)
-        chance = engine.Chance(lambda: 0.0, lambda: 0.0)
-        talk = engine.answer(start, [target("a")], chance, self.read, self.stood.append)
+        start = engine.LoopState(replace(REQUEST, tools=TOOLS), tool_rounds, corrections, waiting)
+        timing = engine.Timing(lambda: 0.0, lambda: 0.0)
+        talk = engine.run_loop(start, [target("a")], timing, self.read, self.stood.append)
         try:
             step = next(talk)
             while True:
@@ -86,10 +86,10 @@ def test_where_a_person_has_to_decide_the_loop_ends_and_can_be_taken_up():
     talk = Talk(CALLS, CALLS, waits_at=2)
     assert talk.play(tool_rounds=3).stop_reason == "approval_required"
     at = talk.stood[-1]
-    assert (at.tool_rounds, at.corrections, len(at.request.messages)) == (2, 0, 3)
+    assert (at.tool_rounds_left, at.output_retries_left, len(at.request.messages)) == (2, 0, 3)
     later = Talk(ANSWER)
-    start = replace(at, waiting=CALLS)
-    assert later.play(start.tool_rounds, waiting=CALLS) is ANSWER
+    start = replace(at, pending_answer=CALLS)
+    assert later.play(start.tool_rounds_left, waiting=CALLS) is ANSWER
     assert [step.answer for step in later.used] == [CALLS]
 
 

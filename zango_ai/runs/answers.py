@@ -1,9 +1,9 @@
-"""Take a model's answer: as text, as JSON, or as a type of the caller's; and have it remembered."""
+"""Read the model's final answer: as text, as JSON, or as the caller's ``output_type``; and remember the turn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ledger import recording
@@ -11,56 +11,66 @@ from ..memory import sessions, window
 from ..output import json_schema, reading
 from ..output.typed import OutputType
 from ..types import AgentSpec, LLMMessage, ModelAnswer
-from .request_builder import Composed
+from .request_builder import ComposedRequest
 from .tool_use import Toolbox
 
 
-def with_type(agent: AgentSpec, output_type: Any) -> tuple[AgentSpec, OutputType | None]:
-    """The agent as it answers this call."""
-    if output_type is None:
-        return agent, None
-    typed = OutputType(output_type)
-    return replace(agent, output_schema="json", output_json_schema=typed.schema), typed
+@dataclass(frozen=True, slots=True)
+class OutputOverride:
+    """The ``output_type`` of one run. ``json_schema`` is None if the run uses the agent's own output."""
+
+    json_schema: Mapping[str, Any] | None = None
+    output_type: OutputType | None = None
+    """None if a worker continues the run: it returns plain JSON."""
+
+    @classmethod
+    def from_argument(cls, output_type: Any) -> OutputOverride:
+        """Raises TypeError or OutputSchemaInvalid if no schema can be made of ``output_type``."""
+        if output_type is None:
+            return cls()
+        converted = OutputType(output_type)
+        return cls(converted.schema, converted)
+
+    def apply(self, agent: AgentSpec) -> AgentSpec:
+        if self.json_schema is None:
+            return agent
+        return replace(agent, output_schema="json", output_json_schema=self.json_schema)
 
 
-def with_schema(agent: AgentSpec, schema: Mapping[str, Any] | None) -> AgentSpec:
-    """The agent as it began to answer a call that had an ``output_type``, of which this is the schema."""
-    return agent if schema is None else replace(agent, output_schema="json", output_json_schema=schema)
-
-
-class Reading:
-    """Takes an answer, or raises why not; what was said last is noted and remembered in any case."""
+class AnswerReader:
+    """Parses the answers of a run. Logs and remembers the last one, whether or not it is valid."""
 
     def __init__(
         self,
         agent: AgentSpec,
-        typed: OutputType | None,
-        entry: recording.Entry,
+        output_type: OutputType | None,
+        recorder: recording.Entry,
         session: sessions.Session | None,
-        composed: Composed,
+        composed: ComposedRequest,
         toolbox: Toolbox,
     ) -> None:
-        self.parsed: Any = None
-        self._agent, self._typed, self._entry, self._composed = agent, typed, entry, composed
-        self._toolbox = toolbox
-        self._last: ModelAnswer | None = None
+        self.parsed_content: Any = None
+        self._agent, self._output_type = agent, output_type
+        self._recorder, self._composed, self._toolbox = recorder, composed, toolbox
+        self._last_answer: ModelAnswer | None = None
         if session is not None:
-            # When the run ends, however that is: the model has said it.
-            entry.at_end(lambda: self._remember(session))
+            recorder.at_end(lambda: self._remember(session))  # also if the run fails
 
     def read(self, answer: ModelAnswer) -> None:
-        self._last = answer
-        self._entry.note_answer(answer.content)
+        """Raises OutputParseError or OutputValidationError."""
+        self._last_answer = answer
+        self._recorder.note_answer(answer.content)
         if self._agent.output_schema != "json":
             return
         value = reading.parse(answer.content, stop_reason=answer.stop_reason)
         if self._agent.output_json_schema is not None:
             value = json_schema.fitted(value, self._agent.output_json_schema)
-        self.parsed = value if self._typed is None else self._typed.read(value)
+        self.parsed_content = value if self._output_type is None else self._output_type.read(value)
 
     def _remember(self, session: sessions.Session) -> None:
-        if self._last is None:
+        if self._last_answer is None:
             return
-        said = (*self._composed.said, *self._toolbox.messages, LLMMessage("assistant", self._last.content))
-        turn = window.turn_to_store(said, excluded_tools=self._toolbox.excluded_from_memory)
-        sessions.store_turn(self._entry.schema, session, turn, self._entry.invocation_id)
+        answer = LLMMessage("assistant", self._last_answer.content)
+        messages = (*self._composed.turn, *self._toolbox.messages, answer)
+        turn = window.turn_to_store(messages, excluded_tools=self._toolbox.excluded_from_memory)
+        sessions.store_turn(self._recorder.schema, session, turn, self._recorder.invocation_id)

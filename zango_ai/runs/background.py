@@ -1,4 +1,4 @@
-"""Runs in the background, as seen from any process: how they stand, and their answers."""
+"""Background runs, as any process sees them: status and response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import queue
 logger = logging.getLogger("zango_ai.agent")
 
 Status = stored_runs.Status
-_FIRST_POLL_S, _LONGEST_POLL_S = 0.02, 0.5
+_FIRST_POLL_S, _MAX_POLL_S = 0.02, 0.5
 
 
 def get_run(run_id: UUID | str) -> EnqueuedRun:
@@ -48,7 +48,7 @@ def row_of(run_id: UUID | str, schema: str) -> stored_runs.RunRow:
 
 
 class EnqueuedRun:
-    """A run that somebody else executes. It may be kept, and asked in whatever tenant is active."""
+    """A background run. It stays valid when another tenant is active."""
 
     def __init__(self, run_id: UUID, schema: str) -> None:
         self.run_id = run_id
@@ -59,7 +59,7 @@ class EnqueuedRun:
 
     @property
     def status(self) -> str:
-        """How it stands now: ``queued``, ``running``, ``success``, ... Raises RunNotFound."""
+        """The current status: ``queued``, ``running``, ``success``, ... Raises RunNotFound."""
         status = stored_runs.status_of(self._schema, self.run_id)
         if status is None:
             raise _not_found(self.run_id, self._schema)
@@ -67,38 +67,38 @@ class EnqueuedRun:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more happens by itself: it is over, or waits for an approval."""
+        """Whether the run has ended or waits for an approval."""
         return self.status in stored_runs.OVER
 
     def wait(self, timeout: float | None = None) -> str:
-        """Return its status when it is finished, however that is. Raises TimeoutError after ``timeout`` seconds.
+        """Wait until the run is finished, and return its status. Raises TimeoutError after ``timeout`` seconds.
 
-        Inside a transaction in which the run was queued it would wait for ever: the task is sent with the commit.
+        Do not call it in the transaction that queued the run: the task is sent when that commits.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause_s = _FIRST_POLL_S
         while (status := self.status) not in stored_runs.OVER:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
                 raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.{self._advice(status)}")
-            time.sleep(pause_s if left is None else min(pause_s, left))
-            pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
+            time.sleep(pause_s if left_s is None else min(pause_s, left_s))
+            pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         return status
 
     def _advice(self, status: str) -> str:
-        """Why it may still have that status, and what to do."""
+        """Why the run may still have that status, and what to do."""
         if status != Status.QUEUED:
             return ""
         if stored_runs.has_begun(self._schema, self.run_id):
-            return " An error that may pass ended its last attempt; a worker tries it again later."
+            return " Its last attempt failed with a transient error; a worker retries it later."
         if tenancy.connection().in_atomic_block:
-            return " Its task may not be sent yet: that happens when the transaction that queued it commits."
+            return " Its task may not have been sent: that happens when the transaction that queued it commits."
         return f" No worker has taken it. Start one with: {queue.worker_command()}"
 
     def response(self) -> LLMResponse:
-        """What ``run()`` would have returned; ``parsed_content`` as plain JSON, also of an ``output_type``.
+        """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.
 
-        Raises RunNotFinished, and RunFailed where the run has ended with an error.
+        Raises RunNotFinished; RunFailed if the run ended with an error.
         """
         row = row_of(self.run_id, self._schema)
         if row.status not in stored_runs.OVER:
@@ -118,7 +118,11 @@ class EnqueuedRun:
             stop_reason=row.stop_reason,  # type: ignore[arg-type]
             tool_calls=[
                 LLMToolCall(
-                    call["call_id"], call["tool_name"], _object(call["arguments"]), call["result"], call["status"]
+                    call["call_id"],
+                    call["tool_name"],
+                    _as_object(call["arguments"]),
+                    call["result"],
+                    call["status"],
                 )
                 for call in row.calls
             ],
@@ -126,7 +130,7 @@ class EnqueuedRun:
                 PendingApproval(
                     call["uid"],
                     call["tool_name"],
-                    _object(call["arguments"]),
+                    _as_object(call["arguments"]),
                     clock.as_seen_by_project(datetime.fromisoformat(call["expires_at"])),
                 )
                 for call in row.undecided
@@ -136,11 +140,14 @@ class EnqueuedRun:
         )
 
 
-def enqueue(run_id: UUID, schema: str) -> EnqueuedRun:
-    """Send a queued run's task when the caller's transaction commits. Raises QueueUnavailable where it has none."""
-    caller = tenancy.connection()
-    if caller.in_atomic_block:
-        transaction.on_commit(lambda: _send_quietly(run_id, schema), using=caller.alias)
+def send(run_id: UUID, schema: str) -> EnqueuedRun:
+    """Send a queued run's task when the caller's transaction commits; at once if there is no transaction.
+
+    Raises QueueUnavailable if the task is sent at once and the broker does not accept it.
+    """
+    connection = tenancy.connection()
+    if connection.in_atomic_block:
+        transaction.on_commit(lambda: _send_and_log_errors(run_id, schema), using=connection.alias)
     else:
         _send(run_id, schema)
     return EnqueuedRun(run_id, schema)
@@ -150,15 +157,15 @@ def _send(run_id: UUID, schema: str) -> None:
     try:
         task_id = queue.send(run_id, schema)
     except Exception as exc:
-        words = _why_not_sent(run_id, exc)
-        invocation_id = stored_runs.give_up(schema, run_id, error_type="QueueUnavailable", words=words)
-        error = QueueUnavailable(run_id, words)
+        message = _why_not_sent(run_id, exc)
+        invocation_id = stored_runs.give_up(schema, run_id, error_type="QueueUnavailable", words=message)
+        error = QueueUnavailable(run_id, message)
         error.invocation_id = invocation_id
         raise error from exc
     try:
         if not stored_runs.note_sent(schema, run_id, task_id):
             logger.warning("Run %s of schema %s was given up before its task could be sent", run_id, schema)
-    except Error:  # it will be run all the same
+    except Error:  # a worker executes the run anyway
         logger.exception("Could not note that run %s of schema %s was sent", run_id, schema)
 
 
@@ -166,13 +173,13 @@ def _why_not_sent(run_id: UUID, exc: Exception) -> str:
     if isinstance(exc, ImproperlyConfigured):
         return f"Run {run_id} could not be queued. {sanitize.shown(exc, 1000)}"
     return (
-        f"The broker did not take run {run_id} ({type(exc).__name__}: {sanitize.shown(exc, 500)}). Check "
-        "CELERY_BROKER_URL, and that the broker runs."
+        f"The broker did not accept run {run_id} ({type(exc).__name__}: {sanitize.shown(exc, 500)}). Check "
+        "CELERY_BROKER_URL, and that the broker is running."
     )
 
 
-def _send_quietly(run_id: UUID, schema: str) -> None:
-    """After a commit there is nobody who could do anything about it; whoever looks at the run sees it."""
+def _send_and_log_errors(run_id: UUID, schema: str) -> None:
+    """After a commit, nobody could handle an exception. The run's row shows the error."""
     try:
         _send(run_id, schema)
     except Exception:
@@ -184,16 +191,17 @@ def _not_found(run_id: object, schema: str) -> RunNotFound:
 
 
 def require_run_id(run_id: object) -> None:
-    """Raises TypeError."""
+    """Raise TypeError unless ``run_id`` is a UUID or a str."""
     arguments.require(run_id, (UUID, str), "run_id", "a UUID or its text")
 
 
 def uuid_of(run_id: object) -> UUID | None:
+    """None if the text is not a UUID."""
     try:
         return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
     except ValueError:
         return None
 
 
-def _object(arguments: object) -> dict[str, object]:
-    return arguments if isinstance(arguments, dict) else {}
+def _as_object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}

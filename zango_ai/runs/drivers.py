@@ -1,41 +1,48 @@
-"""Drive the turns of a conversation to their end."""
+"""Drive the loop of a run: carry out its steps with the caller's handlers. Only a driver waits."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from ..types import LLMMessage, ModelAnswer
-from .engine import Ask, Step, Turns, UseTools, Wait
+from .engine import Ask, Step, Steps, UseTools, Wait
 
 
-def drive(
-    turns: Turns,
-    ask: Callable[[Ask], ModelAnswer],
-    use_tools: Callable[[UseTools], Sequence[LLMMessage] | None],
-) -> ModelAnswer:
-    """Do what the turns ask for, one step after the other, in the calling thread."""
+class Handlers(Protocol):
+    """Carry out the steps of the loop; see ``engine`` for their results."""
 
-    def do(step: Step) -> ModelAnswer | Sequence[LLMMessage] | None:
-        if isinstance(step, Ask):
-            return ask(step)
-        if isinstance(step, UseTools):
-            return use_tools(step)
-        assert isinstance(step, Wait)
-        time.sleep(step.seconds)
-        return None
+    def ask(self, step: Ask) -> ModelAnswer: ...
 
+    def use_tools(self, step: UseTools) -> Sequence[LLMMessage] | None: ...
+
+    def wait(self, step: Wait) -> None: ...
+
+
+def drive(steps: Steps, handlers: Handlers) -> ModelAnswer:
+    """Carry out the steps one after the other in the calling thread, and return the final answer."""
     try:
-        step = next(turns)
+        step = next(steps)
         while True:
             try:
-                result = do(step)
+                result = _carry_out(step, handlers)
             except Exception as exc:
-                step = turns.throw(exc)
+                step = steps.throw(exc)
             else:
-                step = turns.send(result)
+                step = steps.send(result)
     except StopIteration as end:
         answer: ModelAnswer = end.value
         return answer
     finally:
-        turns.close()
+        steps.close()
+
+
+def _carry_out(step: Step, handlers: Handlers) -> ModelAnswer | Sequence[LLMMessage] | None:
+    match step:
+        case Ask():
+            return handlers.ask(step)
+        case UseTools():
+            return handlers.use_tools(step)
+        case Wait():
+            handlers.wait(step)
+            return None

@@ -1,10 +1,10 @@
-"""The one loop of the package, as a generator: it yields what it needs done and is sent the results.
+"""The loop of a run, as a generator: it yields the steps to carry out, and is sent their results.
 
-Ask the model; call the tools that it asks for, and ask again with their results; read its answer, and have it
-corrected where it is not what it should be.
+Ask the model. Execute the tool calls of its answer, and ask again with their results. Parse the final answer, and
+ask the model to correct it if it is invalid.
 
-Whoever drives it decides how to wait: ``drivers.drive`` blocks. A failure of what was asked for is thrown
-into the generator, so that retries and fallbacks are decided here, once, for every way of driving.
+The loop does no input or output and never waits: a driver does (see ``drivers``). An exception of a step is thrown
+into the generator, so retries and fallbacks are decided here for every driver.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from ..exceptions import (
 )
 from ..types import LLMMessage, ModelAnswer, ModelRequest, Target
 
-_SHORTEST_WAIT_S = 0.25
+_MIN_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 8.0
-_MOST_ERRORS = 20
-_LOOSER_FORMS = 2
-"""After a JSON schema there are the vendor's JSON mode and words."""
+_MAX_WAIT_S = 8.0
+_MAX_LISTED_ERRORS = 20
+_LESS_STRICT_JSON_FORMS = 2
+"""After a JSON schema: the vendor's JSON mode, then the system prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the target's model; send back its ModelAnswer."""
+    """Ask the target's model. The result is its ``ModelAnswer``."""
 
     target: Target
     request: ModelRequest
@@ -43,171 +43,176 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let so many seconds pass; send back None."""
+    """Wait that many seconds. The result is None."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class UseTools:
-    """Call the tools that an answer asks for; send back what is said of that, for the model to go on with.
+    """Execute the tool calls of an answer. The result is the messages to add to the next request.
 
-    Send None where a person has to decide first: then the run ends here, and goes on later.
+    The result is None if a person must approve a call first. The run stops then, and is resumed later.
     """
 
     answer: ModelAnswer
     may_call: bool
-    """False: it had been asked to answer without tools. None is called, and what is sent back is not used."""
+    """False if no rounds of tool calls are left. The calls are refused, and the result is not used."""
 
 
 @dataclass(frozen=True, slots=True)
-class GoingOn:
-    """Where the loop stands."""
+class LoopState:
+    """The state of the loop between two steps. A run can be stored and resumed from it."""
 
     request: ModelRequest
-    """What is asked next."""
-    tool_rounds: int
-    """So many rounds of tool calls are left."""
-    corrections: int
-    """So often may an answer that is not what it should be still go back."""
-    waiting: ModelAnswer | None = None
-    """An answer whose tool calls are to be made first."""
+    """The next request."""
+    tool_rounds_left: int
+    output_retries_left: int
+    pending_answer: ModelAnswer | None = None
+    """An answer whose tool calls come before the next request."""
     has_used_tools: bool = False
 
 
 Step = Ask | Wait | UseTools
-Turns = Generator[Step, Any, ModelAnswer]
-"""Yields steps, is sent their results, returns the answer that ends the run."""
+Steps = Generator[Step, Any, ModelAnswer]
+"""Yields steps, is sent their results, and returns the final answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
-    """What is not known beforehand; tests give it."""
+class Timing:
+    """The sources of time and randomness. Tests pass their own."""
 
     now: Callable[[], float]
-    """Seconds on a clock that only goes forward."""
+    """Seconds on a monotonic clock."""
     random: Callable[[], float]
-    """From 0 up to 1."""
+    """A number from 0 up to 1."""
 
 
-def answer(
-    start: GoingOn,
+def run_loop(
+    state: LoopState,
     targets: Sequence[Target],
-    chance: Chance,
+    timing: Timing,
     read: Callable[[ModelAnswer], None],
-    stand: Callable[[GoingOn], None],
-) -> Turns:
-    """Go on until ``read`` takes the answer; one that it does not goes back to the model with what is wrong.
+    checkpoint: Callable[[LoopState], None],
+) -> Steps:
+    """Ask until ``read`` accepts the answer. If it raises, ask the model to correct the answer.
 
-    ``stand`` is told where the loop stands, before anybody is asked: from there it could begin anew.
+    ``checkpoint`` receives the state before each step from which the run can be resumed.
     """
-    at = start
     while True:
-        stand(at)
-        said: ModelAnswer = at.waiting or (yield from converse(at.request, targets, chance))
-        at = replace(at, waiting=None)
-        if said.tool_calls:
-            told = yield UseTools(said, may_call=at.tool_rounds > 0)
-            if told is None:
-                return replace(said, stop_reason="approval_required")
-            if at.tool_rounds > 0:
-                at = _after_tools(at, told)
+        checkpoint(state)
+        answer: ModelAnswer = state.pending_answer or (yield from ask_targets(state.request, targets, timing))
+        state = replace(state, pending_answer=None)
+        if answer.tool_calls:
+            messages = yield UseTools(answer, may_call=state.tool_rounds_left > 0)
+            if messages is None:
+                return replace(answer, stop_reason="approval_required")
+            if state.tool_rounds_left > 0:
+                state = _after_tool_round(state, messages)
                 continue
-        if at.has_used_tools and not at.tool_rounds:
-            said = replace(said, stop_reason="max_tool_rounds")
+        if state.has_used_tools and not state.tool_rounds_left:
+            answer = replace(answer, stop_reason="max_tool_rounds")
         try:
-            read(said)
+            read(answer)
         except (OutputParseError, OutputValidationError) as exc:
-            # Cut off or refused, the same question would end so again.
-            if not at.corrections or said.stop_reason in {"max_tokens", "refusal"}:
+            # After a cut-off or a refusal, the same request would end the same way.
+            if not state.output_retries_left or answer.stop_reason in {"max_tokens", "refusal"}:
                 raise
-            at = _after_correction(at, _correction(said, exc))
+            state = _after_invalid_output(state, answer, exc)
         else:
-            return said
+            return answer
 
 
-def _after_tools(at: GoingOn, told: Sequence[LLMMessage]) -> GoingOn:
-    """After the last round of tool calls the model is asked once more, and given no tools."""
-    left = at.tool_rounds - 1
-    messages = (*at.request.messages, *told)
-    request = replace(at.request, messages=messages, tools=at.request.tools if left else ())
-    return replace(at, request=request, tool_rounds=left, has_used_tools=True)
+def _after_tool_round(state: LoopState, messages: Sequence[LLMMessage]) -> LoopState:
+    """The next request has no tools after the last round of tool calls."""
+    rounds_left = state.tool_rounds_left - 1
+    request = replace(
+        state.request,
+        messages=(*state.request.messages, *messages),
+        tools=state.request.tools if rounds_left else (),
+    )
+    return replace(state, request=request, tool_rounds_left=rounds_left, has_used_tools=True)
 
 
-def _after_correction(at: GoingOn, words: Iterable[LLMMessage]) -> GoingOn:
-    request = replace(at.request, messages=(*at.request.messages, *words))
-    return replace(at, request=request, corrections=at.corrections - 1)
+def _after_invalid_output(
+    state: LoopState, answer: ModelAnswer, exc: OutputParseError | OutputValidationError
+) -> LoopState:
+    request = replace(state.request, messages=(*state.request.messages, *_correction_messages(answer, exc)))
+    return replace(state, request=request, output_retries_left=state.output_retries_left - 1)
 
 
-def _correction(said: ModelAnswer, exc: OutputParseError | OutputValidationError) -> Iterator[LLMMessage]:
+def _correction_messages(
+    answer: ModelAnswer, exc: OutputParseError | OutputValidationError
+) -> Iterator[LLMMessage]:
+    if answer.content:
+        yield LLMMessage("assistant", answer.content)
+    listed = "\n".join(f"- {error}" for error in _output_errors(exc))
+    yield LLMMessage("user", f"That JSON is not valid:\n{listed}\nReply again, with the JSON alone.")
+
+
+def _output_errors(exc: OutputParseError | OutputValidationError) -> Iterable[str]:
     if isinstance(exc, OutputParseError):
-        wrong = [exc.reason]  # its message advises the operator as well
-    else:
-        wrong = [f"{error['path']}: {error['message'][:300]}" for error in exc.errors[:_MOST_ERRORS]]
-    if said.content:
-        yield LLMMessage("assistant", said.content)
-    listed = "\n".join(f"- {each}" for each in wrong)
-    yield LLMMessage("user", f"That JSON is not what was asked for:\n{listed}\nReply again, with the JSON alone.")
+        return [exc.reason]  # str(exc) also advises the developer
+    return [f"{error['path']}: {error['message'][:300]}" for error in exc.errors[:_MAX_LISTED_ERRORS]]
 
 
-def converse(request: ModelRequest, targets: Sequence[Target], chance: Chance) -> Turns:
-    """Ask the first target; where it fails through no fault of the request, the next one.
+def ask_targets(request: ModelRequest, targets: Sequence[Target], timing: Timing) -> Steps:
+    """Ask the first target. If it fails and the request is not at fault, ask the next one.
 
-    A fallback whose provider was disabled during the run is skipped.
+    A fallback is skipped if its provider was disabled during the run.
     """
-    failure: ZangoAIError | None = None
+    last_error: ZangoAIError | None = None
     for target in targets:
         try:
-            return (yield from _ask(target, request, chance))
+            return (yield from _ask_target(target, request, timing))
         except ProviderDisabled:
-            if failure is None:
+            if last_error is None:
                 raise
         except (RateLimitExceeded, BudgetExceeded, LLMTimeoutError) as exc:
-            failure = exc
+            last_error = exc
         except LLMAPIError as exc:
             if not exc.is_retryable:
                 raise
-            failure = exc
-    assert failure is not None
-    raise failure
+            last_error = exc
+    assert last_error is not None
+    raise last_error
 
 
-def _ask(target: Target, request: ModelRequest, chance: Chance) -> Turns:
-    """Ask one target, again after a fault that may pass; all of it within the request's time."""
-    deadline = chance.now() + request.timeout_s
-    failures = refusals = 0
+def _ask_target(target: Target, request: ModelRequest, timing: Timing) -> Steps:
+    """Ask one target, with retries. The request's timeout bounds all of them together."""
+    deadline = timing.now() + request.timeout_s
+    failures = refused_forms = 0
     while True:
-        left = deadline - chance.now()
-        this = replace(request, model=target.model, timeout_s=left)
+        time_left_s = deadline - timing.now()
         try:
-            answer: ModelAnswer = yield Ask(target, this)
+            answer: ModelAnswer = yield Ask(target, replace(request, model=target.model, timeout_s=time_left_s))
             return answer
         except (RateLimitExceeded, LLMAPIError) as exc:
-            if _is_worth_rephrasing(exc) and refusals < _LOOSER_FORMS and chance.now() < deadline:
-                refusals += 1
+            if _is_json_form_refused(exc) and refused_forms < _LESS_STRICT_JSON_FORMS and timing.now() < deadline:
+                refused_forms += 1
                 continue
             failures += 1
-            seconds = _wait_before_retry(exc, failures, chance)
-            if failures > target.provider.max_retries or not _is_worth_retrying(exc):
+            wait_s = _wait_before_retry_s(exc, failures, timing)
+            if failures > target.provider.max_retries or not _is_retryable(exc):
                 raise
-            if seconds >= deadline - chance.now():
+            if wait_s >= deadline - timing.now():
                 raise
-        yield Wait(seconds)
+        yield Wait(wait_s)
 
 
-def _is_worth_rephrasing(exc: RateLimitExceeded | LLMAPIError) -> bool:
-    """Whether the provider refused the form in which JSON was asked for: the next call uses a looser one."""
+def _is_json_form_refused(exc: RateLimitExceeded | LLMAPIError) -> bool:
+    """Whether the provider refused the way of asking for JSON. The next call uses a less strict one."""
     return isinstance(exc, LLMAPIError) and exc.is_json_form_refused
 
 
-def _is_worth_retrying(exc: RateLimitExceeded | LLMAPIError) -> bool:
-    """A limit of the tenant's own is there to be kept: who calls decides whether to wait for it."""
+def _is_retryable(exc: RateLimitExceeded | LLMAPIError) -> bool:
+    """The tenant's own rate limit is not waited for: the caller decides whether to."""
     return exc.is_retryable and not (isinstance(exc, RateLimitExceeded) and exc.is_own_limit)
 
 
-def _wait_before_retry(exc: RateLimitExceeded | LLMAPIError, failures: int, chance: Chance) -> float:
-    """What the provider asks for, or twice as long each time; a random part of it spreads the callers."""
+def _wait_before_retry_s(exc: RateLimitExceeded | LLMAPIError, failures: int, timing: Timing) -> float:
+    """The wait that the provider asks for, or exponential backoff. A random part spreads concurrent callers."""
     if exc.retry_after_seconds is not None:
-        return max(exc.retry_after_seconds, _SHORTEST_WAIT_S) * (1 + chance.random() / 10)
-    longest: float = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
-    return longest * (1 - chance.random() / 2)
+        return max(exc.retry_after_seconds, _MIN_WAIT_S) * (1 + timing.random() / 10)
+    backoff_s: float = min(_FIRST_WAIT_S * 2 ** (failures - 1), _MAX_WAIT_S)
+    return backoff_s * (1 - timing.random() / 2)

@@ -1,4 +1,4 @@
-"""Whether an agent can answer a question as it is configured now: all that is refused before anything is sent."""
+"""Refuse a run that cannot succeed with the agent's current configuration, before anything is sent."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ logger = logging.getLogger("zango_ai.agent")
 
 
 def require_enabled(agent: AgentSpec) -> None:
+    """Raises AgentDisabled, ProviderDisabled, ModelNotAvailable."""
     provider = agent.provider
     if not agent.is_enabled:
         raise AgentDisabled(
@@ -39,8 +40,8 @@ def require_enabled(agent: AgentSpec) -> None:
         raise ModelNotAvailable(
             "",
             provider.name,
-            f"Neither agent {agent.name!r} nor its provider {provider.name!r} names a model. Give the agent "
-            "one, or the provider a default model.",
+            f"Neither agent {agent.name!r} nor its provider {provider.name!r} has a model. Set the agent's model "
+            "or the provider's default model in the admin.",
         )
     if not provider.allows(agent.model):
         raise ModelNotAvailable(
@@ -52,7 +53,7 @@ def require_enabled(agent: AgentSpec) -> None:
 
 
 def require_schema(agent: AgentSpec) -> None:
-    """Raises OutputSchemaInvalid before anything is paid for."""
+    """Raises OutputSchemaInvalid."""
     if agent.output_schema != "json" or agent.output_json_schema is None:
         return
     problem = json_schema.problem_of(agent.output_json_schema)
@@ -60,8 +61,8 @@ def require_schema(agent: AgentSpec) -> None:
         raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
 
 
-def load(entry: recording.Entry, files: Sequence[LLMFile]) -> None:
-    """Read and keep the files, one after the other. Raises LLMFileError."""
+def load_files(recorder: recording.Entry, files: Sequence[LLMFile]) -> None:
+    """Read the files and store copies of them. Raises LLMFileError."""
     if not files:
         return
     conf = get_conf()
@@ -72,17 +73,17 @@ def load(entry: recording.Entry, files: Sequence[LLMFile]) -> None:
             f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
             "ZANGO_AI['MAX_FILES'].",
         )
-    entry.open()  # a storage may take its time, and the process may end in it
+    recorder.open()  # a slow storage takes time, in which the process may be killed
     for file in files:
         file.load(conf.max_file_bytes)
-        entry.attach(file)
+        recorder.attach(file)
 
 
 def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
-    """Whom to ask: the agent's own provider, and of its fallbacks those that may be used now."""
-    own = Target(agent.provider, agent.model)
-    _require_fit(agent, own, files)
-    return [own, *(target for target in agent.fallbacks if _is_usable(agent, target, files))]
+    """The agent's own provider and model, then the fallbacks that can be used now."""
+    primary = Target(agent.provider, agent.model)
+    _require_fit(agent, primary, files)
+    return [primary, *(target for target in agent.fallbacks if _is_usable(agent, target, files))]
 
 
 def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
@@ -92,12 +93,12 @@ def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> 
 
 
 def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:
-    """A fallback that is switched off or not fit is passed over: it is there to help."""
+    """Whether a fallback is enabled and can take the request."""
     if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
         return False
     try:
         _require_fit(agent, target, files)
     except ZangoAIError as exc:
-        logger.warning("A fallback is passed over: %s", exc)
+        logger.warning("Agent %r of %r skips a fallback: %s", agent.name, agent.schema, exc)
         return False
     return True

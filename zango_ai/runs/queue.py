@@ -1,10 +1,12 @@
-"""Hand a queued run to Celery. Celery is imported when the first is."""
+"""Send queued runs to Celery. Celery is imported with the first one."""
 
 from __future__ import annotations
 
 import os
-from importlib import import_module
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 from uuid import UUID
 
 from django.conf import ENVIRONMENT_VARIABLE
@@ -12,30 +14,49 @@ from django.core.exceptions import ImproperlyConfigured
 
 TASK_NAME = "zango_ai.run"
 SCHEMA_HEADER = "_schema_name"
-"""What names the tenant in a task's message; tenant-schemas-celery's, so that its apps may write it as well."""
+"""The header of a task's message that names the tenant. tenant-schemas-celery uses the same one."""
+
+_load_task: Callable[[], Any] | None = None
+
+
+def register_task(load_task: Callable[[], Any]) -> None:
+    """Register the function that imports the task that executes a run. ``zango_ai.apps`` calls it."""
+    global _load_task
+    _load_task = load_task
 
 
 def send(run_id: UUID, schema: str) -> str:
-    """Send the task that goes on with the run, with the run's id as its own; that id.
+    """Send the task that executes the run, and return its id: the run's id.
 
-    Raises ImproperlyConfigured, and what Celery does.
+    Raises ImproperlyConfigured, and the errors of Celery.
     """
     from celery import current_app
 
     require_app()
     options = {"task_id": str(run_id), "headers": {SCHEMA_HEADER: schema}, "ignore_result": True}
-    if current_app.conf.task_always_eager:  # which only a task itself heeds, and nobody may have imported it
-        import_module("zango_ai.tasks").RunAgent.apply_async([str(run_id)], **options)
+    if current_app.conf.task_always_eager:  # send_task() ignores this setting; only a task itself heeds it
+        assert _load_task is not None
+        _load_task().apply_async([str(run_id)], **options)
     else:
         current_app.send_task(TASK_NAME, [str(run_id)], **options)
     return str(run_id)
 
 
+def current_task_id() -> str | None:
+    """The id of the Celery task that this code runs in, or None. Does not import Celery."""
+    celery = sys.modules.get("celery")
+    task = getattr(celery, "current_task", None) if celery else None
+    if not task:  # outside of a task, current_task is a proxy that is false
+        return None
+    task_id = task.request.id
+    return None if task_id is None else str(task_id)
+
+
 def require_app() -> None:
-    """Raises ImproperlyConfigured where the project's Celery app is not loaded, or lacks its client for Redis."""
+    """Raise ImproperlyConfigured if the project's Celery app is not loaded or cannot reach its broker's kind."""
     from celery import current_app
 
-    # The app that Celery creates by itself has a broker where the environment or a celeryconfig.py names one.
+    # Celery's default app has a broker if the environment or a celeryconfig.py names one.
     if not (has_app() or current_app.conf.broker_url):
         raise ImproperlyConfigured(f"No Celery app is configured. {app_advice()}")
     # Celery itself fails with "'NoneType' object has no attribute 'Redis'".
@@ -46,20 +67,20 @@ def require_app() -> None:
 
 
 def has_app() -> bool:
-    """Whether the project's Celery app is loaded. Celery creates one of its own otherwise, on localhost."""
-    from celery import _state  # current_app would create that
+    """Whether the project's Celery app is loaded. Without one, Celery creates a default app on localhost."""
+    from celery import _state  # current_app would create the default app
 
     app = _state._tls.current_app or _state.default_app
     return app is not None and (app.main != "default" or app.set_as_current)
 
 
 def app_advice() -> str:
-    """Which lines load the project's Celery app whenever Django starts."""
+    """The lines that load the project's Celery app when Django starts."""
     package = project()
     lines = 'from .celery import app as celery_app  and  __all__ = ("celery_app",)'
     advice = f"Add these two lines to {package}/__init__.py: {lines}."
     if not has_celery_module():
-        advice = f'Make one in {package}/celery.py, as Celery\'s page "First steps with Django" shows. {advice}'
+        advice = f'Create one in {package}/celery.py, as Celery\'s page "First steps with Django" shows. {advice}'
     return advice
 
 
@@ -68,13 +89,13 @@ def worker_command() -> str:
 
 
 def project() -> str:
-    """The package of the project's settings, in which Celery's app usually is."""
+    """The package of the project's settings, which usually contains the Celery app."""
     package, dot, _ = os.environ.get(ENVIRONMENT_VARIABLE, "").partition(".")
     return package if dot else "yourproject"
 
 
 def has_celery_module() -> bool:
-    """Whether the project has a module for its Celery app."""
+    """Whether the project has a ``celery`` module."""
     try:
         return find_spec(f"{project()}.celery") is not None
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""What is sent: the system prompt, then the user's text or the caller's messages."""
+"""Compose the request to the model: the system prompt, then the user's text or the caller's messages."""
 
 from __future__ import annotations
 
@@ -11,71 +11,52 @@ from ..exceptions import InputRequired, PromptNotFound
 from ..files.file import LLMFile
 from ..prompts import rendering
 from ..types import AgentSpec, LLMMessage, ModelRequest, PromptSpec, ToolSchema
+from .arguments import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What the caller of ``run()`` asks: the first that is not None of input, variables and messages."""
-
-    input: str | None
-    variables: Mapping[str, Any] | None
-    system_variables: Mapping[str, Any] | None
-    messages: Iterable[LLMMessage] | None
-    files: Iterable[LLMFile] | None = None
-
-    def require_types(self) -> None:
-        """Raise TypeError for an argument of the wrong type, whether or not it is used."""
-        if self.input is not None:
-            arguments.require(self.input, str, "input", "the text as a str")
-        for name, values in (("variables", self.variables), ("system_variables", self.system_variables)):
-            if values is not None:
-                arguments.require(values, Mapping, name, "a dict of values by name")
-        if self.messages is not None:
-            arguments.require_iterable(self.messages, LLMMessage, "messages")
-        if self.files is not None:
-            arguments.require_iterable(self.files, LLMFile, "files")
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """The request, and the two texts of it that the log shows apart."""
+class ComposedRequest:
+    """The first request of a run, and the parts of it that the log and the memory need."""
 
     request: ModelRequest
-    said: tuple[LLMMessage, ...]
-    """What the caller says in this turn."""
-    system_text: str
-    user_text: str
-    said_from: int
-    """Where in the request's messages it begins."""
+    turn: tuple[LLMMessage, ...]
+    """The messages of this turn: those that the caller adds to the conversation."""
+    turn_start: int
+    """The index of the first of them in the request's messages."""
+    system_text: str = ""
+    user_text: str = ""
 
-    def after(self, history: tuple[LLMMessage, ...]) -> Composed:
-        """The same with a conversation's history before what is said."""
-        head, rest = self.request.messages[: self.said_from], self.request.messages[self.said_from :]
+    def with_history(self, history: tuple[LLMMessage, ...]) -> ComposedRequest:
+        """The same request, with a conversation's history before this turn."""
+        messages = self.request.messages
+        head, rest = messages[: self.turn_start], messages[self.turn_start :]
         request = replace(self.request, messages=(*head, *history, *rest))
-        return replace(self, request=request, said_from=self.said_from + len(history))
+        return replace(self, request=request, turn_start=self.turn_start + len(history))
 
 
-def compose(agent: AgentSpec, question: Question, tools: tuple[ToolSchema, ...] = ()) -> Composed:
+def compose(agent: AgentSpec, request: RunRequest, tools: tuple[ToolSchema, ...] = ()) -> ComposedRequest:
     """Raises InputRequired, PromptNotFound, PromptRenderError; TypeError for a value of the wrong type."""
     renderer = rendering.Renderer()
-    system = ""
+    system_text = ""
     if agent.system_prompt is not None:
-        system = _text_of(renderer, agent.system_prompt, question.system_variables)
-    said = _said(renderer, agent, question)
+        system_text = _prompt_text(renderer, agent.system_prompt, request.system_variables)
+    turn = _turn(renderer, agent, request)
     renderer.finish()
-    said = _with_files(agent, question.files, said)
-    head = (LLMMessage("system", system),) if system else ()
-    return Composed(
-        request_of(agent, (*head, *said), tools),
-        said=said,
-        system_text=system,
-        user_text=next((message.content for message in reversed(said) if message.role == "user"), ""),
-        said_from=len(head),
+    turn = _with_files(agent, request.files, turn)
+    head = (LLMMessage("system", system_text),) if system_text else ()
+    return ComposedRequest(
+        model_request(agent, (*head, *turn), tools),
+        turn=turn,
+        turn_start=len(head),
+        system_text=system_text,
+        user_text=next((message.content for message in reversed(turn) if message.role == "user"), ""),
     )
 
 
-def request_of(agent: AgentSpec, messages: tuple[LLMMessage, ...], tools: tuple[ToolSchema, ...]) -> ModelRequest:
-    """What the agent asks its model for, with these messages."""
+def model_request(
+    agent: AgentSpec, messages: tuple[LLMMessage, ...], tools: tuple[ToolSchema, ...]
+) -> ModelRequest:
+    """The request to the agent's model with these messages and tools."""
     wants_json = agent.output_schema == "json"
     return ModelRequest(
         model=agent.model,
@@ -89,54 +70,52 @@ def request_of(agent: AgentSpec, messages: tuple[LLMMessage, ...], tools: tuple[
     )
 
 
-def without_tools(request: ModelRequest) -> ModelRequest:
-    return replace(request, tools=())
-
-
-def _said(renderer: rendering.Renderer, agent: AgentSpec, question: Question) -> tuple[LLMMessage, ...]:
-    if question.input is not None:
-        return (LLMMessage("user", question.input),)
-    if question.variables is None and question.messages is not None:
-        return _checked(agent, question.messages)
+def _turn(renderer: rendering.Renderer, agent: AgentSpec, request: RunRequest) -> tuple[LLMMessage, ...]:
+    """The first that is not None of input, variables and messages; else the user prompt as it is."""
+    if request.input is not None:
+        return (LLMMessage("user", request.input),)
+    if request.variables is None and request.messages is not None:
+        return _messages(agent, request.messages)
     if agent.user_prompt is None:
-        wanting = " for variables= to fill" if question.variables is not None else ""
+        purpose = " for variables= to fill" if request.variables is not None else ""
         raise InputRequired(
             agent.name,
-            f"Agent {agent.name!r} has no user prompt{wanting}. Pass input= or messages=, or give the agent a user "
+            f"Agent {agent.name!r} has no user prompt{purpose}. Pass input= or messages=, or give the agent a user "
             "prompt in the admin.",
         )
-    values = {} if question.variables is None else question.variables
-    return (LLMMessage("user", _text_of(renderer, agent.user_prompt, values)),)
+    variables = {} if request.variables is None else request.variables
+    return (LLMMessage("user", _prompt_text(renderer, agent.user_prompt, variables)),)
 
 
-def _text_of(renderer: rendering.Renderer, prompt: PromptSpec, values: Mapping[str, Any] | None) -> str:
+def _prompt_text(renderer: rendering.Renderer, prompt: PromptSpec, variables: Mapping[str, Any] | None) -> str:
     if prompt.content is None:
         raise PromptNotFound(
             prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
         )
-    if values is None:
+    if variables is None:
         return prompt.content
-    return renderer.render(prompt.content, values, prompt_name=prompt.name)
+    return renderer.render(prompt.content, variables, prompt_name=prompt.name)
 
 
-def _checked(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
-    said = arguments.as_tuple(messages, LLMMessage, "messages")
-    if not said:
-        raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one.")
-    return said
+def _messages(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
+    turn = arguments.as_tuple(messages, LLMMessage, "messages")
+    if not turn:
+        raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one message.")
+    return turn
 
 
 def _with_files(
-    agent: AgentSpec, files: Iterable[LLMFile] | None, said: tuple[LLMMessage, ...]
+    agent: AgentSpec, files: Iterable[LLMFile] | None, turn: tuple[LLMMessage, ...]
 ) -> tuple[LLMMessage, ...]:
-    """What is said, with the files at the last message of the user."""
-    given = arguments.as_tuple(files or (), LLMFile, "files")
-    if not given:
-        return said
-    last = next((i for i in reversed(range(len(said))) if said[i].role == "user"), None)
+    """The turn with the files in its last user message."""
+    added = arguments.as_tuple(files or (), LLMFile, "files")
+    if not added:
+        return turn
+    last = next((index for index in reversed(range(len(turn))) if turn[index].role == "user"), None)
     if last is None:
         raise InputRequired(
-            agent.name, f"messages= of agent {agent.name!r} has no message of the user, to which files belong."
+            agent.name,
+            f"messages= of agent {agent.name!r} has no user message to send the files with. Add one.",
         )
-    whole = replace(said[last], files=(*said[last].files, *given))
-    return (*said[:last], whole, *said[last + 1 :])
+    message = replace(turn[last], files=(*turn[last].files, *added))
+    return (*turn[:last], message, *turn[last + 1 :])

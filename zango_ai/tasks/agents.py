@@ -1,4 +1,4 @@
-"""The task that goes on with a queued run: what ``agent.enqueue()`` sends."""
+"""The task that executes a queued run. ``Agent.enqueue()`` sends it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from celery.exceptions import Retry
 from django.db import InterfaceError, OperationalError
 
 from .. import tenancy
-from ..agent import execute_queued
 from ..ledger import stored_runs
 from ..runs import queue
+from ..runs.resumption import execute_queued
 from .base import BaseTask
 
 
 class RunAgent(BaseTask):
-    """Runs the agent once, however often it is delivered: a run goes on for whoever claims its row.
+    """Executes the run once, even if the message is delivered twice: a worker must claim the run's row first.
 
-    A rate limit, a timeout or a fault of the provider's is tried again later, from where the run stood; and before
-    the run is claimed, a database that is away.
+    After a rate limit, a timeout or a server error, the run is retried later from its last step. If the database
+    cannot be reached before the run is claimed, Celery retries the task.
     """
 
     name = queue.TASK_NAME
@@ -30,14 +30,16 @@ class RunAgent(BaseTask):
     retry_kwargs = {"max_retries": None}
 
     def run(self, run_id: str) -> None:
-        wait_s = execute_queued(run_id, celery_task_id=self.request.id, waits=not self.request.is_eager)
+        wait_s = execute_queued(run_id, celery_task_id=self.request.id, can_wait=not self.request.is_eager)
         if not wait_s:
             return
         try:
             self.retry(countdown=wait_s, max_retries=None)
         except Retry:
             raise
-        except Exception as exc:  # the broker is away: nobody would ever try it again
-            words = f"It was to be tried again, and the broker did not take the task ({type(exc).__name__})."
-            stored_runs.give_up(tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=words)
+        except Exception as exc:  # without the broker, no worker would ever retry the run
+            message = f"The run should be retried, but the broker did not accept the task ({type(exc).__name__})."
+            stored_runs.give_up(
+                tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=message
+            )
             raise

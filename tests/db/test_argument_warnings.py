@@ -8,17 +8,17 @@ from patients.models import Patient
 from tests.build import make_agent, make_prompt
 from zango_ai import LLMMessage, get_agent, get_provider
 from zango_ai.exceptions import PromptRenderError
-from zango_ai.runs import notices
+from zango_ai.runs import argument_warnings
 
 pytestmark = pytest.mark.usefixtures("north")
 
 
 @pytest.fixture
 def log(caplog):
-    notices.forget()
+    argument_warnings.forget()
     caplog.set_level(logging.WARNING, "zango_ai.agent")
     yield lambda: [record.getMessage() for record in caplog.records if record.name == "zango_ai.agent"]
-    notices.forget()
+    argument_warnings.forget()
 
 
 @pytest.fixture
@@ -87,12 +87,12 @@ def test_a_queued_run_is_told_of_as_well(agent, log):
 
 
 def test_what_has_been_told_does_not_grow_without_end(agent, log, monkeypatch):
-    monkeypatch.setattr(notices, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(argument_warnings, "_MAX_LOGGED", 2)
     for number in range(10):
         rows = {f"patients{number}": Patient.objects.all(), "patients": ""}
         agent.run(variables=rows, system_variables={"place": "North"})
     assert len(log()) == 10
-    assert len(notices._told) <= 2
+    assert len(argument_warnings._logged) <= 2
 
 
 def test_a_json_schema_of_an_agent_that_answers_in_text_is_told_once(model, log):
@@ -100,10 +100,10 @@ def test_a_json_schema_of_an_agent_that_answers_in_text_is_told_once(model, log)
     for _ in range(2):
         get_agent("helper").run("hi")
     (told,) = log()
-    assert "answers are not checked" in told
+    assert "answers are not validated" in told
     agent.output_schema = "json"
     agent.save()
-    notices.forget()
+    argument_warnings.forget()
     model.script("{}")
     get_agent("helper").run("hi")
     assert len(log()) == 1

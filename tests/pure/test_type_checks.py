@@ -1,0 +1,51 @@
+"""What mypy reports about calls of ``run()``, ``enqueue()`` and tasks, and what ``help()`` shows of them."""
+
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from zango_ai import agent
+from zango_ai.runs.arguments import RunArguments, RunRequest
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("module", ["typed_runs", "typed_tasks"])
+def test_mypy_reports_the_wrong_calls_and_no_others(module, tmp_path):
+    sample = TESTS / f"{module}.py"
+    options = ["--strict", "--config-file=", "--cache-dir", str(tmp_path), "--follow-imports=silent"]
+    options += ["--ignore-missing-imports", "--no-error-summary"]
+    command = [sys.executable, "-m", "mypy", *options, str(sample)]
+    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=240)
+    reported = {int(number) for number in re.findall(rf"{sample.name}:(\d+): error", done.stdout)}
+    lines = enumerate(sample.read_text().splitlines(), start=1)
+    assert reported == {number for number, line in lines if "# wrong" in line}, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("method", [agent.Agent.run, agent.Agent.enqueue])
+def test_the_signature_lists_each_argument_with_its_type_and_default(method):
+    parameters = inspect.signature(method).parameters
+    assert list(parameters) == ["self", "input", *RunArguments.__annotations__]
+    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in RunArguments.__annotations__)
+    assert (parameters["user_ref"].default, parameters["session_id"].default) == ("", None)
+    assert parameters["max_tokens"].annotation == int | None
+
+
+def test_the_request_has_a_field_for_each_argument():
+    assert {each.name for each in fields(RunRequest)} - {"input", "default_trigger", "overrides"} == set(
+        RunArguments.__annotations__
+    )
+
+
+@pytest.mark.parametrize("method", ["run", "enqueue"])
+@pytest.mark.parametrize("name", ["sesion_id", "default_trigger", "overrides"])
+def test_an_unknown_keyword_is_a_type_error_that_suggests_the_right_one(method, name):
+    with pytest.raises(TypeError) as caught:
+        getattr(agent.Agent("helper", "north"), method)("Hello", **{name: "s"})
+    assert str(caught.value).startswith(f"{method}() got an unexpected keyword argument '{name}'.")
+    assert ("Did you mean 'session_id'?" in str(caught.value)) == (name == "sesion_id")

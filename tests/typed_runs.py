@@ -1,0 +1,39 @@
+"""Calls of ``run()`` and ``enqueue()`` as a type checker sees them. Nothing executes this module.
+
+``pure/test_type_checks.py`` runs mypy on it.
+"""
+
+from decimal import Decimal
+from typing import assert_type
+
+from zango_ai import EnqueuedRun, LLMFile, LLMMessage, LLMResponse, get_agent
+from zango_ai.runs.arguments import RunArguments
+
+agent = get_agent("helper")
+
+
+def run() -> None:
+    assert_type(agent.run(), LLMResponse)
+    agent.run("Hello")
+    agent.run(input="Hello", session_id="s", user_ref="7")
+    agent.run(variables={"patient_id": 7}, system_variables={}, temperature=1)
+    agent.run(messages=[LLMMessage("user", "Hello")], files=(LLMFile.from_bytes(b"x", "text/plain"),))
+    agent.run("Hello", triggered_by="system", max_tool_rounds=0, output_type={"type": "object"})
+    assert_type(agent.enqueue("Hello", model="gpt-4o", max_tokens=None), EnqueuedRun)
+    arguments: RunArguments = {"temperature": 0.2, "triggered_by": "task"}
+    agent.run("Hello", **arguments)
+
+
+def run_wrongly() -> None:
+    agent.run(3)  # wrong
+    agent.run("Hello", "s")  # wrong
+    agent.run("Hello", session="s")  # wrong
+    agent.run("Hello", session_id=3)  # wrong
+    agent.run("Hello", temperature=Decimal(1))  # wrong
+    agent.run("Hello", triggered_by="robot")  # wrong
+    agent.run(messages=["Hello"])  # wrong
+    agent.run(files=["a.txt"])  # wrong
+    agent.enqueue("Hello", sesion_id="s")  # wrong
+    agent.enqueue("Hello", max_tokens="5")  # wrong
+    wrong: RunArguments = {"temprature": 0.2}  # wrong
+    agent.run("Hello", **wrong)

@@ -1,0 +1,131 @@
+"""Continue a stored run: one that a worker takes from the queue, or one whose tool calls have been decided."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+from .. import tenancy
+from ..conf import get_conf
+from ..configuration import specs
+from ..exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
+from ..ledger import recording, stored_runs
+from ..ledger.run_state import RunState
+from ..memory import sessions
+from ..output.typed import OutputType
+from ..tools.approval_decisions import ApprovalDecision
+from ..types import AgentSpec
+from . import background, retry_policy, saved_state
+from .answers import OutputOverride
+from .preparation import PreparedRun, read_agent
+from .request_builder import ComposedRequest, model_request
+from .run import OpenRun, execute, open_run
+from .tool_use import Toolbox
+
+logger = logging.getLogger("zango_ai.agent")
+
+_WAIT_FOR_NEW_RELEASE_S = 60.0
+"""During a deployment: how long until the run is offered to a worker of the new release."""
+
+
+def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -> float:
+    """Execute a queued run of the current tenant, unless it was taken already.
+
+    Returns in how many seconds to try again, or 0. With ``can_wait=False`` the run is executed before its time.
+    Raises RunNotFound, and the error of a run that is not retried.
+    """
+    schema = tenancy.current_schema()
+    row = background.row_of(run_id, schema)
+    if row.status != stored_runs.Status.QUEUED:
+        return 0.0  # the message was delivered twice, or the run has been given up
+    try:
+        state = row.state()
+    except RunStateUnreadable:
+        if not can_wait:
+            raise
+        logger.exception("Run %s of %s was queued by a newer release; trying again later", run_id, schema)
+        return _WAIT_FOR_NEW_RELEASE_S
+    wait_s = retry_policy.seconds_until(state.not_before)
+    if wait_s and can_wait:
+        return wait_s  # the message of an earlier attempt was delivered again
+    if not stored_runs.claim(schema, row, celery_task_id=celery_task_id):
+        return 0.0
+    retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries)
+    try:
+        agent_name = specs.find_agent_name(row.agent_id) or row.agent_name
+        with recording.go_on(schema, row) as recorder:
+            execute(restore(recorder, agent_name, row, state), retries)
+    except ZangoAIError as exc:
+        if not retries.allow(exc):
+            raise
+        return retries.wait_s(exc)
+    return 0.0
+
+
+def find_awaiting(schema: str, agent_name: str, run_id: UUID | str) -> stored_runs.RunRow:
+    """The agent's run of that id. Raises NotAwaitingApproval."""
+    key = background.uuid_of(run_id)
+    row = None if key is None else stored_runs.find(schema, key)
+    if row is None or row.agent_id is None or row.agent_id != specs.find_agent_id(agent_name):
+        raise not_awaiting(run_id, f"agent {agent_name!r} of schema {schema!r} has no run of that id")
+    if row.status != stored_runs.Status.AWAITING_APPROVAL:
+        raise not_awaiting(run_id, f"its status is {row.status}")
+    return row
+
+
+def not_awaiting(run_id: object, reason: str) -> NotAwaitingApproval:
+    return NotAwaitingApproval(run_id, f"Run {run_id} does not wait for an approval: {reason}.")
+
+
+def restore(
+    recorder: recording.Entry,
+    agent_name: str,
+    row: stored_runs.RunRow,
+    state: RunState,
+    *,
+    output_type: OutputType | None = None,
+    decisions: Mapping[str, ApprovalDecision] | None = None,
+) -> OpenRun:
+    """The run as it stopped, with the agent's current configuration. ``decisions`` are by the tool call's id."""
+    agent, output = _read_agent(recorder, agent_name, row, state, output_type)
+    toolbox = Toolbox(agent, recorder, trigger=row.triggered_by)
+    recorder.note(output_schema=agent.output_schema)
+    toolbox.restore(row, decisions or {})
+    toolbox.messages = list(saved_state.restore_messages(agent.schema, row, state.exchanged))
+    messages = saved_state.restore_messages(agent.schema, row, state.messages)
+    request = model_request(agent, messages, toolbox.schemas if state.tool_rounds else ())
+    turn_start, turn_end = state.said
+    prepared = PreparedRun(
+        recorder=recorder,
+        agent=agent,
+        overrides=state.overrides,
+        output=output,
+        toolbox=toolbox,
+        composed=ComposedRequest(request, messages[turn_start:turn_end], turn_start),
+        start=saved_state.restore_loop(state, request),
+        opens_session=state.opens is not None and agent.has_memory,
+        session_id=None if state.opens is None else state.opens.session_id,
+        user_ref="" if state.opens is None else state.opens.user_ref,
+    )
+    return open_run(prepared, None if state.session is None else sessions.Session.restored(state.session))
+
+
+def _read_agent(
+    recorder: recording.Entry,
+    agent_name: str,
+    row: stored_runs.RunRow,
+    state: RunState,
+    output_type: OutputType | None,
+) -> tuple[AgentSpec, OutputOverride]:
+    configured = read_agent(recorder, agent_name, state.overrides)
+    if row.agent_id not in {None, configured.id}:
+        raise AgentNotFound(
+            agent_name,
+            f"The agent of run {row.run_id} has been deleted. {agent_name!r} is another agent.",
+        )
+    schema = state.output_json_schema
+    if schema is None and output_type is not None:
+        schema = output_type.schema
+    output = OutputOverride(schema, output_type)
+    return output.apply(configured), output
