@@ -184,7 +184,7 @@ def test_a_given_message_may_have_files_of_its_own(model, north):
 
 def test_files_need_a_message_of_the_user(model, north):
     make_agent(model)
-    with pytest.raises(InputRequired, match="no message of the user"):
+    with pytest.raises(InputRequired, match="no user message"):
         get_agent("helper").run(messages=[LLMMessage("assistant", "hi")], files=[csv()])
 
 
