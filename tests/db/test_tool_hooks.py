@@ -156,6 +156,8 @@ REFUSED = [
     "set  local role postgres",
     "/* x */ SET SESSION AUTHORIZATION postgres",
     "RESET ROLE",
+    "SELECT 1; SET ROLE postgres",
+    "SELECT 1;\nCOPY (SELECT 1) TO '/tmp/x'",
     "SELECT set_config('role', 'postgres', false)",
     "SELECT pg_advisory_lock(42)",
     "SELECT pg_try_advisory_xact_lock(42)",

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _REFUSED = re.compile(
     r"""
-      ^\s* (?: SET | RESET ) \s+ (?: (?: SESSION | LOCAL ) \s+ )? (?: ROLE | AUTHORIZATION ) \b
+      (?: ^ | ; ) \s* (?: SET | RESET ) \s+ (?: (?: SESSION | LOCAL ) \s+ )? (?: ROLE | AUTHORIZATION ) \b
     | \b set_config \s* \( \s* ' (?: role | session_authorization ) '
     | \b pg_(?: try_ )? advisory_ \w+ \s* \(
     | \b pg_(?: terminate | cancel )_backend \s* \(
     | \b lo_export \s* \(
-    | ^\s* COPY \b .* \b TO \s+ (?: PROGRAM \b | E? ' )
+    | (?: ^ | ; ) \s* COPY \b .* \b TO \s+ (?: PROGRAM \b | E? ' )
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
