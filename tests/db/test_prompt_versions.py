@@ -178,6 +178,18 @@ def test_one_whose_active_version_alone_was_set_is_completed(historical):
     assert statuses(prompt) == ["active", "draft"]
 
 
+def test_a_migration_that_sets_another_active_version_leaves_one_status_active(historical):
+    prompt, _ = by_migration(historical, status="active")
+    second = historical("PromptVersion").objects.create(
+        prompt_id=prompt.pk, version_number=2, content="two", status="inactive"
+    )
+    historical("Prompt").objects.update(active_version=second)
+    prompt.refresh_from_db()
+    prompt.add_version("three")
+    assert prompt.active_version.content == "two"
+    assert statuses(prompt) == ["inactive", "active", "draft"]
+
+
 def test_the_next_number_is_known_where_numbers_were_given_by_others(historical):
     prompt, _ = by_migration(historical, version_number=7)
     assert prompt.add_version("eight").version_number == 8

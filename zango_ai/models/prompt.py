@@ -120,8 +120,9 @@ class Prompt(ValidatedModel):
             rows: models.QuerySet[Prompt] = models.QuerySet(Prompt)
             rows.filter(pk=self.pk).update(active_version=version)
             self.active_version_id = self._loaded_active_id = version.pk
-        active = versions.filter(prompt=self.pk, status=PromptVersion.Status.ACTIVE)
-        if not active.exists():
+        if version.status != PromptVersion.Status.ACTIVE:
+            active = versions.filter(prompt=self.pk, status=PromptVersion.Status.ACTIVE)
+            active.update(status=PromptVersion.Status.INACTIVE)
             versions.filter(pk=version.pk).update(status=PromptVersion.Status.ACTIVE)
 
     def next_number(self) -> int:
