@@ -14,7 +14,7 @@ from .configuration import specs
 from .exceptions import AgentNotFound
 from .ledger import recording, stored_runs
 from .memory import sessions
-from .output.typed import OutputType
+from .output.output_type import OutputType
 from .runs import approval, background, queue, resumption
 from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from zango_ai.output import json_schema, reading
+from zango_ai.output import json_reader, json_schema
 
 ITEM = {
     "type": "object",
@@ -28,7 +28,7 @@ def main() -> None:
     value = json.loads(text)
     works: dict[str, Callable[[], object]] = {
         "json.loads": lambda: json.loads(text),
-        "output.parse": lambda: reading.parse(text, stop_reason="end_turn"),
+        "output.parse": lambda: json_reader.parse_answer(text, stop_reason="end_turn"),
         "json_schema.validate": lambda: json_schema.validate(value, SCHEMA),
         "json_schema.validate, a schema with formats": lambda: json_schema.validate(value, WITH_FORMAT),
     }

@@ -134,7 +134,7 @@ def test_an_answer_that_does_not_match_goes_back_with_its_errors(model):
     assert second[1] == {"role": "assistant", "content": '{"total": "three"}'}
     assert "$.total: 'three' is not of type 'number'" in second[2]["content"]
     assert [message["role"] for message in third] == ["user", "assistant", "user", "assistant", "user"]
-    assert "is not JSON" in third[-1]["content"]
+    assert "is not valid JSON" in third[-1]["content"]
     row = Invocation.objects.get()
     assert (row.status, row.rounds_count, row.response_content) == ("success", 3, '{"total": 3}')
     assert row.input_tokens == sum(InvocationRound.objects.values_list("input_tokens", flat=True))
@@ -315,7 +315,7 @@ def test_a_type_whose_patterns_only_python_can_check_is_checked_by_pydantic(mode
 def test_the_form_warns_of_a_schema_that_cannot_be_strict(model, caplog):
     agent = make_json_agent(model, LOOSE)
     agent.clean()
-    assert "$.more is an object with names of its own choice" in caplog.text
+    assert "$.more is an object with arbitrary property names" in caplog.text
     assert "The vendor cannot enforce the JSON schema" in agent.strict_schema_warning()
     agent.output_json_schema = SCHEMA
     assert agent.strict_schema_warning() == ""
@@ -324,10 +324,10 @@ def test_the_form_warns_of_a_schema_that_cannot_be_strict(model, caplog):
 def test_large_answers_are_checked_by_the_compiled_validator_alone(model, monkeypatch):
     """It takes a hundredth of the time; the other one is asked where something is wrong."""
     from zango_ai.output import json_schema
-    from zango_ai.output.json_schema import mismatches
+    from zango_ai.output.json_schema import answer_errors
 
     asked = []
-    monkeypatch.setattr(mismatches, "_validator", lambda schema: asked.append(schema) or 1 / 0)
+    monkeypatch.setattr(answer_errors, "_validator", lambda schema: asked.append(schema) or 1 / 0)
     json_schema.validate({"total": 1}, SCHEMA)
     assert asked == []
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zango_ai.output import json_limits, reading
+from zango_ai.output import json_limits, json_reader
 from zango_ai.providers.unreadable_arguments import UnreadableArguments
 
 DEEPEST = "[" * json_limits.MAX_DEPTH + "]" * json_limits.MAX_DEPTH
@@ -22,7 +22,7 @@ def test_json_within_the_limits_is_read(text):
 def test_json_beyond_the_limits_is_refused(text):
     assert not json_limits.is_within(text)
     with pytest.raises(ValueError, match="100 levels deep"):
-        reading.load(text)
+        json_reader.load(text)
 
 
 def test_each_part_beyond_the_limits_is_found_by_its_place():

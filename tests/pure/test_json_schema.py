@@ -9,8 +9,8 @@ from hypothesis import given
 from tests.pure.test_strict_schemas import schemas as strict_schemas_of
 from tests.pure.test_strict_schemas import values as strict_values
 from zango_ai.exceptions import OutputValidationError
-from zango_ai.output import json_schema, strict
-from zango_ai.output.json_schema import cost, mismatches, validation
+from zango_ai.output import json_schema, strict_mode
+from zango_ai.output.json_schema import answer_errors, cost, validation
 
 
 def errors_of(value, schema):
@@ -69,10 +69,10 @@ def test_listing_errors_stops_after_a_hundred():
 
 
 def test_listing_errors_takes_a_limited_number_of_steps(monkeypatch):
-    monkeypatch.setattr(mismatches, "MAX_STEPS", 1000)
+    monkeypatch.setattr(answer_errors, "MAX_STEPS", 1000)
     error = errors_of([1] * 10_000 + ["x"], {"items": {"type": "integer"}})
     assert [each["path"] for each in error.errors] == ["$"]
-    assert "too large to find the place" in str(error)
+    assert "too large to find out where" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_an_answer_is_valid_where_the_reference_implementation_says_so(schema, v
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        (True, "an object"),
+        (True, "a JSON object"),
         ({"minimum": float("nan")}, "cannot be used"),
         ({"type": "strin"}, "$.type"),
         ({"properties": {"a": {"required": "a"}}}, "$.properties.a.required"),
-        ({"title": "t", "$ref": "#/title"}, "no schema"),
-        ({"x": {"y": 5}, "$ref": "#/x/y"}, "no schema"),
-        ({"required": ["a"], "$ref": "#/required/x"}, "nowhere"),
-        ({"$ref": "https://example.com/s.json"}, "leads out"),
+        ({"title": "t", "$ref": "#/title"}, "not a schema"),
+        ({"x": {"y": 5}, "$ref": "#/x/y"}, "not a schema"),
+        ({"required": ["a"], "$ref": "#/required/x"}, "to nothing"),
+        ({"$ref": "https://example.com/s.json"}, "points outside"),
         ({"$defs": {"a": {"$id": "https://example.com/a", "type": "string"}}}, "$id"),
         ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "$schema"),
         ({"pattern": "(?=a)b"}, "lookahead"),
@@ -126,14 +126,17 @@ def test_an_answer_is_valid_where_the_reference_implementation_says_so(schema, v
         ({"pattern": "((a{0,100}){0,100}){0,100}"}, "repetition counts"),
         ({"pattern": "(" * 50_000}, "characters"),
         ({"anyOf": [{"pattern": f"^{n}$"} for n in range(101)]}, "101 patterns"),
-        ({"enum": ["x" * 100_000]}, "characters; 100000 are allowed"),
+        ({"enum": ["x" * 100_000]}, "characters; at most 100000 are allowed"),
         ({"const": nested(101)}, "nested too deeply"),
         (doubled(27, lambda ref: {"allOf": [ref, ref]}), "expand to more than 10000"),
         (doubled(27, lambda ref: {"anyOf": [ref, ref]}), "expand to more than 10000"),
         (doubled(27, lambda ref: {"properties": {"a": ref, "b": ref}}), "expand to more than 10000"),
         (doubled(101, lambda ref: {"items": ref}), "nested too deeply"),
-        ({"$ref": "#"}, "leads back to itself"),
-        ({"$defs": {"a": {"anyOf": [{"$dynamicRef": "#a"}], "$dynamicAnchor": "a"}}, "$ref": "#a"}, "leads back"),
+        ({"$ref": "#"}, "refers to itself"),
+        (
+            {"$defs": {"a": {"anyOf": [{"$dynamicRef": "#a"}], "$dynamicAnchor": "a"}}, "$ref": "#a"},
+            "refers to itself",
+        ),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused_with_the_reason(schema, words):
@@ -218,14 +221,14 @@ def chain(length):
 def test_an_answer_is_not_checked_where_that_could_take_minutes(value, schema, monkeypatch):
     monkeypatch.setattr(validation, "_compiled", lambda text: pytest.fail("It was checked."))
     assert json_schema.problem_of(schema) is None
-    assert "too large to be checked" in str(errors_of(value, schema))
+    assert "too large to be validated" in str(errors_of(value, schema))
 
 
 def test_a_chain_of_unevaluated_properties_is_counted_as_it_grows():
     schema = {"properties": {"a": True}, "unevaluatedProperties": False}
     for _ in range(40):
         schema = {"allOf": [schema], "unevaluatedProperties": False}
-    assert "too large to be checked" in str(errors_of({"a": 1}, schema))
+    assert "too large to be validated" in str(errors_of({"a": 1}, schema))
 
 
 LINE = {
@@ -264,5 +267,5 @@ def test_the_cost_does_not_fall_short_of_the_number_of_applications():
 
 
 def test_doubled_references_do_not_make_the_search_for_recursion_long():
-    assert not strict.is_recursive(doubled(60, lambda ref: {"properties": {"a": ref, "b": ref}}))
-    assert strict.is_recursive({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})
+    assert not strict_mode.is_recursive(doubled(60, lambda ref: {"properties": {"a": ref, "b": ref}}))
+    assert strict_mode.is_recursive({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})

@@ -1,11 +1,11 @@
 import pytest
 
 from zango_ai.exceptions import OutputParseError
-from zango_ai.output import reading
+from zango_ai.output import json_reader
 
 
 def parse(content, stop_reason="end_turn"):
-    return reading.parse(content, stop_reason=stop_reason)
+    return json_reader.parse_answer(content, stop_reason=stop_reason)
 
 
 def test_a_fence_may_hold_what_looks_like_its_end():
@@ -42,23 +42,23 @@ def test_words_around_one_value_are_passed_over(content):
     [
         ("", "empty"),
         ("  \n", "empty"),
-        ("Sure! Here it is", "not JSON"),
+        ("Sure! Here it is", "not valid JSON"),
         ('{"a": NaN}', "NaN"),
         ("[" * 100_000, "nested too deeply"),
         ("9" * 5000, "an integer of 5000 digits"),
         ("1e999", "too large"),
-        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' occurs twice"),
         ('First {"a": 1}, or {"a": 2}?', "2 JSON values"),
         ("```json\n[1]\n```\n```json\n[2]\n```", "2 JSON values"),
-        ("x" + "{[" * 5000, "not JSON"),
+        ("x" + "{[" * 5000, "not valid JSON"),
         ("so: " + "[" * 100_000, "nested too deeply"),
-        ('{"items": [{"a": 1},]}', "not JSON"),
-        ('{"total": 3, "lines": []', "not JSON"),
-        ("{'total': {\"a\": 1}}", "not JSON"),
-        ('Here: {"total": 3, "lines": []', "not JSON"),
+        ('{"items": [{"a": 1},]}', "not valid JSON"),
+        ('{"total": 3, "lines": []', "not valid JSON"),
+        ("{'total': {\"a\": 1}}", "not valid JSON"),
+        ('Here: {"total": 3, "lines": []', "not valid JSON"),
         ('Input:\n```json\n{"a": 1}\n```\nAnswer: {"a": 2}', "2 JSON values"),
-        ("```" + "a" * 200_000, "not JSON"),
-        ("so: " + "[" * 400 + "1," * 200_000, "not JSON"),
+        ("```" + "a" * 200_000, "not valid JSON"),
+        ("so: " + "[" * 400 + "1," * 200_000, "not valid JSON"),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_reason(content, reason):

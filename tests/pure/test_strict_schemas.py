@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zango_ai.output import json_schema
-from zango_ai.output.strict import NotStrict, is_recursive, reason_against, strict_form
+from zango_ai.output.strict_mode import NotStrict, is_recursive, reason_against, strict_form
 
 ITEM = {"type": "object", "properties": {"price": {"type": "number", "minimum": 0}}, "required": ["price"]}
 
@@ -63,20 +63,23 @@ def test_what_is_optional_and_may_be_null_is_asked_for(nullable):
     [
         ({"type": "array", "items": {"type": "string"}}, "$ is not an object"),
         ({"anyOf": [ITEM]}, "$ is not an object"),
-        ({"type": "object"}, "$ is an object with names of its own choice"),
-        (obj({"a": {"type": "object", "additionalProperties": {"type": "string"}}}), "$.a is an object with names"),
+        ({"type": "object"}, "$ is an object with arbitrary property names"),
+        (
+            obj({"a": {"type": "object", "additionalProperties": {"type": "string"}}}),
+            "$.a is an object with arbitrary",
+        ),
         (obj({"a": {"items": [{}], "type": "array"}}), "$.a[] allows any value"),
-        (obj({"a": {"type": "array"}}), "$.a is an array of anything"),
+        (obj({"a": {"type": "array"}}), "$.a is an array without items"),
         (obj({"a": {}}), "$.a allows any value"),
         (obj({"a": True}), "$.a allows any value"),
         (obj({"a": {"type": "string", "minLength": 3}}), "$.a uses 'minLength'"),
         (obj({"a": {"oneOf": [{"type": "string"}], "type": "string"}}), "$.a uses 'oneOf'"),
         (obj({"a": {"type": "string", "format": "uri"}}), "$.a has the format 'uri'"),
         ({**obj({"a": ITEM}), "if": {}}, "$ uses 'if'"),
-        (obj({"a": {"type": "string"}}, ["a", "b"]), "$.b is required and not described"),
+        (obj({"a": {"type": "string"}}, ["a", "b"]), "$.b is required but not in properties"),
         (obj({"a": {"type": "string", "pattern": "^(?!x)"}}), "$.a has a pattern"),
         (obj({"a": {"$ref": "#/$defs/b", "additionalProperties": False}}), "$.a has 'additionalProperties' beside"),
-        (obj({"a": {"anyOf": [{"type": "string"}], "required": ["x"]}}), "$.a has properties and is not said"),
+        (obj({"a": {"anyOf": [{"type": "string"}], "required": ["x"]}}), "$.a has properties but not the type"),
         (obj({"a": {**ITEM, "anyOf": [ITEM]}}), "$.a has 'anyOf' beside its properties"),
         (obj({"a": {**ITEM, "enum": [{"price": 1}]}}), "$.a has 'enum' beside its properties"),
         (obj({"a": {"type": "string"}, "b": {"$ref": "#/properties/a"}}, ["b"]), "$.b has a $ref that"),
@@ -205,7 +208,7 @@ def from_form(node, root, draw, depth):
 
 @settings(deadline=None)
 @given(roots, values, st.data())
-def test_whatever_the_strict_form_allows_the_schema_itself_allows_once_added_nulls_are_dropped(schema, value, data):
+def test_whatever_the_strict_form_allows_the_schema_itself_allows_once_added_nulls_are_removed(schema, value, data):
     try:
         form = strict_form(schema)
     except NotStrict:
@@ -213,11 +216,11 @@ def test_whatever_the_strict_form_allows_the_schema_itself_allows_once_added_nul
     jsonschema.Draft202012Validator.check_schema(form)
     for answer in (value, of_form(form, data.draw)):
         if jsonschema.Draft202012Validator(form).is_valid(answer):
-            assert jsonschema.Draft202012Validator(schema).is_valid(json_schema.fitted(answer, schema))
+            assert jsonschema.Draft202012Validator(schema).is_valid(json_schema.validate_answer(answer, schema))
 
 
 @settings(deadline=None)
 @given(roots, values)
 def test_a_value_that_is_valid_is_read_as_it_is(schema, value):
     if jsonschema.Draft202012Validator(schema).is_valid(value):
-        assert json_schema.fitted(value, schema) == value
+        assert json_schema.validate_answer(value, schema) == value

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from ..conf import get_conf
 from ..exceptions import LLMFileError
 from ..files.file import LLMFile
-from ..output.reading import load
+from ..output.json_reader import load
 from .errors import bad_request
 
 _RUN_FIELDS = ("input", "variables", "session_id")

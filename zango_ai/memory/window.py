@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .. import sanitize
 from ..files.file import LLMFile
-from ..output import reading
+from ..output import json_reader
 from ..types import LLMMessage, ToolRequest
 
 Turn = Sequence[LLMMessage]
@@ -122,7 +122,7 @@ def sendable_call(call: ToolRequest) -> ToolRequest:
     if not _SENDABLE_NAME.fullmatch(name):
         name = _NOT_SENDABLE.sub("_", name)[:_MAX_NAME_CHARS] or "unknown"
     try:
-        value = reading.load(call.arguments)
+        value = json_reader.load(call.arguments)
     except ValueError:
         value = None
     if not isinstance(value, dict):

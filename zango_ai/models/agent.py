@@ -217,9 +217,9 @@ class AgentConfig(BudgetedModel):
         """A warning that the vendor cannot enforce the JSON schema, with the reason; "" if it can."""
         if self.output_schema != self.OutputSchema.JSON or not isinstance(self.output_json_schema, dict):
             return ""
-        from ..output import strict
+        from ..output import strict_mode
 
-        reason = strict.reason_against(self.output_json_schema)
+        reason = strict_mode.reason_against(self.output_json_schema)
         return "" if reason is None else str(_NOT_STRICT) % {"reason": reason}
 
     def unused_schema_warning(self) -> str:

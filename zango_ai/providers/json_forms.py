@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..exceptions import LLMAPIError
-from ..output import strict
+from ..output import strict_mode
 from ..types import JSONForm, LLMMessage, ModelRequest, ProviderSpec
 from . import errors, refused_json_forms
 from .model_info import ModelInfo
@@ -55,8 +55,8 @@ def response_format(request: ModelRequest) -> dict[str, Any] | None:
     if request.json_form == "object" or request.json_schema is None:
         return {"type": "json_object"}
     try:
-        schema, is_strict = strict.strict_form(request.json_schema), True
-    except strict.NotStrict:
+        schema, is_strict = strict_mode.strict_form(request.json_schema), True
+    except strict_mode.NotStrict:
         schema, is_strict = dict(request.json_schema), False
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": is_strict}}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..ledger import recording
 from ..memory import sessions, window
-from ..output import json_schema, reading
-from ..output.typed import OutputType
+from ..output import json_reader, json_schema
+from ..output.output_type import OutputType
 from ..types import AgentSpec, LLMMessage, ModelAnswer
 from .request_builder import ComposedRequest
 from .tool_use import Toolbox
@@ -62,9 +62,9 @@ class AnswerReader:
         self._recorder.note_answer(answer.content)
         if self._agent.output_schema != "json":
             return
-        value = reading.parse(answer.content, stop_reason=answer.stop_reason)
+        value = json_reader.parse_answer(answer.content, stop_reason=answer.stop_reason)
         if self._agent.output_json_schema is not None:
-            value = json_schema.fitted(value, self._agent.output_json_schema)
+            value = json_schema.validate_answer(value, self._agent.output_json_schema)
         self.parsed_content = value if self._output_type is None else self._output_type.read(value)
 
     def _remember(self, session: sessions.Session) -> None:

@@ -13,7 +13,7 @@ from django.db import Error, transaction
 from .. import arguments, sanitize, tenancy
 from ..exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
 from ..ledger import clock, stored_runs
-from ..output import reading
+from ..output import json_reader
 from ..types import LLMResponse, LLMToolCall, PendingApproval
 from . import queue
 
@@ -108,7 +108,7 @@ class EnqueuedRun:
         is_json = row.output_schema == "json" and row.status == Status.SUCCESS
         return LLMResponse(
             content=row.content,
-            parsed_content=reading.parse(row.content, stop_reason="end_turn") if is_json else None,
+            parsed_content=json_reader.parse_answer(row.content, stop_reason="end_turn") if is_json else None,
             session_id=row.session_id,
             cost_usd=float(row.cost_usd or 0),
             is_cost_known=row.cost_usd is not None,

@@ -13,7 +13,7 @@ from ..exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable,
 from ..ledger import recording, stored_runs
 from ..ledger.run_state import RunState
 from ..memory import sessions
-from ..output.typed import OutputType
+from ..output.output_type import OutputType
 from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec
 from . import background, retry_policy, saved_state

@@ -13,7 +13,7 @@ from typing import Any
 from .. import sanitize
 from ..ledger import clock
 from ..models import ToolCall
-from ..output import reading
+from ..output import json_reader
 from ..tools import DeclaredTool
 from ..tools.approval_decisions import ApprovalDecision, Verdict
 from ..tools.parameters import InvalidArguments
@@ -140,6 +140,6 @@ def _with_decision(plan: ToolCallPlan, row: Mapping[str, Any], decision: Approva
 
 def _as_json(arguments: str) -> Any:
     try:
-        return reading.load(arguments.strip() or "{}")
+        return json_reader.load(arguments.strip() or "{}")
     except ValueError:
         return arguments

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from ..output import reading
+from ..output import json_reader
 from . import allowed_values
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -86,7 +86,7 @@ class Parameters:
 
         text = text.strip() or "{}"  # some models send nothing if there are no arguments
         try:
-            value = reading.load(text)
+            value = json_reader.load(text)
         except ValueError as exc:
             raise InvalidArguments([f"The arguments are not valid JSON: {_first_line(exc)}"]) from None
         if not isinstance(value, dict):

@@ -1,13 +1,28 @@
-"""JSON Schema, draft 2020-12: check a tenant's schema when it is saved, and a model's answer against it.
+"""JSON Schema, draft 2020-12: check a tenant's schema when it is saved, and validate a model's answer against it.
 
-Both take bounded time, whatever the schema and the answer are. Patterns run on a linear-time engine, references
-expand to a limited number of subschemas, and ``cost.py`` estimates the work before an answer is checked.
+===================  ================================================================================
+``schema_problems``  why a schema cannot be used
+``validation``       validate an answer
+``answer_errors``    which parts of an invalid answer are wrong, and why
+``subschemas``       the parts of a schema, and its references
+``patterns``         patterns and formats, matched in linear time
+``cost``             an upper bound of the time that validation takes
+===================  ================================================================================
+
+Both take bounded time for any schema and any answer: patterns run on a linear-time engine, references expand to a
+limited number of subschemas, and ``cost`` estimates the work before an answer is validated.
 """
 
-from .fitting import fitted
+from .answer_errors import describe_errors
 from .patterns import without_unsupported as without_unsupported_patterns
-from .problems import json_path, problem_of
-from .validation import validate
-from .wording import in_words
+from .schema_problems import json_path, problem_of
+from .validation import validate, validate_answer
 
-__all__ = ["fitted", "in_words", "json_path", "problem_of", "validate", "without_unsupported_patterns"]
+__all__ = [
+    "describe_errors",
+    "json_path",
+    "problem_of",
+    "validate",
+    "validate_answer",
+    "without_unsupported_patterns",
+]

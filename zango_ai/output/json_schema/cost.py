@@ -1,9 +1,9 @@
-"""An upper bound of the work that it takes to check a value against a schema, found without doing that work.
+"""An upper bound of the work of validating a value against a schema, without doing that work.
 
-jsonschema_rs holds the GIL while it works, so nothing can interrupt it. One unit is about 50 ns of its time.
+jsonschema_rs holds the GIL while it validates, so nothing can interrupt it. One unit is about 50 ns of its time.
 
-For each depth of the value, ``_PerDepth`` counts how often each subschema may be applied to one place at that
-depth. A recursive schema has no bound without the value's depth, so the counts are made depth by depth.
+For each depth of the value, ``_PerDepth`` counts how often each subschema may be applied to one node at that depth.
+A recursive schema has no bound that is independent of the value's depth, so the counts are made depth by depth.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class TooDeep(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a value holds at one depth."""
+    """The size of a value at one depth."""
 
     nodes: int
     chars: int
-    """In texts at this depth, and in the keys of objects at this depth and the one above."""
+    """In strings at this depth, and in the keys of objects at this depth and the one above."""
     below: int
-    """Units at this depth and all deeper ones."""
+    """Units at this depth and below."""
     collisions: int
     """Units to compare all deeper values with each other, as far as large integers in them make it necessary."""
 
@@ -112,7 +112,7 @@ def _with_sums(sizes: list[_Size]) -> list[Level]:
 
 
 def units_of(schema_text: str, levels: list[Level]) -> int:
-    """The bound for a value with these levels; any number above ``MAX_UNITS`` where it is exceeded."""
+    """The bound for a value with these levels. Above ``MAX_UNITS`` it is not exact."""
     units = 0
     nodes_below = [level.nodes for level in levels[1:]] + [0]
     for level, children, bound in zip(levels, nodes_below, _per_depth(schema_text), strict=False):
@@ -130,7 +130,7 @@ def _per_depth(schema_text: str) -> _PerDepth:
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """The most that is spent on one place at one depth."""
+    """The maximum work for one node at one depth."""
 
     schemas: int
     per_node: int
@@ -140,7 +140,7 @@ class _Bound:
 
 
 class _PerDepth:
-    """The bounds of a schema for depth 0, 1, ...: each is made when it is first asked for, and kept."""
+    """The bounds of a schema for depth 0, 1, ..., computed on demand and cached."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._document = Document(schema)
@@ -166,7 +166,7 @@ class _PerDepth:
         )
 
     def _in_place(self) -> list[tuple[_Part, int]]:
-        """The subschemas that are applied to one place, and how often."""
+        """The subschemas that are applied to one node, and how often."""
         counts: Counter[int] = Counter()
         order: dict[int, _Part] = {}
         for schema, _ in self._next.values():
@@ -174,26 +174,26 @@ class _PerDepth:
         for key, (_, count) in self._next.items():
             counts[key] += count
         counted = []
-        for key, part in reversed(order.items()):  # a subschema after all that apply it
+        for key, part in reversed(order.items()):  # each subschema comes after all that apply it
             counted.append((part, counts[key]))
-            for each in part.applied.in_place:
-                counts[id(each)] += counts[key] * part.factor
+            for subschema in part.applied.in_place:
+                counts[id(subschema)] += counts[key] * part.factor
         return counted
 
-    def _visit(self, schema: Any, order: dict[int, _Part], under_way: set[int]) -> None:
-        """Put the subschema in order, after those that it applies in place."""
+    def _visit(self, schema: Any, order: dict[int, _Part], in_progress: set[int]) -> None:
+        """Append the schema to ``order``, after the subschemas that it applies in place."""
         key = id(schema)
-        if key in order or key in under_way or not isinstance(schema, Mapping):
+        if key in order or key in in_progress or not isinstance(schema, Mapping):
             return
         part = self._parts.get(key) or self._parts.setdefault(key, _part(schema, self._document))
-        under_way.add(key)
-        for each in part.applied.in_place:
-            self._visit(each, order, under_way)
+        in_progress.add(key)
+        for subschema in part.applied.in_place:
+            self._visit(subschema, order, in_progress)
         order[key] = part
 
 
 def _children(counted: list[tuple[_Part, int]]) -> dict[int, tuple[Any, int]]:
-    """What is applied to one child: the most that any child may get."""
+    """The subschemas that are applied to one child, and the maximum count over all children."""
     schemas: dict[int, Any] = {}
     to_any: Counter[int] = Counter()
     by_name: defaultdict[str | int, Counter[int]] = defaultdict(Counter)
@@ -212,11 +212,11 @@ def _children(counted: list[tuple[_Part, int]]) -> dict[int, tuple[Any, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One subschema: what it applies, and what it costs without that."""
+    """One subschema: what it applies, and its own cost."""
 
     applied: Applied
     factor: int
-    """How often it applies a subschema in place: twice where it looks for what they have not evaluated."""
+    """How often it applies a subschema in place: twice if it has an ``unevaluated...`` keyword."""
     per_node: int
     per_char: int
     per_unit_below: int
@@ -248,7 +248,7 @@ def _units_per_division(divisor: float | None) -> int:
 
 
 def _own_size(schema: Mapping[str, Any]) -> int:
-    """How many things there are to look at, without subschemas and values to compare with."""
+    """The number of keywords and their entries, without subschemas and values to compare with."""
     return 1 + sum(
         len(schema[key]) if isinstance(schema[key], (list, dict)) else 1
         for key in schema.keys() - {"enum", "$defs", "definitions", "examples"}
@@ -256,10 +256,10 @@ def _own_size(schema: Mapping[str, Any]) -> int:
 
 
 def _nodes_of(value: Any) -> int:
-    count, waiting = 0, [value]
-    while waiting:
-        node = waiting.pop()
+    count, stack = 0, [value]
+    while stack:
+        node = stack.pop()
         count += 1
         if isinstance(node, (dict, list)):
-            waiting += node.values() if isinstance(node, dict) else node
+            stack += node.values() if isinstance(node, dict) else node
     return count

@@ -1,6 +1,6 @@
-"""Patterns and formats on a linear-time engine: Rust's ``regex``, as jsonschema_rs brings it.
+"""Patterns and formats, matched in linear time by Rust's ``regex``, which jsonschema_rs includes.
 
-Its time is linear in the text, but each character can take as long as the compiled pattern is large.
+The time is linear in the text. The time per character grows with the size of the compiled pattern.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from .subschemas import DATA
 
 MAX_CHARS = 1_000
 MAX_PATTERNS = 100
-"""In one schema: each keeps a cache of its own."""
+"""In one schema. Each pattern has its own cache."""
 
 _CACHE_BYTES = 256_000
 _UNITS_BY_BYTES = {10_000: 20, 30_000: 80, 100_000: 280, 300_000: 840, 1_000_000: 2_800}
-"""Compiled size, and the most that a character takes at this size. Measured with ``[ab]*a[ab]{n}c``."""
+"""Compiled size, and the maximum units per character at this size. Measured with ``[ab]*a[ab]{n}c``."""
 
 
 def options() -> Any:
-    """What a validator has to be made with."""
+    """The ``pattern_options`` of every validator."""
     return _options(max(_UNITS_BY_BYTES))
 
 
@@ -32,7 +32,7 @@ def _options(size: int) -> Any:
 
 @lru_cache(1024)
 def units_per_char(pattern: str) -> int | None:
-    """The most units of ``cost.py`` that a character may take; None for a pattern that the engine does not take."""
+    """The maximum units (see ``cost``) per character; None for an unsupported pattern."""
     import jsonschema_rs
 
     if len(pattern) > MAX_CHARS:
@@ -47,14 +47,14 @@ def units_per_char(pattern: str) -> int | None:
 
 
 def problem_of(pattern: str) -> str | None:
-    """Why a pattern cannot be used; None if it can."""
+    """Why a pattern cannot be used, or None."""
     if units_per_char(pattern) is not None:
         return None
     if len(pattern) > MAX_CHARS:
-        return f"the pattern has {len(pattern)} characters; {MAX_CHARS} are allowed."
+        return f"the pattern has {len(pattern)} characters; at most {MAX_CHARS} are allowed."
     return (
         f"the pattern {pattern!r} is not supported. Patterns run on a linear-time engine, without lookahead, "
-        "lookbehind and backreferences, and with small repetition counts. Use maxLength to limit a text's length."
+        "lookbehind or backreferences, and with small repetition counts. Use maxLength to limit a text's length."
     )
 
 
@@ -63,7 +63,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def has_format(name: str, text: str) -> bool:
-    """True also for a format that is not known."""
+    """True for an unknown format."""
     return bool(_checker("format", name).is_valid(text))
 
 
@@ -77,9 +77,9 @@ def _checker(keyword: str, value: str) -> Any:
 
 
 def without_unsupported(schema: Any) -> Any:
-    """The schema without the patterns of texts that the engine does not take."""
+    """The schema without unsupported patterns."""
     if isinstance(schema, list):
-        return [without_unsupported(each) for each in schema]
+        return [without_unsupported(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {

@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 DATA = {"const", "enum", "default", "examples"}
-"""Keywords that hold values, and no schemas."""
+"""Keywords that hold values, not schemas."""
 REFERENCES = {"$ref", "$dynamicRef"}
 
 _LISTS = {"allOf", "anyOf", "oneOf"}
 _SINGLE = {"not", "if", "then", "else"}
 _MAPS = {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"}
-"""Keywords that hold schemas by names of their author's choice."""
+"""Keywords that hold schemas by arbitrary names."""
 _ANY_CHILD = {
     *("additionalProperties", "items", "contains", "propertyNames"),
     *("unevaluatedItems", "unevaluatedProperties"),
@@ -28,7 +28,7 @@ class Applied:
     in_place: list[Any] = field(default_factory=list)
     """To the value itself."""
     any_child: list[Any] = field(default_factory=list)
-    """To each child, or to some that depend on the value."""
+    """To each child, or to children that depend on the value."""
     by_name: list[tuple[str | int, Any]] = field(default_factory=list)
     """To the child under one name or index."""
 
@@ -38,7 +38,7 @@ class Applied:
 
 
 class ReferenceNotFound(Exception):
-    """A reference leads out of the schema, or nowhere. The argument is the reference."""
+    """A reference points outside the schema or to nothing. The argument is the reference."""
 
 
 class Document:
@@ -76,7 +76,7 @@ class Document:
         return applied
 
     def resolve(self, reference: str) -> Any:
-        """What a reference names. Raises ReferenceNotFound."""
+        """The target of a reference. Raises ReferenceNotFound."""
         own_id = self.root.get("$id")
         local = reference.removeprefix(own_id) if isinstance(own_id, str) else reference
         fragment = unquote(local.removeprefix("#"))
@@ -84,29 +84,29 @@ class Document:
             return self._anchors[fragment]
         if (local and not local.startswith("#")) or (fragment and not fragment.startswith("/")):
             raise ReferenceNotFound(reference)
-        found: Any = self.root
+        target: Any = self.root
         for part in fragment.split("/")[1:]:
             name = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-                found = found[int(name)]
-            elif isinstance(found, Mapping) and name in found:
-                found = found[name]
+            if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+                target = target[int(name)]
+            elif isinstance(target, Mapping) and name in target:
+                target = target[name]
             else:
                 raise ReferenceNotFound(reference)
-        return found
+        return target
 
 
 def walk(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object that may be a subschema, each once, and the schema itself first."""
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
+    """Each object that may be a subschema, once. The schema itself comes first."""
+    stack = [schema]
+    while stack:
+        node = stack.pop()
         if isinstance(node, list):
-            waiting += node
+            stack += node
         elif isinstance(node, Mapping):
             yield node
             for key, value in node.items():
                 if key in _MAPS and isinstance(value, Mapping):
-                    waiting += value.values()
+                    stack += value.values()
                 elif key not in DATA:
-                    waiting.append(value)
+                    stack.append(value)

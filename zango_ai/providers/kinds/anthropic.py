@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...output import strict
+from ...output import strict_mode
 from ...types import Secrets
 from .base import API_BASE, API_KEY, Kind
 
@@ -13,7 +13,7 @@ from .base import API_BASE, API_KEY, Kind
 class _Anthropic(Kind):
     def accepts_schema(self, schema: Mapping[str, Any]) -> bool:
         # litellm changes every schema that is recursive or cannot be made strict.
-        is_changed = strict.reason_against(schema) or strict.is_recursive(schema)
+        is_changed = strict_mode.reason_against(schema) or strict_mode.is_recursive(schema)
         return super().accepts_schema(schema) and not is_changed
 
     def model_list_headers(self, credentials: Secrets) -> dict[str, str]:

@@ -1,36 +1,37 @@
-"""Say where and why an answer does not match its schema.
+"""Find the errors of an invalid answer: where and why it does not match its schema.
 
-``jsonschema`` finds the errors: its messages are good, and it yields one at a time, so the search can stop. Its
-slow keywords are replaced, among them all that use ``re``. Each keyword that is applied counts as a step.
+``jsonschema`` finds them: its messages are good, and it yields one error at a time, so the search can stop early.
+Its slow keywords are replaced, including all that use ``re``. Each keyword that is applied counts as a step.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
 from . import patterns
 from .subschemas import Document
-from .wording import cut
 
 MAX_ERRORS = 100
 MAX_STEPS = 25_000
-"""About half a second in Python, which leaves other threads their turns."""
+"""About half a second. It is Python code, so other threads run meanwhile."""
 
-_MOST_MESSAGE = 500
+_MAX_MESSAGE_CHARS = 500
 _CHARS_PER_STEP = 100
+_SHOWN_ERRORS = 3
+_MAX_SHOWN_CHARS = 200
 _SKIPPED = ("unevaluatedItems", "unevaluatedProperties")
 """jsonschema takes quadratic time for them."""
-_UNEVALUATED = "It holds properties or items that the schema does not evaluate"
-_NOT_FOUND = "It does not match the schema, and is too large to find the place"
+_UNEVALUATED = "It has properties or items that the schema does not evaluate"
+_TOO_LARGE = "It does not match the schema, and is too large to find out where"
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
-class _Enough(Exception):
-    """No steps are left."""
+class _NoStepsLeft(Exception):
+    """The search has used all its steps."""
 
 
 class _Search:
@@ -43,34 +44,53 @@ class _Search:
     def take(self, steps: int) -> None:
         self._steps_left -= steps
         if self._steps_left < 0:
-            raise _Enough
+            raise _NoStepsLeft
 
 
 _search: ContextVar[_Search] = ContextVar("search")
 
 
 def find(value: Any, schema: Mapping[str, Any]) -> tuple[list[dict[str, str]], bool]:
-    """The errors in the order of the document, and whether these are all. At least one: the value is not valid."""
-    found: list[Any] = []
-    are_all = True
+    """The errors in document order, at least one, and whether these are all. The value must be invalid."""
+    raw_errors: list[Any] = []
+    is_complete = True
     token = _search.set(_Search(schema))
     try:
         for error in _validator(schema).iter_errors(value):
-            if len(found) == MAX_ERRORS:
-                are_all = False
+            if len(raw_errors) == MAX_ERRORS:
+                is_complete = False
                 break
-            found.append(error)
-    except _Enough:
-        are_all = False
+            raw_errors.append(error)
+    except _NoStepsLeft:
+        is_complete = False
     finally:
         _search.reset(token)
-    found.sort(key=_place)
-    errors = [{"path": error.json_path, "message": cut(error.message, _MOST_MESSAGE)} for error in found]
-    return errors or [{"path": "$", "message": _UNEVALUATED if are_all else _NOT_FOUND}], are_all
+    raw_errors.sort(key=_sort_key)
+    errors = [
+        {"path": error.json_path, "message": shorten(error.message, _MAX_MESSAGE_CHARS)} for error in raw_errors
+    ]
+    return errors or [{"path": "$", "message": _UNEVALUATED if is_complete else _TOO_LARGE}], is_complete
 
 
-def _place(error: Any) -> list[tuple[int, int, str]]:
-    """Sorts by place in the document: item 2 before item 10."""
+def describe_errors(subject: str, errors: Sequence[dict[str, str]], *, is_complete: bool) -> str:
+    """One sentence with the first errors. ``subject`` is what the answer does not match."""
+    first = "; ".join(
+        f"{error['path']}: {shorten(error['message'], _MAX_SHOWN_CHARS)}" for error in errors[:_SHOWN_ERRORS]
+    )
+    others = len(errors) - _SHOWN_ERRORS
+    more = f" (and {others}{'' if is_complete else ' or'} more)" if others > 0 else ""
+    return f"The answer does not match {subject}: {first}{more}".rstrip(".") + "."
+
+
+def shorten(message: str, max_chars: int) -> str:
+    """The message without its middle, which is mostly the invalid value."""
+    if len(message) <= max_chars:
+        return message
+    return f"{message[: max_chars // 2]} … {message[-max_chars // 3 :]}"
+
+
+def _sort_key(error: Any) -> list[tuple[int, int, str]]:
+    """Sorts by position in the document: item 2 before item 10."""
     return [(0, part, "") if isinstance(part, int) else (1, 0, part) for part in error.absolute_path]
 
 
@@ -81,9 +101,9 @@ def _take(steps: int) -> None:
 def _validator(schema: Mapping[str, Any]) -> Any:
     from referencing import Registry
 
-    plain = {key: value for key, value in schema.items() if key != "$schema"}
-    # With a registry of our own a $ref to the outside is an error; jsonschema's own would go and fetch it.
-    return _validator_class()(plain, registry=Registry())
+    without_dialect = {key: value for key, value in schema.items() if key != "$schema"}
+    # With an empty registry, a $ref to another document is an error. jsonschema's own registry would fetch it.
+    return _validator_class()(without_dialect, registry=Registry())
 
 
 @lru_cache(1)
@@ -159,8 +179,8 @@ def _is_described(name: str, schema: Any) -> bool:
     return any(patterns.matches(pattern, name) for pattern in by_pattern)
 
 
-def _unique_items(validator: Any, is_wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
-    if not is_wanted or not isinstance(instance, list):
+def _unique_items(validator: Any, is_required: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    if not is_required or not isinstance(instance, list):
         return
     seen: dict[str, int] = {}
     for index, item in enumerate(instance):
