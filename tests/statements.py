@@ -30,7 +30,7 @@ def refuse(
     """Have statements of the log fail whose parameters say so: so often, None: always. ``patch`` is monkeypatch."""
     from zango_ai.database import writer
 
-    really, left = writer.once, [times]
+    really, left = writer.execute_on, [times]
 
     def once(connection: Any, sql: str, params: Mapping[str, Any]) -> Any:
         if left[0] != 0 and when(params):
@@ -38,7 +38,7 @@ def refuse(
             raise error
         return really(connection, sql, params)
 
-    patch.setattr(writer, "once", once)
+    patch.setattr(writer, "execute_on", once)
 
 
 def settles(params: Mapping[str, Any]) -> bool:

@@ -12,7 +12,8 @@ from uuid import UUID
 from . import arguments
 from .configuration import specs
 from .exceptions import AgentNotFound
-from .ledger import recording, stored_runs
+from .ledger import stored_runs
+from .ledger.recorder import record_run, resume_run
 from .memory import sessions
 from .output.output_type import OutputType
 from .runs import approval, background, queue, resumption
@@ -65,7 +66,7 @@ class Agent:
         """
         task_id = queue.current_task_id() or ""
         request = RunRequest.from_arguments("run", input, arguments, default_trigger="task" if task_id else "user")
-        with recording.record(
+        with record_run(
             self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id
         ) as recorder:
             prepared = prepare(recorder, self.name, request)
@@ -85,7 +86,7 @@ class Agent:
         the task.
         """
         request = RunRequest.from_arguments("enqueue", input, arguments, default_trigger="task")
-        with recording.record(self._schema, agent_name=self.name, triggered_by=request.trigger) as recorder:
+        with record_run(self._schema, agent_name=self.name, triggered_by=request.trigger) as recorder:
             queue_run(prepare(recorder, self.name, request))
         return background.send(recorder.run_id, self._schema)
 
@@ -116,7 +117,7 @@ class Agent:
         converted_type = None if output_type is None else OutputType(output_type)
         if not stored_runs.claim(self._schema, row):
             raise resumption.not_awaiting(run_id, "it was decided at the same time")
-        with recording.go_on(self._schema, row) as recorder:
+        with resume_run(self._schema, row) as recorder:
             run = resumption.restore(
                 recorder, self.name, row, state, output_type=converted_type, decisions=decisions
             )

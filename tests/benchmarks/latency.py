@@ -183,13 +183,16 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
             rows[sql] = once(connection, sql, params)
         return rows[sql]
 
-    once, really = writer.once, calls.PreparedCall.send
+    once, really = writer.execute_on, calls.PreparedCall.send
 
     def without(*, sql: bool = False, model: bool = False) -> Callable[[], Any]:
         def run() -> None:
             executed = remembered if sql else once
             send = (lambda call: answer) if model else really
-            with mock.patch.object(writer, "once", executed), mock.patch.object(calls.PreparedCall, "send", send):
+            with (
+                mock.patch.object(writer, "execute_on", executed),
+                mock.patch.object(calls.PreparedCall, "send", send),
+            ):
                 get_agent("plain").run("hi")
 
         return run

@@ -283,7 +283,7 @@ def set_zone(monkeypatch, zone):
     """Have the tenant be there, until the end of the test."""
     from tenants.models import Clinic
 
-    monkeypatch.setattr("zango_ai.ledger.time_zones._known", {})
+    monkeypatch.setattr("zango_ai.ledger.time_zones._cache", {})
     Clinic.objects.filter(schema_name="north").update(timezone=zone)
 
 
@@ -375,7 +375,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
 
     make_priced_agent(model, monthly_budget_usd="0.25")
     model.script(QUARTER, QUARTER)
-    really, left = writer.once, [1]
+    really, left = writer.execute_on, [1]
 
     def once(own, sql, params):
         rows = really(own, sql, params)
@@ -384,7 +384,7 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
             raise error
         return rows
 
-    monkeypatch.setattr(writer, "once", once)
+    monkeypatch.setattr(writer, "execute_on", once)
     with suppress(KeyboardInterrupt):
         get_agent("helper").run("hi")
     assert len(alerts) == 1

@@ -39,14 +39,14 @@ def nod() -> str:
 @pytest.fixture
 def inserts(monkeypatch):
     """The columns of each INSERT that is executed, by table."""
-    seen, really = defaultdict(list), writer.once
+    seen, really = defaultdict(list), writer.execute_on
 
     def once(connection, sql, params):
         for table, columns in INSERT.findall(sql):
             seen[table].append({name.strip().strip('"') for name in columns.split(",")})
         return really(connection, sql, params)
 
-    monkeypatch.setattr(writer, "once", once)
+    monkeypatch.setattr(writer, "execute_on", once)
     return seen
 
 

@@ -355,7 +355,7 @@ def test_a_check_of_the_ledger_that_fails_keeps_no_other_from_being_made(model, 
     from zango_ai.database import writer
 
     Invocation.objects.create(agent_name="x", triggered_by="user", status="success", rounds_count=3)
-    really = writer.execute
+    really = writer.query
     executed = []
 
     def execute(sql, params, **options):
@@ -364,7 +364,7 @@ def test_a_check_of_the_ledger_that_fails_keeps_no_other_from_being_made(model, 
             raise OperationalError("canceling statement due to statement timeout")
         return really(sql, params, **options)
 
-    monkeypatch.setattr(writer, "execute", execute)
+    monkeypatch.setattr(writer, "query", execute)
     found = []
     with pytest.raises(OperationalError):
         for each in reconciliation.find_drift("north"):

@@ -392,7 +392,7 @@ def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch
 
     make_chat(model)
     get_agent("helper").run("one", session_id="s")
-    really, left = writer.once, [1]
+    really, left = writer.execute_on, [1]
 
     def once(own, sql, params):
         rows = really(own, sql, params)
@@ -402,7 +402,7 @@ def test_a_turn_whose_writing_was_not_confirmed_is_there_once(model, monkeypatch
             raise OperationalError("server closed the connection unexpectedly")
         return rows
 
-    monkeypatch.setattr(writer, "once", once)
+    monkeypatch.setattr(writer, "execute_on", once)
     get_agent("helper").run("two", session_id="s")
     assert not left
     assert [sequence for sequence, *_ in stored("s")] == [1, 2, 3, 4]

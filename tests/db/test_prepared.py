@@ -17,7 +17,9 @@ from zango_ai import get_agent, tenancy
 from zango_ai.configuration import specs
 from zango_ai.database import ledger_connection, writer
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
-from zango_ai.ledger import reconciliation, statements
+from zango_ai.ledger import reconciliation
+from zango_ai.ledger.sql.reserve_round import reserve_round
+from zango_ai.ledger.sql.settle_round import settle_round
 from zango_ai.models import AgentConfig, Invocation, Spend
 from zango_ai.providers import litellm_import, litellm_logging
 from zango_ai.testing import Reply
@@ -39,7 +41,7 @@ def test_whatever_a_run_holds_its_statements_are_the_same_and_planned_once(model
         AgentConfig.objects.update(max_tokens=10 ** min(number, 6), monthly_budget_usd=10**9 + number)
         model.script(Reply("x" * 10 ** min(number, 6), input_tokens=10**number, output_tokens=number))
         get_agent("helper").run("hi" * number, variables={"number": 10**number}, user_ref=number)
-    runs = [statement for statement in prepared() if "verdict" in statement or "counted" in statement]
+    runs = [statement for statement in prepared() if "decision" in statement or "charged_months" in statement]
     assert len(runs) == 2, runs
     assert not list(reconciliation.find_drift("north"))
 
@@ -140,8 +142,8 @@ def test_a_schemas_name_is_kept_to_the_letter(schema):
     """Whatever PostgreSQL takes as a name: else a run would be written into another tenant's."""
     quoted = tenancy.quote(schema)
     for sql in (
-        statements.beginning(schema, ("run_id",), ("number",), is_first=True, has_tolls=True),
-        statements.settling(schema, ("status",), ("status",), has_moves=True, has_alerts=True, ends_run=True),
+        reserve_round(schema, ("run_id",), ("number",), is_first=True, has_limits=True),
+        settle_round(schema, ("status",), ("status",), has_adjustments=True, has_alerts=True, ends_run=True),
         specs._reading(schema),
     ):
         executed = writer._numbered(sql)[0].decode()

@@ -52,7 +52,7 @@ def test_so_many_pass_at_once_and_then_one_for_each_share_of_a_minute(model):
 def test_what_is_limited_sends_nothing_and_says_how_long_to_wait(model):
     make_limited_agent(model, rate_limit_rpm=2)
     outcome(), outcome()
-    with pytest.raises(RateLimitExceeded, match="limit of 2 requests a minute") as caught:
+    with pytest.raises(RateLimitExceeded, match="limit of 2 requests per minute") as caught:
         get_agent("helper").run("hi")
     assert 25 < caught.value.retry_after_seconds <= 30
     assert caught.value.is_own_limit
@@ -101,7 +101,7 @@ def test_a_run_after_the_wait_for_tokens_passes(model):
     make_limited_agent(model, rate_limit_tpm=6000)
     RateLimitState.objects.create(key=f"provider:{Provider.objects.get().id}:tokens", per_minute=6000)
     RateLimitState.objects.update(arrival_at=F("arrival_at") + timedelta(seconds=59.9))
-    with pytest.raises(RateLimitExceeded, match="6000 tokens a minute") as caught:
+    with pytest.raises(RateLimitExceeded, match="6000 tokens per minute") as caught:
         get_agent("helper").run("hi")
     time.sleep(caught.value.retry_after_seconds)
     assert outcome() == "passed"
@@ -264,7 +264,7 @@ def test_a_fallback_is_asked_where_a_limit_is_reached(model):
 
 def test_a_limit_of_nothing_lets_nothing_pass(model):
     make_limited_agent(model, rate_limit_rpm=0)
-    with pytest.raises(RateLimitExceeded, match="nothing is sent") as caught:
+    with pytest.raises(RateLimitExceeded, match="no request is sent") as caught:
         get_agent("helper").run("hi")
     assert caught.value.retry_after_seconds is None
     assert model.requests == []

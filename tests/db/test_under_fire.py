@@ -48,7 +48,7 @@ def answers_in(form):
 def at_write(monkeypatch, number, act, *, after):
     """Have ``act()`` called at what the ledger writes then: before it, or after it is committed."""
     left = [number]
-    really = writer.once
+    really = writer.execute_on
 
     def once(*args):
         left[0] -= "key" in args[2]  # else it reads
@@ -59,7 +59,7 @@ def at_write(monkeypatch, number, act, *, after):
             act()
         return rows
 
-    monkeypatch.setattr(writer, "once", once)
+    monkeypatch.setattr(writer, "execute_on", once)
 
 
 def adds_up(schema="north") -> bool:
@@ -145,13 +145,13 @@ def test_a_time_limit_that_cuts_into_a_statement_stops_it(warm, live_north):
 
 def test_an_interrupt_while_a_settlement_is_prepared_leaves_a_ledger_that_adds_up(warm, monkeypatch):
     """The answer is there, and nothing of it is counted yet."""
-    from zango_ai.ledger import recording
+    from zango_ai.ledger import round_log
 
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     warm.script(QUARTER)
-    monkeypatch.setattr(recording.rounds, "Settlement", once_then(interrupt, recording.rounds.Settlement))
+    monkeypatch.setattr(round_log, "Settlement", once_then(interrupt, round_log.Settlement))
     with pytest.raises(KeyboardInterrupt) as caught:
         get_agent("helper").run("hi")
     row = Invocation.objects.get(pk=caught.value.invocation_id)
@@ -175,7 +175,7 @@ def break_transaction():
 def test_a_run_in_a_broken_transaction_answers_and_leaves_its_row(warm, monkeypatch):
     """After a caught IntegrityError the caller's connection answers nothing: neither the configuration nor, where
     that is not known yet, the tenant's time zone."""
-    monkeypatch.setattr("zango_ai.ledger.time_zones._known", {})
+    monkeypatch.setattr("zango_ai.ledger.time_zones._cache", {})
     warm.script(QUARTER)
     with transaction.atomic():
         break_transaction()
@@ -282,9 +282,9 @@ def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeyp
     from django.core.management import call_command
 
     from tests.db.test_maintenance import let_pass
-    from zango_ai.ledger import recording
+    from zango_ai.ledger import final_writes
 
-    monkeypatch.setattr(recording, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
+    monkeypatch.setattr(final_writes, "_RETRY_AFTER_S", (0.01,))
     with monkeypatch.context() as patch:
         refuse(patch, OperationalError("somebody holds a lock"), when=settles)
         warm.script(QUARTER)
@@ -318,14 +318,14 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
 
 
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):
-    from zango_ai.ledger import recording
+    from zango_ai.ledger import final_writes
 
     refuse(
         monkeypatch,
         OperationalError("no more connections"),
         when=lambda params: settles(params) or "run_finished_at" in params,
     )
-    monkeypatch.setattr(recording, "_WAITS_BEFORE_WRITING_AGAIN_S", (0.01,))
+    monkeypatch.setattr(final_writes, "_RETRY_AFTER_S", (0.01,))
     warm.script(QUARTER)
     response = get_agent("helper").run("hi")
     assert (response.content, response.cost_usd) == ("a quarter", 0.25)

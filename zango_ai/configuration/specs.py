@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import sanitize, tenancy
 from ..database import reads
-from ..database.writer import table
+from ..database.sql import table
 from ..encryption.credentials import Credentials
 from ..exceptions import AgentNotFound, WrongTenant
 from ..models import AgentConfig, Fallback, Prompt, PromptVersion, Provider, ProviderModel, Tool

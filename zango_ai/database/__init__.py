@@ -1,1 +1,1 @@
-"""The ledger's own connection, and how statements are executed on it."""
+"""The ledger's database connection, and the functions that build and execute its SQL."""

@@ -1,12 +1,11 @@
-"""The ledger's own connection to the tenants' database: its rows outlive the caller's rollback.
+"""The ledger's own connection to the tenants' database, so that its rows survive the caller's rollback.
 
-It is a copy of the caller's connection in autocommit, one for each of the caller's, and is closed with it:
-whatever closes connections in a process (the end of a request, a Celery worker, a test run) closes both, also
-where the caller's has never been opened. It is not an alias in ``DATABASES``, so nothing creates, migrates, flushes
-or forbids it by name. A connection pool, if the project uses one, is a second pool: a run never waits for the
-connection that its caller holds.
+It is a copy of the caller's connection in autocommit mode: one for each of the caller's connections, and closed
+together with it. So everything that closes connections in a process (the end of a request, a Celery worker, a
+test run) closes both. It is not an alias in ``DATABASES``, so no command creates, migrates, flushes or forbids
+it. With a connection pool, it has a second pool: a run never waits for the connection that its caller uses.
 
-What is executed on it again and again is prepared: PostgreSQL plans it once for each tenant, and not for each run.
+Frequent statements are prepared: PostgreSQL plans them once per tenant, not once per run.
 """
 
 from __future__ import annotations
@@ -28,37 +27,38 @@ from .. import tenancy
 ALIAS = "zango_ai_ledger"
 LOCK_TIMEOUT_MS = 5_000
 PREPARED_AFTER = 3
-"""A statement that has been executed so often is prepared; of them psycopg keeps the 100 that were used last."""
+"""psycopg prepares a statement after this many executions, and keeps the 100 most recently used."""
 _SETTINGS = f"""
 SET lock_timeout = {LOCK_TIMEOUT_MS};
--- A role or a database may have another by default, at which statements fail to serialize.
+-- A role or a database may have another default, at which statements fail to serialize.
 SET default_transaction_isolation = 'read committed';
--- What is executed often finds its rows by their keys: no value of a parameter asks for a plan of its own.
+-- Frequent statements find their rows by key, so no parameter value needs a plan of its own.
 SET plan_cache_mode = force_generic_plan
 """
-_OWN = "_zango_ai_own"
+_ATTRIBUTE = "_zango_ai_ledger_connection"
 
 
 @dataclass(slots=True)
-class _Held:
-    """The ledger's connection, as the caller's holds it."""
+class _Copy:
+    """The ledger's connection, stored on the caller's."""
 
     pid: int
-    own: BaseDatabaseWrapper
+    """The process that made it."""
+    connection: BaseDatabaseWrapper
     opened_at: float = 0.0
 
 
 def own_connection(caller: BaseDatabaseWrapper | None = None) -> BaseDatabaseWrapper:
-    """This thread's ledger connection, open and in autocommit."""
+    """The ledger's connection of this thread, open and in autocommit mode."""
     caller = tenancy.connection() if caller is None else caller
-    held: _Held | None = getattr(caller, _OWN, None)
-    if held is None or held.pid != os.getpid():
-        # After a fork the parent process's socket is left alone: psycopg never closes a foreign one.
-        if held is None:
+    stored: _Copy | None = getattr(caller, _ATTRIBUTE, None)
+    if stored is None or stored.pid != os.getpid():
+        # After a fork, the parent's socket is left alone: psycopg never closes a connection of another process.
+        if stored is None:
             _close_together(caller)
-        held = _Held(os.getpid(), _copy(caller))
-        setattr(caller, _OWN, held)
-    own = held.own
+        stored = _Copy(os.getpid(), _copy(caller))
+        setattr(caller, _ATTRIBUTE, stored)
+    own = stored.connection
     own.close_if_unusable_or_obsolete()
     if own.connection is None:
         try:
@@ -66,10 +66,10 @@ def own_connection(caller: BaseDatabaseWrapper | None = None) -> BaseDatabaseWra
         except (OperationalError, InterfaceError):
             if cast(Any, own).connection is None:
                 raise
-            discard(own)  # a pool had a lost one
+            discard(own)  # the pool returned a connection that was lost
             _open(own)
-        # Its age is looked at when the caller's is, and not in the middle of a run.
-        held.opened_at, own.close_at = time.monotonic(), None
+        # CONN_MAX_AGE is checked when the caller's connection is, and never in the middle of a run.
+        stored.opened_at, own.close_at = time.monotonic(), None
     return own
 
 
@@ -77,26 +77,26 @@ def _open(own: BaseDatabaseWrapper) -> None:
     own.ensure_connection()
     with own.cursor() as cursor:
         cursor.execute(_SETTINGS)
-    # Of one type whatever its size: else each size is a statement of its own to prepare.
+    # By default psycopg's type of an int depends on its size, and each type would be a statement to prepare.
     cast(Any, own.connection).adapters.register_dumper(int, Int8Dumper)
 
 
 def discard(own: BaseDatabaseWrapper) -> None:
-    """Close it so that a pool does not keep it either."""
+    """Close the connection so that a pool does not keep it."""
     with suppress(Exception):
         own.connection.close()
     own.close()
 
 
-def give_up(own: BaseDatabaseWrapper) -> None:
-    """Have the server stop what it is doing on the connection, and close it."""
+def cancel_and_close(own: BaseDatabaseWrapper) -> None:
+    """Cancel the statement that the server is executing, and close the connection."""
     with suppress(Exception):
         own.connection.cancel()
     own.close()
 
 
 def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """True inside Django's ``TestCase`` and pytest-django's ``db``, which mark their outer blocks."""
+    """Whether the connection is inside the transaction of a ``TestCase`` or of pytest-django's ``db``."""
     return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
@@ -104,33 +104,35 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings = copy.deepcopy(caller.settings_dict)
     settings.update(AUTOCOMMIT=True, ATOMIC_REQUESTS=False)
     if not settings["OPTIONS"].get("pool"):
-        # A connection that is lost is made anew when that shows; to ask before each statement is one more of them.
+        # ``writer`` reconnects when a statement fails. A health check would cost one more round trip.
         settings["CONN_HEALTH_CHECKS"] = False
     # Single statements at PostgreSQL's default isolation never fail to serialize.
     settings["OPTIONS"].pop("isolation_level", None)
     settings["OPTIONS"]["server_side_binding"] = True
     settings["OPTIONS"].setdefault("prepare_threshold", PREPARED_AFTER)
     own = tenancy.plain_backend()(settings, ALIAS)
-    # With DEBUG Django keeps each statement until the end of a request; nothing would ever empty this list.
+    # With DEBUG, Django collects each statement until the end of a request; nothing would empty this list.
     own.queries_log = deque(maxlen=0)
     return own
 
 
 def _close_together(caller: Any) -> None:
+    """Close the ledger's connection whenever the caller's is closed."""
     close_caller, close_old_caller = caller.close, caller.close_if_unusable_or_obsolete
 
     def close(*args: Any, **kwargs: Any) -> None:
-        held: _Held = getattr(caller, _OWN)
-        if held.pid == os.getpid():
-            held.own.close()
+        stored: _Copy = getattr(caller, _ATTRIBUTE)
+        if stored.pid == os.getpid():
+            stored.connection.close()
         close_caller(*args, **kwargs)
 
     def close_if_unusable_or_obsolete() -> None:
-        """At the end of a request or a task."""
+        """Django calls it at the end of a request, and Celery at the end of a task."""
         close_old_caller()
-        held: _Held = getattr(caller, _OWN)
-        most_s = caller.settings_dict["CONN_MAX_AGE"]
-        if most_s is not None and held.pid == os.getpid() and time.monotonic() >= held.opened_at + most_s:
-            held.own.close()
+        stored: _Copy = getattr(caller, _ATTRIBUTE)
+        max_age_s = caller.settings_dict["CONN_MAX_AGE"]
+        is_old = max_age_s is not None and time.monotonic() >= stored.opened_at + max_age_s
+        if is_old and stored.pid == os.getpid():
+            stored.connection.close()
 
     caller.close, caller.close_if_unusable_or_obsolete = close, close_if_unusable_or_obsolete

@@ -1,10 +1,10 @@
-"""Read rows for a run.
+"""Read configuration rows for a run, and see what the caller sees.
 
-Inside the caller's transaction, on the caller's connection: it sees what is not committed yet. Outside of one, on
-the ledger's, where what is read again and again is prepared; or where that cannot be had, on the caller's.
-
-Where the caller's transaction is broken (it caught a database error inside ``atomic()``), PostgreSQL answers
-nothing on it. Then the ledger's connection is asked, too: it sees what is committed.
+- Inside the caller's transaction: on the caller's connection, which sees uncommitted changes.
+- Outside of one: on the ledger's connection, where frequent queries are prepared. If that connection cannot be
+  opened, on the caller's.
+- Inside a broken transaction (the caller caught a database error inside ``atomic()``): on the ledger's connection,
+  which sees committed rows. PostgreSQL rejects every query on the caller's.
 """
 
 from __future__ import annotations
@@ -21,39 +21,38 @@ from . import ledger_connection, writer
 from .writer import Params, Rows
 
 _IN_FAILED_TRANSACTION = "25P02"
-_AT_REST = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
+_NO_TRANSACTION = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
+"""A lost connection has the status UNKNOWN, and no transaction."""
 
 
 def rows(sql: str, params: Params) -> Rows:
-    """The rows that a query returns. It names its tables with their schema. Raises NotMigrated."""
+    """The rows of a query that names its tables with their schema. Raises NotMigrated."""
     with tenancy.needs_tables(tenancy.current_schema()):
         return _rows(sql, params)
 
 
 def _rows(sql: str, params: Params) -> Rows:
     caller = tenancy.connection()
-    if _is_free(caller):
+    if not _has_transaction(caller):
         with suppress(OperationalError):
-            return writer.execute(sql, params)
+            return writer.query(sql, params)
     try:
-        return writer.once(caller, sql, params)
+        return writer.execute_on(caller, sql, params)
     except DatabaseError as exc:
-        if not _is_broken(exc) or ledger_connection.in_test_transaction(caller):
+        if not _is_broken_transaction(exc) or ledger_connection.in_test_transaction(caller):
             raise
-    return writer.execute(sql, params)
+    return writer.query(sql, params)
 
 
-def _is_free(caller: BaseDatabaseWrapper) -> bool:
-    """Whether it has no transaction open."""
+def _has_transaction(caller: BaseDatabaseWrapper) -> bool:
+    """Whether a transaction is open, also one that was started with a ``BEGIN`` in SQL."""
     raw = caller.connection
-    if raw is None:
-        return not caller.in_atomic_block
-    # Nor one that was begun in SQL. A connection that is lost has none.
-    status = raw.info.transaction_status
-    return caller.autocommit and not caller.in_atomic_block and status in _AT_REST
+    if caller.in_atomic_block or raw is None:
+        return caller.in_atomic_block
+    return not caller.autocommit or raw.info.transaction_status not in _NO_TRANSACTION
 
 
-def _is_broken(exc: DatabaseError) -> bool:
+def _is_broken_transaction(exc: DatabaseError) -> bool:
     return isinstance(exc, TransactionManagementError) or (
         getattr(exc.__cause__, "sqlstate", None) == _IN_FAILED_TRANSACTION
     )

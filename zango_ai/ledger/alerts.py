@@ -1,4 +1,4 @@
-"""Tell the application that a budget is running out, and that a run is over."""
+"""Send the signals of the ledger: a budget has reached its alert threshold, a run has finished."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from uuid import UUID
 
 from .. import signals, tenancy
 from ..database import writer
-from ..database.writer import table
+from ..database.sql import table
 from ..models import AgentConfig, Invocation, Provider, Spend
 from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from . import clock
 from .months import current_month_start
-from .reservations import Account, Owner, Reservation
-from .rounds import Crossing
+from .reservations import BudgetMonth, Owner, Reservation
+from .rounds import BudgetAlert
 
 logger = logging.getLogger("zango_ai.maintenance")
 
-_SENDERS = {"provider": Provider, "agent": AgentConfig}
+_SENDERS = {Owner.PROVIDER: Provider, Owner.AGENT: AgentConfig}
 
 
-def tell_finished(schema: str, run_id: UUID, invocation_id: int | None, agent_name: str, status: str) -> None:
-    """Send ``run_finished``. Django logs what a receiver raises."""
+def send_run_finished(
+    schema: str, run_id: UUID, invocation_id: int | None, agent_name: str, status: Invocation.Status
+) -> None:
+    """Send ``run_finished``. Django logs the exceptions of its receivers."""
     if not signals.run_finished.has_listeners(Invocation):
         return
     with tenancy.active(schema):
@@ -35,19 +37,20 @@ def tell_finished(schema: str, run_id: UUID, invocation_id: int | None, agent_na
             run_id=run_id,
             invocation_id=invocation_id,
             agent_name=agent_name,
-            status=status,
+            status=status.value,
         )
 
 
-def send(schema: str, reservation: Reservation, crossing: Crossing) -> None:
-    """Tell of a call that has made an alert due."""
-    _send(schema, reservation.account_of(crossing.owner), reservation.provider.name, crossing.spent_usd)
+def send(schema: str, reservation: Reservation, alert: BudgetAlert) -> None:
+    """Send an alert that a call has triggered."""
+    _send(schema, reservation.month_of(alert.owner), reservation.provider.name, alert.spent_usd)
 
 
 def send_due(schema: str) -> int:
-    """Send what no call has: of a budget that was set, or a threshold that was lowered, after the money was spent.
+    """Send the alerts that no call has triggered, and return how many.
 
-    The schema is the active one. Returns how many. Raises the last error, after all budgets were looked at.
+    They are due if a budget was set, or a threshold lowered, after the money was spent. ``schema`` must be active.
+    Raises the last error after it has checked all budgets.
     """
     sql = f"""
 UPDATE {table(schema, Spend)} SET alerted_at = %(now)s, alerted_by = 'maintenance', updated_at = %(now)s
@@ -56,59 +59,58 @@ WHERE owner = %(owner)s AND owner_id = %(id)s AND month_start = %(month)s
 RETURNING spent_usd
 """
     sent = 0
-    trouble: Exception | None = None
-    for owner, row, provider_name in _with_budgets():
+    error: Exception | None = None
+    for owner, row, provider_name in _rows_with_budget():
         try:
-            sent += _send_if_due(schema, sql, _account(owner, row, schema), provider_name)
-        except Exception as exc:  # one that cannot be handled keeps no other from its alert
-            logger.exception("The budget of %s %s in schema %s cannot be looked at", owner, row["id"], schema)
-            trouble = exc
-    if trouble is not None:
-        raise trouble
+            sent += _send_if_due(schema, sql, _budget_month(owner, row, schema), provider_name)
+        except Exception as exc:  # the other budgets must still get their alerts
+            logger.exception("Could not check the budget of %s %s in schema %s", owner, row["id"], schema)
+            error = exc
+    if error is not None:
+        raise error
     return sent
 
 
-def _send_if_due(schema: str, sql: str, account: Account, provider_name: str) -> int:
+def _send_if_due(schema: str, sql: str, month: BudgetMonth, provider_name: str) -> int:
     arguments = {
-        "owner": account.owner,
-        "id": account.owner_id,
-        "month": account.month_start,
-        "alert_at": account.alert_at_usd,
+        "owner": month.owner.value,
+        "id": month.owner_id,
+        "month": month.month_start,
+        "alert_at": month.alert_at_usd,
         "now": clock.now(),
     }
-    crossed = writer.execute(sql, arguments)
-    for (spent_usd,) in crossed:
-        writer.remember(sql, arguments)
-        _send(schema, account, provider_name, spent_usd)
-    return len(crossed)
+    rows = writer.execute(sql, arguments)
+    for (spent_usd,) in rows:
+        _send(schema, month, provider_name, spent_usd)
+    return len(rows)
 
 
-def _with_budgets() -> Iterator[tuple[Owner, dict[str, Any], str]]:
-    """The rows that have a budget above 0, each with the provider's name."""
-    fields = ("id", "name", *BudgetedModel.BUDGET_FIELDS)
-    for row in Provider.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields):
-        yield "provider", row, row["name"]
-    for row in (
-        AgentConfig.objects.filter(monthly_budget_usd__gt=0).order_by("id").values(*fields, "provider__name")
-    ):
-        yield "agent", row, row["provider__name"]
+def _rows_with_budget() -> Iterator[tuple[Owner, dict[str, Any], str]]:
+    """The providers and agents with a budget above 0, each with the name of its provider."""
+    columns = ("id", "name", *BudgetedModel.BUDGET_FIELDS)
+    providers = Provider.objects.filter(monthly_budget_usd__gt=0).order_by("id")
+    for row in providers.values(*columns):
+        yield Owner.PROVIDER, row, row["name"]
+    agents = AgentConfig.objects.filter(monthly_budget_usd__gt=0).order_by("id")
+    for row in agents.values(*columns, "provider__name"):
+        yield Owner.AGENT, row, row["provider__name"]
 
 
-def _account(owner: Owner, row: dict[str, Any], schema: str) -> Account:
+def _budget_month(owner: Owner, row: dict[str, Any], schema: str) -> BudgetMonth:
     budget = budget_of(row)
-    return Account(owner, row["id"], row["name"], budget, current_month_start(budget, schema))
+    return BudgetMonth(owner, row["id"], row["name"], budget, current_month_start(budget, schema))
 
 
-def _send(schema: str, account: Account, provider_name: str, spent_usd: Decimal) -> None:
-    """Send ``budget_threshold_crossed``. Django logs what a receiver raises."""
-    with tenancy.active(schema):  # something in the run may have switched it
+def _send(schema: str, month: BudgetMonth, provider_name: str, spent_usd: Decimal) -> None:
+    """Send ``budget_threshold_crossed``. Django logs the exceptions of its receivers."""
+    with tenancy.active(schema):  # a tool may have switched the tenant
         signals.budget_threshold_crossed.send_robust(
-            sender=_SENDERS[account.owner],
+            sender=_SENDERS[month.owner],
             schema=schema,
             provider_name=provider_name,
-            agent_name=account.name if account.owner == "agent" else None,
-            budget_limit=account.budget.limit_usd,
+            agent_name=month.name if month.owner == Owner.AGENT else None,
+            budget_limit=month.budget.limit_usd,
             spent_usd=spent_usd,
-            percent=account.budget.alert_percent,
-            month_start=account.month_start,
+            percent=month.budget.alert_percent,
+            month_start=month.month_start,
         )

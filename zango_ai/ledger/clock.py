@@ -1,4 +1,4 @@
-"""The time, for everything that the ledger writes and compares."""
+"""The current time, as the ledger writes and compares it."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def now() -> datetime:
 
 
 def as_seen_by_project(moment: datetime) -> datetime:
-    """An aware datetime as Django returns datetimes: naive and in ``TIME_ZONE`` with ``USE_TZ = False``."""
+    """An aware datetime in the form that Django returns: naive and in ``TIME_ZONE`` with ``USE_TZ = False``."""
     return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())

@@ -1,39 +1,41 @@
-"""End the runs whose approval nobody has given in time. Part of maintenance."""
+"""Maintenance: end the runs whose approvals have expired."""
 
 from __future__ import annotations
 
 from django.db import Error
 
 from ..database import writer
-from ..database.writer import table
+from ..database.sql import table
 from ..models import Invocation, InvocationRound, ToolCall
 from ..tools.approval_decisions import Verdict
 from . import alerts, clock
 
+Status = Invocation.Status
+CallStatus = ToolCall.Status
+
 ERROR_TYPE = "ApprovalExpired"
-_RUN = "Nobody decided its tool calls before their approval expired, so the run has ended."
-_CALL = "Nobody decided this call before its approval expired."
+_RUN_MESSAGE = "Nobody decided its tool calls before their approval expired, so the run has ended."
+_CALL_MESSAGE = "Nobody decided this call before its approval expired."
 
 
 def end_expired_approvals(schema: str) -> int:
-    """End the runs that wait for approvals of which none can be given any more; how many.
+    """End the runs that wait for approvals which have all expired, and return how many.
 
-    A run that is resumed at the same moment is left alone. A run that cannot be ended does not stop the others: its
-    error is raised after them.
+    A run that is being resumed is skipped. Raises the last error after it has tried all runs.
     """
     ended = 0
-    trouble: Error | None = None
-    for (key,) in writer.execute(_expired(schema), {"now": clock.now()}):
+    error: Error | None = None
+    for (invocation_id,) in writer.query(_find_expired(schema), {"now": clock.now()}):
         try:
-            found = writer.execute(_ending(schema), {"id": key, **_arguments()})
+            rows = writer.execute(_end_run(schema), {"id": invocation_id, **_arguments()})
         except Error as exc:
-            trouble = exc
+            error = exc
             continue
-        for run_id, agent_name in found:
+        for run_id, agent_name in rows:
             ended += 1
-            alerts.tell_finished(schema, run_id, key, agent_name, Invocation.Status.FAILED.value)
-    if trouble is not None:
-        raise trouble
+            alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.FAILED)
+    if error is not None:
+        raise error
     return ended
 
 
@@ -41,26 +43,26 @@ def _arguments() -> dict[str, object]:
     return {
         "now": clock.now(),
         "error_type": ERROR_TYPE,
-        "run_message": _RUN,
-        "call_message": _CALL,
+        "run_message": _RUN_MESSAGE,
+        "call_message": _CALL_MESSAGE,
         "verdict": Verdict.EXPIRED.value,
     }
 
 
 def _is_expired(schema: str) -> str:
     return f"""
-    i.status = 'awaiting_approval' AND NOT EXISTS (
+    i.status = '{Status.AWAITING_APPROVAL}' AND NOT EXISTS (
         SELECT 1 FROM {table(schema, ToolCall)} c JOIN {table(schema, InvocationRound)} r ON r.id = c.round_id
-        WHERE r.invocation_id = i.id AND c.status = 'awaiting_approval' AND c.expires_at > %(now)s
+        WHERE r.invocation_id = i.id AND c.status = '{CallStatus.AWAITING_APPROVAL}' AND c.expires_at > %(now)s
     )
 """
 
 
-def _expired(schema: str) -> str:
+def _find_expired(schema: str) -> str:
     return f"SELECT i.id FROM {table(schema, Invocation)} i WHERE {_is_expired(schema)} ORDER BY i.id"
 
 
-def _ending(schema: str) -> str:
+def _end_run(schema: str) -> str:
     return f"""
 WITH run AS (
     SELECT i.id FROM {table(schema, Invocation)} i
@@ -68,13 +70,13 @@ WITH run AS (
 ),
 calls AS (
     UPDATE {table(schema, ToolCall)} c
-    SET status = 'expired', error_message = %(call_message)s, decision = %(verdict)s, decided_at = %(now)s,
-        updated_at = %(now)s
+    SET status = '{CallStatus.EXPIRED}', error_message = %(call_message)s, decision = %(verdict)s,
+        decided_at = %(now)s, updated_at = %(now)s
     FROM {table(schema, InvocationRound)} r, run
-    WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = 'awaiting_approval'
+    WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = '{CallStatus.AWAITING_APPROVAL}'
 )
 UPDATE {table(schema, Invocation)} i
-SET status = 'failed', error_type = %(error_type)s, error_message = %(run_message)s, resume_state = '',
+SET status = '{Status.FAILED}', error_type = %(error_type)s, error_message = %(run_message)s, resume_state = '',
     finished_at = %(now)s, updated_at = %(now)s
 FROM run WHERE i.id = run.id RETURNING i.run_id, i.agent_name
 """

@@ -1,4 +1,4 @@
-"""What has to be done from time to time: runs whose process is gone are ended, and what they hold is given back."""
+"""Maintenance: end the runs whose process or task is lost, and give back what they have reserved."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from django.db import Error
 
 from .. import limits
 from ..database import writer
-from ..database.writer import table
+from ..database.sql import in_list, table
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
 from . import alerts, clock
-from .reconciliation import TOKENS
+from .run_columns import TOKEN_COLUMNS
 
 logger = logging.getLogger("zango_ai.maintenance")
 
+Status = Invocation.Status
+CallStatus = ToolCall.Status
+
 _DEFAULT_TIMEOUT_S = 30
-_UNSENT_FOR, _LOST_FOR = timedelta(hours=1), timedelta(days=7)
-_UNSENT = "What it was queued in, a transaction or a block of one, was not committed, so no task was sent."
-_LOST = "No worker has taken it up for a week."
-_MESSAGE = (
-    "The process that ran it has shown no sign of life for longer than a call may take. What its last call cost is "
-    "not known."
+_UNSENT_AFTER, _LOST_AFTER = timedelta(hours=1), timedelta(days=7)
+_UNSENT_MESSAGE = "The transaction that queued it was not committed, so no task was sent."
+_LOST_MESSAGE = "No worker has started it within a week."
+_ABANDONED_MESSAGE = (
+    "Its process has not updated the run for longer than one call may take. The cost of its last call is unknown."
 )
 
 
@@ -35,58 +37,64 @@ class Abandoned:
 
 
 def abandon_orphans(schema: str) -> Abandoned:
-    """End the runs that have shown no life for twice their agent's timeout and a minute.
+    """End the runs that were not updated for twice their agent's timeout and a minute.
 
-    Each step of a run touches its row, and none takes longer than the timeout. A run that was given up and goes on
-    after all (its machine had been suspended) puts its rows right itself.
+    Each step of a run updates its row, and no step takes longer than the timeout. If a run was abandoned too
+    early and continues (its machine was suspended), its next step corrects the rows. Raises the last error after
+    it has tried all runs.
     """
     now = clock.now()
     runs, given_back = 0, Decimal(0)
-    trouble: Error | None = None
-    for (key,) in writer.execute(_orphans(schema), {"now": now}):
+    error: Error | None = None
+    for (invocation_id,) in writer.query(_find_orphans(schema), {"now": now}):
+        arguments = {"id": invocation_id, "now": now, "message": _ABANDONED_MESSAGE}
         try:
-            arguments = {"id": key, "now": now, "message": _MESSAGE}
-            ((found, usd, run_id, agent_name, status),) = writer.execute(_ending(schema), arguments)
-        except Error as exc:  # one that cannot be ended keeps no other from it
-            logger.exception("Invocation %s of schema %s cannot be ended", key, schema)
-            trouble = exc
-        else:
-            runs += found
-            given_back += usd
-            if found and status == "abandoned":
-                alerts.tell_finished(schema, run_id, key, agent_name, status)
-    if trouble is not None:
-        raise trouble
+            ((count, usd, run_id, agent_name, status),) = writer.execute(_abandon(schema), arguments)
+        except Error as exc:
+            logger.exception("Could not end invocation %s of schema %s", invocation_id, schema)
+            error = exc
+            continue
+        runs += count
+        given_back += usd
+        if count and status == Status.ABANDONED:
+            alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.ABANDONED)
+    if error is not None:
+        raise error
     return Abandoned(runs, given_back)
 
 
 def end_unsent(schema: str) -> int:
-    """End the queued runs that nobody will execute any more; how many.
+    """End the queued runs that no worker will execute, and return how many.
 
-    One without a task was queued in a transaction that was not committed. One with a task has waited for so long
-    that the broker must have lost it; should the task come after all, it finds the run over.
+    A run without a task was queued in a transaction that was not committed. A run with a task has waited so long
+    that the broker must have lost it. If the task arrives nevertheless, it finds that the run has ended.
     """
-    now = clock.now()
+    is_unsent = "celery_task_id = ''"
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = CASE WHEN celery_task_id = '' THEN 'cancelled' ELSE 'abandoned' END,
-    error_type = CASE WHEN celery_task_id = '' THEN 'NotSent' ELSE 'Abandoned' END,
-    error_message = CASE WHEN celery_task_id = '' THEN %(unsent)s ELSE %(lost)s END,
+SET status = CASE WHEN {is_unsent} THEN '{Status.CANCELLED}' ELSE '{Status.ABANDONED}' END,
+    error_type = CASE WHEN {is_unsent} THEN 'NotSent' ELSE 'Abandoned' END,
+    error_message = CASE WHEN {is_unsent} THEN %(unsent_message)s ELSE %(lost_message)s END,
     resume_state = '', finished_at = %(now)s, updated_at = %(now)s
-WHERE status = 'queued'
-    AND updated_at < %(now)s - CASE WHEN celery_task_id = '' THEN %(unsent_for)s ELSE %(lost_for)s END
+WHERE status = '{Status.QUEUED}'
+    AND updated_at < %(now)s - CASE WHEN {is_unsent} THEN %(unsent_after)s ELSE %(lost_after)s END
 RETURNING run_id, id, agent_name, status
 """
-    ended = writer.execute(
-        sql,
-        {"now": now, "unsent": _UNSENT, "lost": _LOST, "unsent_for": _UNSENT_FOR, "lost_for": _LOST_FOR},
-    )
-    for run in ended:
-        alerts.tell_finished(schema, *run)
-    return len(ended)
+    arguments = {
+        "now": clock.now(),
+        "unsent_message": _UNSENT_MESSAGE,
+        "lost_message": _LOST_MESSAGE,
+        "unsent_after": _UNSENT_AFTER,
+        "lost_after": _LOST_AFTER,
+    }
+    rows = writer.execute(sql, arguments)
+    for run_id, invocation_id, agent_name, status in rows:
+        alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status(status))
+    return len(rows)
 
 
 def _is_silent(schema: str) -> str:
+    """The condition that a run was not updated for longer than one step may take."""
     return f"""
     i.updated_at < %(now)s - make_interval(secs => 60 + 2 * least({limits.MAX_TIMEOUT_S}, coalesce(
         i.timeout_seconds,
@@ -96,77 +104,99 @@ def _is_silent(schema: str) -> str:
 """
 
 
-def _orphans(schema: str) -> str:
+def _find_orphans(schema: str) -> str:
     return f"""
-SELECT i.id FROM {table(schema, Invocation)} i WHERE i.status = 'running' AND {_is_silent(schema)}
+SELECT i.id FROM {table(schema, Invocation)} i WHERE i.status = '{Status.RUNNING}' AND {_is_silent(schema)}
 UNION
 SELECT i.id FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
-WHERE r.status = 'running' AND {_is_silent(schema)}
+WHERE r.status = '{Status.RUNNING}' AND {_is_silent(schema)}
 """
 
 
-def _ending(schema: str) -> str:
-    """Locks in the order of ``rounds``, and waits for no run that is at work on its own row."""
-    rounds = table(schema, InvocationRound)
+def _abandon(schema: str) -> str:
+    """End one run, its rounds and its tool calls, and give back what its rounds have reserved.
+
+    It locks rows in the order of ``sql``, and skips a run that is writing its own row.
+    """
     return f"""
 WITH orphan AS (
     SELECT i.id, i.agent_id FROM {table(schema, Invocation)} i
     WHERE i.id = %(id)s AND {_is_silent(schema)} FOR UPDATE OF i SKIP LOCKED
 ),
-lost AS (
-    SELECT r.id, r.reserved_usd, r.provider_id, r.provider_month, orphan.agent_id, r.agent_month
-    FROM {rounds} r JOIN orphan ON orphan.id = r.invocation_id WHERE r.status = 'running' FOR UPDATE OF r
-),
-ended AS (
-    UPDATE {rounds} r SET status = 'abandoned', reserved_usd = 0, updated_at = %(now)s
-    FROM lost WHERE r.id = lost.id
-),
-interrupted AS (
-    UPDATE {table(schema, ToolCall)} c
-    SET status = CASE c.status WHEN 'running' THEN 'error' ELSE 'denied' END,
-        error_message = %(message)s, updated_at = %(now)s
-    FROM {rounds} r, orphan
-    WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status IN ('running', 'awaiting_approval')
-),
-due AS (
-    SELECT owner, owner_id, month_start, sum(reserved_usd) AS given_back, count(*) AS calls
-    FROM (
-        SELECT 'provider' AS owner, provider_id AS owner_id, provider_month AS month_start, reserved_usd FROM lost
-        UNION ALL SELECT 'agent', agent_id, agent_month, reserved_usd FROM lost
-    ) held
-    GROUP BY owner, owner_id, month_start
-),
-months AS (
-    SELECT s.id, due.given_back, due.calls FROM {table(schema, Spend)} s
-    JOIN due ON due.owner = s.owner AND due.owner_id = s.owner_id AND due.month_start = s.month_start
-    ORDER BY s.id FOR UPDATE OF s
-),
-counted AS (
-    UPDATE {table(schema, Spend)} s
-    SET reserved_usd = s.reserved_usd - months.given_back,
-        unknown_calls = s.unknown_calls + months.calls,
-        updated_at = %(now)s
-    FROM months WHERE s.id = months.id
-),
+{_abandon_rounds(schema)},
+{_end_calls(schema)},
 run AS (
     UPDATE {table(schema, Invocation)} i
-    SET status = CASE WHEN i.status = 'running' THEN 'abandoned' ELSE i.status END,
-        error_type = CASE WHEN i.status = 'running' THEN 'Abandoned' ELSE i.error_type END,
-        error_message = CASE WHEN i.status = 'running' THEN %(message)s ELSE i.error_message END,
-        finished_at = coalesce(i.finished_at, %(now)s),
-        resume_state = '',
-        updated_at = %(now)s,
-        rounds_count = sums.rounds,
-        cost_usd = sums.cost_usd,
-        {", ".join(f"{name} = sums.{name}" for name in TOKENS)}
+    SET {_run_columns()}
     FROM orphan, (
         SELECT count(*) AS rounds,
             CASE WHEN count(*) = count(cost_usd) THEN coalesce(sum(cost_usd), 0) END AS cost_usd,
-            {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in TOKENS)}
-        FROM {rounds} WHERE invocation_id = %(id)s
-    ) sums
+            {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in TOKEN_COLUMNS)}
+        FROM {table(schema, InvocationRound)} WHERE invocation_id = %(id)s
+    ) totals
     WHERE i.id = orphan.id RETURNING i.run_id, i.agent_name, i.status
 )
-SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM lost),
+SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM running_rounds),
     (SELECT run_id FROM run), (SELECT agent_name FROM run), (SELECT status FROM run)
 """
+
+
+def _abandon_rounds(schema: str) -> str:
+    rounds, spend = table(schema, InvocationRound), table(schema, Spend)
+    return f"""
+running_rounds AS (
+    SELECT r.id, r.reserved_usd, r.provider_id, r.provider_month, orphan.agent_id, r.agent_month
+    FROM {rounds} r JOIN orphan ON orphan.id = r.invocation_id
+    WHERE r.status = '{Status.RUNNING}' FOR UPDATE OF r
+),
+ended_rounds AS (
+    UPDATE {rounds} r SET status = '{Status.ABANDONED}', reserved_usd = 0, updated_at = %(now)s
+    FROM running_rounds WHERE r.id = running_rounds.id
+),
+reserved AS (
+    SELECT owner, owner_id, month_start, sum(reserved_usd) AS usd, count(*) AS calls
+    FROM (
+        SELECT '{Spend.Owner.PROVIDER}' AS owner, provider_id AS owner_id, provider_month AS month_start,
+            reserved_usd FROM running_rounds
+        UNION ALL
+        SELECT '{Spend.Owner.AGENT}', agent_id, agent_month, reserved_usd FROM running_rounds
+    ) by_owner
+    GROUP BY owner, owner_id, month_start
+),
+months AS (
+    SELECT s.id, reserved.usd, reserved.calls FROM {spend} s
+    JOIN reserved
+        ON reserved.owner = s.owner AND reserved.owner_id = s.owner_id AND reserved.month_start = s.month_start
+    ORDER BY s.id FOR UPDATE OF s
+),
+updated_months AS (
+    UPDATE {spend} s
+    SET reserved_usd = s.reserved_usd - months.usd, unknown_calls = s.unknown_calls + months.calls,
+        updated_at = %(now)s
+    FROM months WHERE s.id = months.id
+)"""
+
+
+def _end_calls(schema: str) -> str:
+    return f"""
+ended_calls AS (
+    UPDATE {table(schema, ToolCall)} c
+    SET status = CASE c.status WHEN '{CallStatus.RUNNING}' THEN '{CallStatus.ERROR}' ELSE '{CallStatus.DENIED}' END,
+        error_message = %(message)s, updated_at = %(now)s
+    FROM {table(schema, InvocationRound)} r, orphan
+    WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status IN {in_list(ToolCall.UNFINISHED)}
+)"""
+
+
+def _run_columns() -> str:
+    """A run that has ended keeps its status and error; only its totals are corrected."""
+    return f"""
+        status = CASE WHEN i.status = '{Status.RUNNING}' THEN '{Status.ABANDONED}' ELSE i.status END,
+        error_type = CASE WHEN i.status = '{Status.RUNNING}' THEN 'Abandoned' ELSE i.error_type END,
+        error_message = CASE WHEN i.status = '{Status.RUNNING}' THEN %(message)s ELSE i.error_message END,
+        finished_at = coalesce(i.finished_at, %(now)s),
+        resume_state = '',
+        updated_at = %(now)s,
+        rounds_count = totals.rounds,
+        cost_usd = totals.cost_usd,
+        {", ".join(f"{name} = totals.{name}" for name in TOKEN_COLUMNS)}"""

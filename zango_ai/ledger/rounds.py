@@ -1,13 +1,13 @@
-"""One call to a provider, in two statements: reserved and written down before it, settled after it.
+"""One round, a call to a provider, in two statements: reserve it before the call, settle it afterwards.
 
-Each statement does everything or nothing, and holds its locks for as long as it executes: calls of other threads
-and machines wait for no provider. Executed a second time, because the connection was lost before the first could be
-confirmed, it finds its work done and does nothing.
+Each statement succeeds or fails as a whole, and holds its locks only while it executes. So no thread or machine
+waits for another one's provider. A statement that is executed again, because its confirmation was lost, changes
+nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,183 +17,60 @@ from uuid import UUID
 from django.db import OperationalError
 
 from ..database import writer
-from ..database.writer import params, remember, table
-from ..models import RateLimitState, Spend
-from . import statements
+from ..database.sql import parameters, table
+from ..models import Spend
+from . import clock, rate_limits
 from .reservations import Owner, Reservation
+from .sql.reserve_round import reserve_round as reserve_round_sql
+from .sql.run_row import write_run_row
+from .sql.settle_round import settle_round as settle_round_sql
 
-_MOST_OPENINGS = 5
-"""Somebody may delete a counter between its opening and the look at it."""
-TOLERANCE_S = 0.001
-"""An allowance of n is n shares of a minute, each rounded to microseconds."""
+_MAX_ATTEMPTS = 5
+"""A counter may be deleted between its insertion and the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What became of a reservation: granted, or why it was not."""
+class Decision:
+    """Whether a reservation was granted, and if not, why."""
 
     invocation_id: int
     is_granted: bool
-    disabled: Owner | None
-    """Who has been disabled or deleted since the run began."""
-    over: Owner | None
-    """Whose budget does not allow it."""
+    disabled_owner: Owner | None
+    """Set if the provider or agent was disabled or deleted since the run started."""
+    exceeded_owner: Owner | None
+    """Set if the budget of the provider or agent does not allow the call."""
     limit_usd: Decimal | None
-    """That budget, as it is now."""
+    """The exceeded budget, as it is now."""
     spent_usd: Decimal | None
-    held_usd: Decimal | None
-    """Of that budget: what is spent, and what other calls hold."""
+    reserved_usd: Decimal | None
+    """Of the exceeded budget: reserved by other calls."""
     wait_s: float | None
-    """After how many seconds the limits per minute allow it; None where they do already."""
-    busiest: str | None
-    """The key of the limit that makes it wait longest."""
+    """The seconds until the limits per minute allow the call; None if they do now."""
+    exceeded_limit: str | None
+    """The key of the limit with the longest wait."""
     at: datetime
-    """When it was looked at, by the database's clock."""
+    """When the limits were checked, by the database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
-    """A budget whose spending has just reached the threshold of its alert."""
+class BudgetAlert:
+    """A budget whose spending has reached its alert threshold."""
 
     owner: Owner
     spent_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettlementResult:
     is_found: bool
-    """Whether there is such a round: one whose beginning was interrupted may have none."""
-    crossings: list[Crossing]
-    """The alerts that this call has made due, and no other."""
-
-
-def begin(
-    schema: str,
-    key: UUID,
-    run: Mapping[str, Any],
-    round_: Mapping[str, Any],
-    reservation: Reservation,
-    *,
-    is_first: bool,
-) -> Begun:
-    """Reserve, and write the round's row and what has become known of the run with the ``run_id`` ``key``.
-
-    Of the first round the run's own row is made. Where the reservation is not granted, that is written all the
-    same.
-    """
-    values = {
-        **round_,
-        "reserved_usd": reservation.usd,
-        "provider_id": reservation.provider.owner_id,
-        "provider_month": reservation.provider.month_start,
-        "agent_month": reservation.agent.month_start,
-    }
-    arguments = {"key": key, **params(run, "run"), **params(values, "round"), **_arguments(reservation)}
-    form = {"is_first": is_first, "has_tolls": bool(reservation.tolls)}
-    sql = statements.beginning(schema, tuple(run), tuple(values), **form)
-    for _ in range(_MOST_OPENINGS):
-        ((run_id, round_id, is_complete, *verdict),) = writer.execute(sql, arguments)
-        if is_complete:
-            break
-        _open_counters(schema, reservation, round_["created_at"])
-    else:
-        raise OperationalError(f"The counters of the month in schema {schema!r} cannot be opened.")
-    if writer.is_in_test_transaction():
-        known = {"id": run_id, **run} if is_first else run
-        again = {**arguments, **params(known, "run"), "round_id": round_id, "is_repeated": True}
-        if round_id is None:
-            remember(statements.run_row(schema, tuple(known), is_first=is_first), again)
-        else:
-            remember(statements.beginning(schema, tuple(known), ("id", *values), **form), again)
-    return Begun(run_id, round_id is not None, *verdict)
-
-
-def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -> int:
-    """Write what is known of a run, outside of a round; the row's primary key."""
-    sql = statements.run_row(schema, tuple(run), is_first=is_new)
-    arguments = {"key": key, **params(run, "run")}
-    ((run_id,),) = writer.execute(sql, arguments, lost=(sql, arguments))
-    known = {"id": run_id, **run} if is_new else run
-    again = statements.run_row(schema, tuple(known), is_first=is_new)
-    remember(again, {**arguments, **params(known, "run")})
-    return int(run_id)
-
-
-def _arguments(reservation: Reservation) -> dict[str, Any]:
-    provider, agent = reservation.provider, reservation.agent
-    sees_all = writer.is_in_test_transaction()
-    arguments = {
-        **_months(reservation),
-        "provider_budget": provider.budget.limit_usd,
-        "provider_xmin": None if sees_all else provider.xmin,
-        "agent_budget": agent.budget.limit_usd,
-        "agent_xmin": None if sees_all else agent.xmin,
-        "is_repeated": False,
-        "usd": reservation.usd,
-        "is_priced": reservation.is_priced,
-    }
-    if not reservation.tolls:
-        return arguments
-    return {
-        **arguments,
-        "keys": [toll.key for toll in reservation.tolls],
-        "tolls": [toll.taken_s for toll in reservation.tolls],
-        "rates": [toll.per_minute for toll in reservation.tolls],
-        "tolls_count": len(reservation.tolls),
-        "tolerance": TOLERANCE_S,
-    }
-
-
-def _months(reservation: Reservation) -> dict[str, Any]:
-    provider, agent = reservation.provider, reservation.agent
-    return {
-        "provider": provider.owner_id,
-        "provider_month": provider.month_start,
-        "agent": agent.owner_id,
-        "agent_month": agent.month_start,
-    }
-
-
-def _open_counters(schema: str, reservation: Reservation, now: datetime) -> None:
-    """Rows for months and limits that are used for the first time."""
-    accounts = (reservation.provider, reservation.agent)
-    tolls = reservation.tolls
-    months = f"""
-INSERT INTO {table(schema, Spend)} (owner, owner_id, owner_name, month_start, created_at, updated_at)
-SELECT w.*, %(now)s, %(now)s
-FROM unnest(%(owners)s::text[], %(owner_ids)s::bigint[], %(names)s::text[], %(months)s::date[])
-    AS w(owner, owner_id, owner_name, month_start)
-ORDER BY w.owner, w.owner_id ON CONFLICT DO NOTHING
-"""
-    arguments = {
-        "owners": [account.owner for account in accounts],
-        "owner_ids": [account.owner_id for account in accounts],
-        "names": [account.name for account in accounts],
-        "months": [account.month_start for account in accounts],
-        "now": now,
-    }
-    writer.execute(months, arguments)
-    remember(months, arguments)
-    if tolls:
-        open_paces(schema, [toll.key for toll in tolls], [toll.per_minute for toll in tolls], now)
-
-
-def open_paces(schema: str, keys: Sequence[str], rates: Sequence[int], now: datetime) -> None:
-    """Rows for limits that are used for the first time."""
-    sql = f"""
-INSERT INTO {table(schema, RateLimitState)} (key, per_minute, created_at, updated_at)
-SELECT w.key, w.per_minute, %(now)s, %(now)s
-FROM unnest(%(keys)s::text[], %(rates)s::int[]) AS w(key, per_minute)
-ORDER BY w.key ON CONFLICT DO NOTHING
-"""
-    arguments = {"keys": list(keys), "rates": list(rates), "now": now}
-    writer.execute(sql, arguments)
-    remember(sql, arguments)
+    """False if the round does not exist, because its reservation was interrupted."""
+    alerts: list[BudgetAlert]
+    """The alerts that this call has triggered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a call has used, ready to be written; writing it again changes nothing."""
+    """What a call has used, ready to be written."""
 
     key: UUID
     """The run's ``run_id``."""
@@ -201,58 +78,176 @@ class Settlement:
     round: Mapping[str, Any]
     """Columns of the round's row."""
     run: Mapping[str, Any]
-    """Columns of the run's row: its sums so far."""
+    """Columns of the run's row: its totals so far."""
     charged_usd: Decimal
-    is_unknown: bool
+    is_cost_unknown: bool
     reservation: Reservation
-    moves: Mapping[str, float]
-    """Seconds by which to move the limits per minute, by key; negative: given back."""
-    paced_at: datetime | None
-    """When the limits were taken, by the database's clock; None where that is not known."""
+    adjustments: Mapping[str, float]
+    """The seconds to add to each token limit, by key. Negative: give back."""
+    charged_at: datetime | None
+    """When the limits were charged, by the database's clock; None if unknown."""
 
 
-def settle(schema: str, settlement: Settlement, end: Mapping[str, Any] | None = None) -> Settled:
-    """Write what a call has used; with ``end``, columns of the run's row that end the run or have it wait."""
+def reserve_round(
+    schema: str,
+    key: UUID,
+    run: Mapping[str, Any],
+    round_: Mapping[str, Any],
+    reservation: Reservation,
+    *,
+    is_first: bool,
+) -> Decision:
+    """Reserve budget and rate limits, and write the rows of the round and of the run with the ``run_id`` ``key``.
+
+    The run's row is written also if the reservation is refused. ``is_first`` inserts it.
+    """
+    agent = reservation.agent
+    values = {
+        **round_,
+        "reserved_usd": reservation.usd,
+        "provider_id": reservation.provider.owner_id,
+        "provider_month": reservation.provider.month_start,
+        "agent_month": None if agent is None else agent.month_start,
+    }
+    arguments = {"key": key, **parameters(run, "run"), **parameters(values, "round"), **_arguments(reservation)}
+    form = {"is_first": is_first, "has_limits": bool(reservation.shares)}
+    statement = reserve_round_sql(schema, tuple(run), tuple(values), **form)
+
+    def replay(rows: writer.Rows) -> writer.Statement | None:
+        """With the primary keys that the rows have got, and without checking the rules again."""
+        ((run_pk, round_pk, has_all_counters, *_),) = rows
+        if not has_all_counters:
+            return None
+        run_values = {"id": run_pk, **run} if is_first else run
+        again = {**arguments, **parameters(run_values, "run"), "round_id": round_pk, "is_replayed": True}
+        if round_pk is None:
+            return write_run_row(schema, tuple(run_values), is_first=is_first), again
+        return reserve_round_sql(schema, tuple(run_values), ("id", *values), **form), again
+
+    for _ in range(_MAX_ATTEMPTS):
+        ((run_pk, round_pk, has_all_counters, *decision),) = writer.execute(statement, arguments, replay=replay)
+        if has_all_counters:
+            disabled, exceeded, *others = decision
+            return Decision(run_pk, round_pk is not None, _owner(disabled), _owner(exceeded), *others)
+        _insert_counters(schema, reservation)
+    raise OperationalError(f"The ledger cannot insert its counters for this month in schema {schema!r}.")
+
+
+def _owner(value: str | None) -> Owner | None:
+    return None if value is None else Owner(value)
+
+
+def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -> int:
+    """Write columns of the run's row outside of a round, and return its primary key."""
+    arguments = {"key": key, **parameters(run, "run")}
+
+    def replay(rows: writer.Rows) -> writer.Statement:
+        values = {"id": rows[0][0], **run} if is_new else run
+        again = {**arguments, **parameters(values, "run")}
+        return write_run_row(schema, tuple(values), is_first=is_new), again
+
+    statement = write_run_row(schema, tuple(run), is_first=is_new)
+    ((run_pk,),) = writer.execute(statement, arguments, replay=replay, is_replayed_on_error=True)
+    return int(run_pk)
+
+
+def _arguments(reservation: Reservation) -> dict[str, Any]:
+    provider, agent = reservation.provider, reservation.agent
+    sees_uncommitted = writer.is_in_test_transaction()
+    arguments = {
+        **_budget_months(reservation),
+        "provider_budget": provider.budget.limit_usd,
+        "provider_xmin": None if sees_uncommitted else provider.xmin,
+        "agent_budget": None if agent is None else agent.budget.limit_usd,
+        "agent_xmin": None if agent is None or sees_uncommitted else agent.xmin,
+        "is_replayed": False,
+        "usd": reservation.usd,
+        "is_priced": reservation.is_priced,
+    }
+    return arguments | (rate_limits.parameters(reservation.shares) if reservation.shares else {})
+
+
+def _budget_months(reservation: Reservation) -> dict[str, Any]:
+    provider, agent = reservation.provider, reservation.agent
+    return {
+        "provider": provider.owner_id,
+        "provider_month": provider.month_start,
+        "agent": None if agent is None else agent.owner_id,
+        "agent_month": None if agent is None else agent.month_start,
+    }
+
+
+def _insert_counters(schema: str, reservation: Reservation) -> None:
+    """Insert the rows of budget months and rate limits that are used for the first time."""
+    statement = f"""
+INSERT INTO {table(schema, Spend)} (owner, owner_id, owner_name, month_start, created_at, updated_at)
+SELECT w.*, %(now)s, %(now)s
+FROM unnest(%(owners)s::text[], %(owner_ids)s::bigint[], %(names)s::text[], %(months)s::date[])
+    AS w(owner, owner_id, owner_name, month_start)
+ORDER BY w.owner, w.owner_id ON CONFLICT DO NOTHING
+"""
+    budget_months = reservation.budget_months
+    arguments = {
+        "owners": [month.owner.value for month in budget_months],
+        "owner_ids": [month.owner_id for month in budget_months],
+        "names": [month.name for month in budget_months],
+        "months": [month.month_start for month in budget_months],
+        "now": clock.now(),
+    }
+    writer.execute(statement, arguments)
+    if reservation.shares:
+        rate_limits.insert_missing(schema, reservation.shares)
+
+
+def settle_round(schema: str, settlement: Settlement, end: Mapping[str, Any] | None = None) -> SettlementResult:
+    """Write what a call has used. ``end`` adds columns of the run's row, to end or pause the run with it."""
     reservation = settlement.reservation
     run = settlement.run if end is None else {**settlement.run, **end}
     round_ = {**settlement.round, "charged_usd": settlement.charged_usd, "reserved_usd": Decimal(0)}
-    alerts_at = [account.alert_at_usd for account in (reservation.provider, reservation.agent)]
-    has_alerts = alerts_at != [None, None]
-    moved = [toll for toll in reservation.tolls if toll.key in settlement.moves]
+    alerts = _alert_arguments(settlement)
+    adjustments = _adjustment_arguments(settlement)
     arguments = {
-        **params(round_, "round"),
-        **params(run, "run"),
-        **_months(reservation),
+        **parameters(round_, "round"),
+        **parameters(run, "run"),
+        **_budget_months(reservation),
         "key": settlement.key,
         "number": settlement.number,
         "charged": settlement.charged_usd,
-        "unknown": int(settlement.is_unknown),
+        "unknown": int(settlement.is_cost_unknown),
+        **alerts,
+        **adjustments,
     }
-    if has_alerts:
-        provider_alert, agent_alert = alerts_at
-        arguments |= {
-            "alert": f"{settlement.key} {settlement.number}",
-            "provider_alert": provider_alert,
-            "agent_alert": agent_alert,
-        }
-    if moved:
-        arguments |= {
-            "keys": [toll.key for toll in moved],
-            "moves": [settlement.moves[toll.key] for toll in moved],
-            "rates": [toll.per_minute for toll in moved],
-            "paced_at": settlement.paced_at,
-        }
-    sql = statements.settling(
+    statement = settle_round_sql(
         schema,
         tuple(run),
         tuple(round_),
-        has_moves=bool(moved),
-        has_alerts=has_alerts,
+        has_adjustments=bool(adjustments),
+        has_alerts=bool(alerts),
         ends_run=end is not None,
     )
-    found = writer.execute(sql, arguments)
-    remember(sql, arguments)
-    return Settled(
-        is_found=bool(found),
-        crossings=[Crossing(owner, spent_usd) for owner, spent_usd in found if owner is not None],
+    rows = writer.execute(statement, arguments)
+    return SettlementResult(
+        is_found=bool(rows),
+        alerts=[BudgetAlert(Owner(owner), spent_usd) for owner, spent_usd in rows if owner is not None],
     )
+
+
+def _alert_arguments(settlement: Settlement) -> dict[str, Any]:
+    provider, agent = settlement.reservation.provider, settlement.reservation.agent
+    provider_alert, agent_alert = provider.alert_at_usd, None if agent is None else agent.alert_at_usd
+    if provider_alert is None and agent_alert is None:
+        return {}
+    alert = f"{settlement.key} {settlement.number}"
+    return {"alert": alert, "provider_alert": provider_alert, "agent_alert": agent_alert}
+
+
+def _adjustment_arguments(settlement: Settlement) -> dict[str, Any]:
+    shares = [share for share in settlement.reservation.shares if share.key in settlement.adjustments]
+    if not shares:
+        return {}
+    return {
+        "limit_keys": [share.key for share in shares],
+        "limit_adjustments": [settlement.adjustments[share.key] for share in shares],
+        "limits_per_minute": [share.per_minute for share in shares],
+        "charged_at": settlement.charged_at,
+    }

@@ -1,9 +1,9 @@
-"""What a run needs to go on in another process: the state of a queued run, or of one that waits for approval.
+"""The state from which another process resumes a run that was queued, or that waited for approval.
 
-The state is stored as JSON and may be read by a later release, so it has a version:
+The state is stored as JSON, and a later release may read it, so it has a version:
 
 - A new field gets a default, here and in ``from_json``, and the version stays. Older releases ignore the field.
-- A change that older releases must not read past gets a new ``VERSION``, and ``from_json`` converts older states.
+- A change that older releases cannot ignore gets a new ``VERSION``, and ``from_json`` converts older states.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from ..configuration.overrides import Overrides
 from ..types import ToolRequest
 
 VERSION = 1
-"""States that were stored without a version are of version 1."""
-
+"""A state that was stored without a version has version 1."""
 
 _Saved = TypeVar("_Saved", "SavedSession", "SessionToOpen", Overrides)
 
 
 class StateUnreadable(ValueError):
-    """The stored state is of a newer version, or damaged."""
+    """The stored state has a newer version, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedAnswer:
-    """The model's answer whose tool calls are not all made yet."""
+    """The model's answer, some of whose tool calls wait for approval."""
 
     content: str
     model: str
@@ -37,7 +36,7 @@ class SavedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedSession:
-    """The conversation that the run has opened."""
+    """The session that the run has opened."""
 
     agent_id: int
     session_id: str
@@ -48,7 +47,7 @@ class SavedSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionToOpen:
-    """The conversation that a queued run opens when it begins."""
+    """The session that a queued run opens when it starts."""
 
     session_id: str
     user_ref: str
@@ -56,14 +55,14 @@ class SessionToOpen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """Where a run stands. Messages are as ``transcript.messages_to_json()`` gives them: files by their SHA-256."""
+    """Messages have the form of ``transcript.messages_to_json()``, with the SHA-256 of files."""
 
     messages: Sequence[Mapping[str, Any]]
-    """The next request's messages."""
+    """The messages of the next request."""
     said: tuple[int, int]
-    """Start and end of what the caller says in this turn, among ``messages``."""
+    """Start and end of the caller's own messages of this turn, in ``messages``."""
     exchanged: Sequence[Mapping[str, Any]] = ()
-    """The tool calls of this turn so far, with their results."""
+    """The messages with the tool calls and results of this turn."""
     answer: SavedAnswer | None = None
     tool_rounds: int
     """How many rounds of tool calls are left."""
@@ -73,12 +72,12 @@ class RunState:
     session: SavedSession | None = None
     opens: SessionToOpen | None = None
     output_json_schema: Mapping[str, Any] | None = None
-    """The schema of this call's ``output_type``; None: the agent's own."""
+    """The JSON schema of the ``output_type`` argument; None uses the agent's own."""
     overrides: Overrides = field(default_factory=Overrides)
     attempt: int = 0
-    """How many times a run in the background has been retried."""
+    """How often a background run was retried."""
     not_before: str | None = None
-    """ISO 8601 time before which it is not retried."""
+    """ISO 8601 time before which the run is not retried."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **asdict(self)}
@@ -88,20 +87,20 @@ class RunState:
         """Raises StateUnreadable."""
         version = stored.get("version", 1)
         if version != VERSION:
-            raise StateUnreadable(f"its state is of version {version!r}, and this release reads version {VERSION}")
+            raise StateUnreadable(f"its state has version {version!r}, and this release reads version {VERSION}")
         try:
             return cls(
                 messages=tuple(stored["messages"]),
                 said=(int(stored["said"][0]), int(stored["said"][1])),
                 exchanged=tuple(stored["exchanged"]),
-                answer=_answer(stored["answer"]),
+                answer=_restore_answer(stored["answer"]),
                 tool_rounds=int(stored["tool_rounds"]),
                 corrections=int(stored["corrections"]),
                 has_used_tools=bool(stored["has_used_tools"]),
-                session=_known(SavedSession, stored["session"]),
-                opens=_known(SessionToOpen, stored["opens"]),
+                session=_restore(SavedSession, stored["session"]),
+                opens=_restore(SessionToOpen, stored["opens"]),
                 output_json_schema=stored["output_json_schema"],
-                overrides=_known(Overrides, stored.get("overrides")) or Overrides(),
+                overrides=_restore(Overrides, stored.get("overrides")) or Overrides(),
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
             )
@@ -109,16 +108,16 @@ class RunState:
             raise StateUnreadable(f"its state is damaged ({type(exc).__name__}: {exc})") from exc
 
 
-def _answer(stored: Mapping[str, Any] | None) -> SavedAnswer | None:
+def _restore_answer(stored: Mapping[str, Any] | None) -> SavedAnswer | None:
     if stored is None:
         return None
     calls = tuple(ToolRequest(call["id"], call["name"], call["arguments"]) for call in stored["tool_calls"])
     return SavedAnswer(content=stored["content"], model=stored["model"], tool_calls=calls)
 
 
-def _known(kind: type[_Saved], stored: Mapping[str, Any] | None) -> _Saved | None:
-    """A dataclass of the fields that this release knows."""
+def _restore(kind: type[_Saved], stored: Mapping[str, Any] | None) -> _Saved | None:
+    """A dataclass from its stored fields, without those that this release does not know."""
     if stored is None:
         return None
-    known = {each.name for each in fields(kind)}
-    return kind(**{name: value for name, value in stored.items() if name in known})
+    names = {each.name for each in fields(kind)}
+    return kind(**{name: value for name, value in stored.items() if name in names})

@@ -1,4 +1,4 @@
-"""Keep the files that agents were sent: the same content once in each tenant."""
+"""Store the files that were sent to agents: the same content only once per tenant."""
 
 from __future__ import annotations
 
@@ -12,22 +12,46 @@ from uuid import UUID
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
+from django.db import Error
 
 from .. import sanitize
 from ..database import writer
-from ..database.writer import table
+from ..database.sql import column_list, parameters, placeholders, table
 from ..exceptions import is_time_limit
 from ..files.file import LLMFile
 from ..models import Invocation, InvocationFile
+from . import clock
 
-logger = logging.getLogger("zango_ai.files.file")
+logger = logging.getLogger("zango_ai.files")
 
 _Row = Mapping[str, Any]
 
 
-def keep(schema: str, file: LLMFile, *, position: int) -> _Row:
-    """Store the content; the columns of the file's row. A storage that fails is logged, and ``file`` is empty."""
-    return {"position": position, **_columns(schema, file)}
+class RunFiles:
+    """The files of one run. Their rows are written with its rounds."""
+
+    def __init__(self, schema: str, run_id: UUID) -> None:
+        self._schema, self._run_id = schema, run_id
+        self._unwritten: list[_Row] = []
+        self._count = 0
+
+    def attach(self, file: LLMFile) -> None:
+        """Store the file's content. If the storage fails, that is logged, and the row has no ``file``."""
+        self._count += 1
+        self._unwritten.append({"position": self._count, **_columns(self._schema, file)})
+
+    def write(self) -> None:
+        """Write the rows that are not written yet. Raises the database's error."""
+        if self._unwritten:
+            _write(self._schema, self._run_id, self._unwritten, clock.now())
+            self._unwritten = []
+
+    def write_or_log(self) -> None:
+        """Write the rows. After an error, they are written at the end of the run."""
+        try:
+            self.write()
+        except Error:
+            logger.exception("Could not write the files of run %s in %s", self._run_id, self._schema)
 
 
 def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
@@ -44,47 +68,47 @@ def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
 
 
 def _stored(schema: str, file: LLMFile) -> str:
-    """The name in the storage; "" where it fails."""
+    """The name of the content in the storage; "" if the storage fails."""
     storage = InvocationFile._meta.get_field("file").storage
     saved = ""
     try:
-        known = _known(schema, file)
-        if known and storage.exists(known):
-            return known
-        # Without a suffix: a web server that hands it out by mistake has no type to render it as.
+        earlier = _find_name(schema, file)
+        if earlier and storage.exists(earlier):
+            return earlier
+        # No suffix: a web server that serves the file by mistake cannot render it.
         name = f"{schema}/zango_ai/{file.sha256[:2]}/{file.sha256}"
         saved = storage.save(name, ContentFile(file.data))
-        if saved != name and _is_whole(storage, name, file):
-            storage.delete(saved)  # another run has stored the same at the same time
+        if saved != name and _is_complete(storage, name, file):
+            storage.delete(saved)  # another run was storing the same content
             return name
     except Exception as exc:
         if is_time_limit(exc):
             raise
-        logger.exception("File %s of a run in %s could not be stored", file.sha256, schema)
+        logger.exception("Could not store file %s of a run in %s", file.sha256, schema)
     return saved
 
 
-def _known(schema: str, file: LLMFile) -> str | None:
-    """Where the same content was stored before."""
+def _find_name(schema: str, file: LLMFile) -> str | None:
+    """The name under which the same content was stored before."""
     sql = f"SELECT file FROM {table(schema, InvocationFile)} WHERE sha256 = %(sha256)s AND file <> '' LIMIT 1"
-    return next((name for (name,) in writer.execute(sql, {"sha256": file.sha256})), None)
+    return next((name for (name,) in writer.query(sql, {"sha256": file.sha256})), None)
 
 
 def content_of(schema: str, invocation_id: int, sha256: str) -> bytes | None:
-    """The content of a file that went along with that run; None where it is not kept."""
+    """The content of a file of that run; None if it is not in the storage."""
     sql = f"""
 SELECT file FROM {table(schema, InvocationFile)}
 WHERE invocation_id = %(id)s AND sha256 = %(sha256)s AND file <> '' LIMIT 1
 """
     storage = InvocationFile._meta.get_field("file").storage
-    for (name,) in writer.execute(sql, {"id": invocation_id, "sha256": sha256}):
+    for (name,) in writer.query(sql, {"id": invocation_id, "sha256": sha256}):
         with suppress(OSError), storage.open(name) as stored:
             return bytes(stored.read())
     return None
 
 
-def _is_whole(storage: Storage, name: str, file: LLMFile) -> bool:
-    """Whether all of it is there, in a moment: another run may be at it, or have been killed in the middle."""
+def _is_complete(storage: Storage, name: str, file: LLMFile) -> bool:
+    """Whether the whole content is stored within a second. The run that stores it may be slow, or may be killed."""
     for wait_s in (0.0, 0.05, 0.2, 0.75):
         time.sleep(wait_s)
         if storage.exists(name) and storage.size(name) == file.size:
@@ -92,15 +116,13 @@ def _is_whole(storage: Storage, name: str, file: LLMFile) -> bool:
     return False
 
 
-def write(schema: str, key: UUID, rows: Iterable[_Row], now: datetime) -> None:
-    """Write the rows of the run with the ``run_id`` ``key``; those that are there already stay."""
+def _write(schema: str, run_id: UUID, rows: Iterable[_Row], now: datetime) -> None:
+    """Insert the rows; those that exist already stay as they are."""
     for row in rows:
         values = {**row, "created_at": now, "updated_at": now}
         sql = f"""
-INSERT INTO {table(schema, InvocationFile)} (invocation_id, {writer.names(values)})
-SELECT i.id, {writer.marks(values, "file")} FROM {table(schema, Invocation)} i WHERE i.run_id = %(key)s
+INSERT INTO {table(schema, InvocationFile)} (invocation_id, {column_list(values)})
+SELECT i.id, {placeholders(values, "file")} FROM {table(schema, Invocation)} i WHERE i.run_id = %(key)s
 ON CONFLICT (invocation_id, position) DO NOTHING
 """
-        arguments = {"key": key, **writer.params(values, "file")}
-        writer.execute(sql, arguments)
-        writer.remember(sql, arguments)
+        writer.execute(sql, {"key": run_id, **parameters(values, "file")})

@@ -1,7 +1,7 @@
-"""Runs as their rows tell of them, in any process: those that are over, and those that are to go on.
+"""Find, claim and end stored runs, in any process.
 
-A run goes on that is queued, or for whose tool calls a person's approval is awaited. What it goes on with is in its
-row; it does so for whoever claims it, and for nobody else.
+A queued run, or one that waits for a person's approval, has its state in its row. The process that claims the run
+resumes it from there.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from typing import Any
 from uuid import UUID
 
 from ..database import writer
-from ..database.writer import remember, table
+from ..database.sql import table
 from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
 from ..types import LLMUsage
 from . import alerts, clock
-from .reconciliation import TOKENS
+from .run_columns import TOKEN_COLUMNS
 from .run_state import RunState, StateUnreadable
 
 Status = Invocation.Status
-OVER = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
-"""Statuses in which nothing more happens by itself."""
+STOPPED = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
+"""The statuses of runs that have ended or wait for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
+    """One run as its row and its tool calls describe it."""
+
     run_id: UUID
     invocation_id: int
     agent_id: int | None
@@ -46,7 +48,7 @@ class RunRow:
     output_schema: str
     stop_reason: str
     model: str
-    """As the provider reported it; else as it was asked for."""
+    """As the provider reports it; before that, as it was requested."""
     error_type: str
     error_message: str
     resume_state: Mapping[str, Any]
@@ -55,94 +57,88 @@ class RunRow:
     """All its tool calls so far, in order: rows of ``ToolCall`` with the ``number`` of their round."""
 
     def state(self) -> RunState:
-        """Where the run goes on from. Raises RunStateUnreadable."""
+        """The state to resume the run from. Raises RunStateUnreadable."""
         try:
             return RunState.from_json(self.resume_state)
         except StateUnreadable as exc:
             raise RunStateUnreadable(
                 self.run_id,
-                f"Run {self.run_id} cannot go on in this process: {exc}. It keeps waiting. Go on with it in a "
-                "process of the release that stored it, or of a newer one.",
+                f"Run {self.run_id} cannot be resumed in this process: {exc}. The run keeps waiting. Resume it in "
+                "a process of the release that stored it, or of a newer one.",
             ) from exc
 
     @property
     def undecided(self) -> list[dict[str, Any]]:
+        """The tool calls that wait for approval."""
         return [call for call in self.calls if call["status"] == ToolCall.Status.AWAITING_APPROVAL]
 
 
 def find(schema: str, run_id: UUID) -> RunRow | None:
-    found = writer.execute(_finding(schema), {"run_id": run_id})
-    if not found:
+    rows = writer.query(_find_sql(schema), {"run_id": run_id})
+    if not rows:
         return None
-    columns = dict(zip(_COLUMNS, found[0], strict=False))
-    *_, resume_state, calls, tokens = found[0]
-    usage = LLMUsage(**dict(zip(TOKENS, tokens, strict=True)))
+    columns = dict(zip(_COLUMNS, rows[0], strict=False))
+    *_, resume_state, calls, tokens = rows[0]
+    usage = LLMUsage(**dict(zip(TOKEN_COLUMNS, tokens, strict=True)))
     state = {"usage": usage, "resume_state": json.loads(resume_state), "calls": json.loads(calls)}
     return RunRow(run_id=run_id, **columns, **state)
 
 
 def status_of(schema: str, run_id: UUID) -> str | None:
-    """None where there is no such run."""
+    """None if there is no such run."""
     sql = f"SELECT status FROM {table(schema, Invocation)} WHERE run_id = %(run_id)s"
-    return next((str(status) for (status,) in writer.execute(sql, {"run_id": run_id})), None)
+    return next((str(status) for (status,) in writer.query(sql, {"run_id": run_id})), None)
 
 
-def has_begun(schema: str, run_id: UUID) -> bool:
-    """Whether a worker has taken the run at least once."""
+def has_started(schema: str, run_id: UUID) -> bool:
+    """Whether a worker has started the run at least once."""
     sql = f"SELECT started_at IS NOT NULL FROM {table(schema, Invocation)} WHERE run_id = %(run_id)s"
-    return any(begun for (begun,) in writer.execute(sql, {"run_id": run_id}))
+    return any(has_started for (has_started,) in writer.query(sql, {"run_id": run_id}))
 
 
 def claim(schema: str, run: RunRow, *, celery_task_id: str = "") -> bool:
-    """Have the run go on here, from where it was found; False where somebody was faster."""
+    """Take the run for this process; False if another process has claimed it since ``run`` was read."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'running', claim = %(claim)s, updated_at = %(now)s, error_type = '', error_message = '',
+SET status = '{Status.RUNNING}', claim = %(claim)s, updated_at = %(now)s, error_type = '', error_message = '',
     celery_task_id = coalesce(nullif(%(task)s, ''), celery_task_id),
     started_at = coalesce(started_at, %(now)s)
-WHERE run_id = %(run_id)s
-    AND ((status = %(status)s AND claim = %(seen)s) OR (status = 'running' AND claim = %(claim)s))
+WHERE run_id = %(run_id)s AND (
+    (status = %(last_status)s AND claim = %(last_claim)s) OR (status = '{Status.RUNNING}' AND claim = %(claim)s)
+)
 RETURNING id
 """
     arguments = {
         "run_id": run.run_id,
-        "status": run.status,
-        "seen": run.claim,
+        "last_status": run.status,
+        "last_claim": run.claim,
         "claim": secrets.token_hex(12),
         "task": celery_task_id,
         "now": clock.now(),
     }
-    is_claimed = bool(writer.execute(sql, arguments))
-    if is_claimed:
-        remember(sql, arguments)
-    return is_claimed
+    return bool(writer.execute(sql, arguments))
 
 
 def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> bool:
-    """The broker has the task of a queued run; False where nobody will execute that any more."""
+    """Write that the broker has the task of a queued run; False if the run is not queued any more."""
     sql = f"""
 UPDATE {table(schema, Invocation)} SET celery_task_id = %(task)s, updated_at = %(now)s
-WHERE run_id = %(run_id)s AND (status = 'queued' OR celery_task_id = %(task)s) RETURNING id
+WHERE run_id = %(run_id)s AND (status = '{Status.QUEUED}' OR celery_task_id = %(task)s) RETURNING id
 """
-    arguments = {"run_id": run_id, "task": celery_task_id, "now": clock.now()}
-    found = writer.execute(sql, arguments)
-    remember(sql, arguments)
-    return bool(found)
+    return bool(writer.execute(sql, {"run_id": run_id, "task": celery_task_id, "now": clock.now()}))
 
 
-def give_up(schema: str, run_id: UUID, *, error_type: str, words: str) -> int | None:
-    """A queued run that nobody will execute has failed; its primary key, None where it is not queued."""
+def fail_queued(schema: str, run_id: UUID, *, error_type: str, message: str) -> int | None:
+    """Fail a queued run that no worker will execute. Its primary key; None if the run is not queued."""
     sql = f"""
 UPDATE {table(schema, Invocation)}
-SET status = 'failed', error_type = %(type)s, error_message = %(message)s, resume_state = '',
+SET status = '{Status.FAILED}', error_type = %(type)s, error_message = %(message)s, resume_state = '',
     finished_at = %(now)s, updated_at = %(now)s
-WHERE run_id = %(run_id)s AND status = 'queued' RETURNING id, agent_name
+WHERE run_id = %(run_id)s AND status = '{Status.QUEUED}' RETURNING id, agent_name
 """
-    arguments = {"run_id": run_id, "type": error_type, "message": words, "now": clock.now()}
-    found = writer.execute(sql, arguments)
-    remember(sql, arguments)
-    for invocation_id, agent_name in found:
-        alerts.tell_finished(schema, run_id, invocation_id, agent_name, Status.FAILED.value)
+    arguments = {"run_id": run_id, "type": error_type, "message": message, "now": clock.now()}
+    for invocation_id, agent_name in writer.execute(sql, arguments):
+        alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.FAILED)
         return int(invocation_id)
     return None
 
@@ -167,7 +163,7 @@ _COLUMNS = {
 }
 
 
-def _finding(schema: str) -> str:
+def _find_sql(schema: str) -> str:
     return f"""
 SELECT {", ".join(_COLUMNS.values())},
     coalesce(nullif(i.resume_state, ''), '{{}}'),
@@ -180,6 +176,6 @@ SELECT {", ".join(_COLUMNS.values())},
         FROM {table(schema, ToolCall)} c JOIN {table(schema, InvocationRound)} r ON r.id = c.round_id
         WHERE r.invocation_id = i.id
     ),
-    ARRAY[{", ".join(f"i.{name}" for name in TOKENS)}]
+    ARRAY[{", ".join(f"i.{name}" for name in TOKEN_COLUMNS)}]
 FROM {table(schema, Invocation)} i WHERE i.run_id = %(run_id)s
 """

@@ -1,4 +1,4 @@
-"""Where a tenant is: its months begin at its own midnight."""
+"""The time zone of each tenant. Budget months start at the tenant's own midnight."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from django.utils import timezone
 from .. import tenancy
 from ..conf import get_conf
 from ..database import reads
-from ..database.writer import table
+from ..database.sql import table
 
-logger = logging.getLogger("zango_ai.zones")
+logger = logging.getLogger("zango_ai.time_zones")
 
-_KEPT_S = 60.0
-_known: dict[tuple[str, str], tuple[float, tzinfo]] = {}
+_CACHE_S = 60.0
+_cache: dict[tuple[str, str], tuple[float, tzinfo]] = {}
 
 
 def of(schema: str) -> tzinfo:
-    """What the tenant's row says, in the field that ``ZANGO_AI["TENANT_TIME_ZONE"]`` names; read once a minute.
+    """The tenant's time zone, from the field of its row that ``ZANGO_AI["TENANT_TIME_ZONE"]`` names.
 
-    The project's ``TIME_ZONE`` where tenants have no such field, or nothing in it that is a time zone.
+    The project's ``TIME_ZONE`` if tenants have no such field, or if it holds no time zone. Cached for a minute.
     """
     field = get_conf().tenant_time_zone
-    known = _known.get((schema, field))
-    if known is None or known[0] < time.monotonic():
-        known = _known[schema, field] = (time.monotonic() + _KEPT_S, _read(schema, field))
-    return known[1]
+    entry = _cache.get((schema, field))
+    if entry is None or entry[0] < time.monotonic():
+        entry = _cache[schema, field] = (time.monotonic() + _CACHE_S, _read(schema, field))
+    return entry[1]
 
 
 def _read(schema: str, field: str) -> tzinfo:
     model = tenancy.tenant_model()
     try:
         column: Any = model._meta.get_field(field)
-        if column.model is not model._meta.get_field("schema_name").model:  # a row in two tables
-            found = list(model._base_manager.filter(schema_name=schema).values_list(field))
-            return _zone(schema, found[0][0] if found else None)
+        if column.model is not model._meta.get_field("schema_name").model:  # multi-table inheritance
+            names = model._base_manager.filter(schema_name=schema).values_list(field, flat=True)
+            return _to_time_zone(schema, next(iter(names), None))
         sql = f"""
 SELECT "{column.column}" FROM {table(tenancy.public_schema(), column.model)} WHERE schema_name = %(schema)s
 """
-        found = reads.rows(sql, {"schema": schema})
+        rows = reads.rows(sql, {"schema": schema})
     except FieldDoesNotExist:
         return timezone.get_default_timezone()
     except Error:
-        logger.exception("The time zone of tenant %s cannot be read; TIME_ZONE is used", schema)
+        logger.exception("Could not read the time zone of tenant %s; using TIME_ZONE", schema)
         return timezone.get_default_timezone()
-    named = found[0][0] if found else None
+    name = rows[0][0] if rows else None
     convert = getattr(column, "from_db_value", None)
-    return _zone(schema, named if convert is None else convert(named, None, tenancy.connection()))
+    return _to_time_zone(schema, name if convert is None else convert(name, None, tenancy.connection()))
 
 
-def _zone(schema: str, named: Any) -> tzinfo:
-    if isinstance(named, tzinfo):
-        return named
-    if named:
+def _to_time_zone(schema: str, value: Any) -> tzinfo:
+    if isinstance(value, tzinfo):
+        return value
+    if value:
         try:
-            return ZoneInfo(str(named))
-        except (ValueError, OSError, LookupError):  # ZoneInfo opens a file of that name
-            logger.warning("Tenant %s has no known time zone; TIME_ZONE is used", schema)
+            return ZoneInfo(str(value))
+        except (ValueError, OSError, LookupError):  # ZoneInfo opens a file with that name
+            logger.warning("Tenant %s has no valid time zone; using TIME_ZONE", schema)
     return timezone.get_default_timezone()

@@ -1,4 +1,4 @@
-"""Messages, tool calls and tools as JSON for the log and for stored sessions, and back."""
+"""Convert messages, tool calls and tools to JSON for the log and for stored sessions, and back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..types import LLMMessage, ToolRequest, ToolSchema
 
 
 def messages_to_json(messages: Iterable[LLMMessage]) -> list[dict[str, Any]]:
-    """The messages as JSON. A file is named by its SHA-256, or by its URL; its content is left out."""
+    """The messages as JSON. A file is stored as its SHA-256 or its URL, without its content."""
     return [_message_to_json(message) for message in messages]
 
 
 def messages_from_json(
     rows: Iterable[Mapping[str, Any]], file: Callable[[Mapping[str, Any]], LLMFile]
 ) -> tuple[LLMMessage, ...]:
-    """The messages of ``messages_to_json()``; ``file`` finds a file by its name and SHA-256."""
+    """Read the messages of ``messages_to_json()``. ``file`` loads a file from its JSON."""
     return tuple(
         LLMMessage(
             row["role"],
@@ -44,7 +44,7 @@ def calls_to_json(calls: Iterable[ToolRequest]) -> list[dict[str, Any]]:
 
 
 def calls_from_json(rows: Iterable[Mapping[str, str]]) -> tuple[ToolRequest, ...]:
-    """The calls of ``calls_to_json()``."""
+    """Read the calls of ``calls_to_json()``."""
     return tuple(ToolRequest(row["id"], row["name"], row["arguments"]) for row in rows)
 
 

@@ -17,7 +17,7 @@ from django.db import Error
 
 from .. import sanitize
 from ..database import writer
-from ..database.writer import table
+from ..database.sql import table
 from ..exceptions import SessionNotOwned
 from ..ledger import clock, outcomes, transcript
 from ..ledger.run_state import SavedSession
@@ -91,7 +91,7 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
             if memory.is_full or start <= 1:
                 break
     except Error as exc:
-        raise outcomes.unavailable(f"The sessions of schema {agent.schema!r} cannot be read", exc) from exc
+        raise outcomes.log_unavailable(f"The sessions of schema {agent.schema!r} cannot be read", exc) from exc
     if owner not in {"", owner_ref}:
         raise SessionNotOwned(
             session_id,
@@ -104,12 +104,10 @@ def open_session(agent: AgentSpec, session_id: str | None, user_ref: object) -> 
 def _fetch_or_open(schema: str, arguments: dict[str, Any]) -> tuple[str, int, int, str]:
     """Owner, generation, first sequence number fetched, and messages as JSON. Opens the session if necessary."""
     while True:
-        for is_active, *row in writer.execute(_fetch_sql(schema), arguments):
+        for is_active, *row in writer.query(_fetch_sql(schema), arguments):
             if is_active:
                 return tuple(row)
-        sql = _open_sql(schema)
-        writer.execute(sql, arguments)
-        writer.remember(sql, arguments)
+        writer.execute(_open_sql(schema), arguments)
 
 
 def _message(row: dict[str, Any]) -> LLMMessage:
@@ -186,7 +184,6 @@ FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[],
         "now": clock.now(),
     }
     writer.execute(sql, arguments)
-    writer.remember(sql, arguments)
 
 
 def _insert_session_sql(schema: str) -> str:
@@ -239,9 +236,7 @@ WHERE m.session_id = s.id AND s.agent_id = %(agent)s AND s.session_id = %(sessio
         "generation": secrets.randbits(62),
         "now": clock.now(),
     }
-    cleared = writer.execute(sql, arguments)
-    writer.remember(sql, arguments)
-    return bool(cleared)
+    return bool(writer.execute(sql, arguments))
 
 
 def delete_orphans(schema: str) -> None:

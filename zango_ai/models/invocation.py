@@ -147,6 +147,8 @@ class InvocationRound(OutcomeModel):
     response_tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
     stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")
     time_to_first_token_ms = models.PositiveBigIntegerField(_("time to first token (ms)"), null=True)
+    is_usage_estimated = models.BooleanField(_("estimated usage"), default=False, db_default=False)
+    """Whether the provider reported no usage, so that the tokens and the cost are estimates."""
     status = models.CharField(
         _("status"), max_length=20, choices=Invocation.Status, default=Invocation.Status.RUNNING
     )

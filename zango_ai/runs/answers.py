@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..ledger import recording
+from ..ledger.recorder import RunRecorder
 from ..memory import sessions, window
 from ..output import json_reader, json_schema
 from ..output.output_type import OutputType
@@ -44,7 +44,7 @@ class AnswerReader:
         self,
         agent: AgentSpec,
         output_type: OutputType | None,
-        recorder: recording.Entry,
+        recorder: RunRecorder,
         session: sessions.Session | None,
         composed: ComposedRequest,
         toolbox: Toolbox,
@@ -54,7 +54,7 @@ class AnswerReader:
         self._recorder, self._composed, self._toolbox = recorder, composed, toolbox
         self._last_answer: ModelAnswer | None = None
         if session is not None:
-            recorder.at_end(lambda: self._remember(session))  # also if the run fails
+            recorder.on_end(lambda: self._remember(session))  # also if the run fails
 
     def read(self, answer: ModelAnswer) -> None:
         """Raises OutputParseError or OutputValidationError."""

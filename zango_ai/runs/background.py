@@ -68,7 +68,7 @@ class EnqueuedRun:
     @property
     def is_finished(self) -> bool:
         """Whether the run has ended or waits for an approval."""
-        return self.status in stored_runs.OVER
+        return self.status in stored_runs.STOPPED
 
     def wait(self, timeout: float | None = None) -> str:
         """Wait until the run is finished, and return its status. Raises TimeoutError after ``timeout`` seconds.
@@ -77,7 +77,7 @@ class EnqueuedRun:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause_s = _FIRST_POLL_S
-        while (status := self.status) not in stored_runs.OVER:
+        while (status := self.status) not in stored_runs.STOPPED:
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise TimeoutError(f"Run {self.run_id} is {status} after {timeout} s.{self._advice(status)}")
@@ -89,7 +89,7 @@ class EnqueuedRun:
         """Why the run may still have that status, and what to do."""
         if status != Status.QUEUED:
             return ""
-        if stored_runs.has_begun(self._schema, self.run_id):
+        if stored_runs.has_started(self._schema, self.run_id):
             return " Its last attempt failed with a transient error; a worker retries it later."
         if tenancy.connection().in_atomic_block:
             return " Its task may not have been sent: that happens when the transaction that queued it commits."
@@ -101,7 +101,7 @@ class EnqueuedRun:
         Raises RunNotFinished; RunFailed if the run ended with an error.
         """
         row = row_of(self.run_id, self._schema)
-        if row.status not in stored_runs.OVER:
+        if row.status not in stored_runs.STOPPED:
             raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
         if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
             raise RunFailed(self.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
@@ -158,7 +158,7 @@ def _send(run_id: UUID, schema: str) -> None:
         task_id = queue.send(run_id, schema)
     except Exception as exc:
         message = _why_not_sent(run_id, exc)
-        invocation_id = stored_runs.give_up(schema, run_id, error_type="QueueUnavailable", words=message)
+        invocation_id = stored_runs.fail_queued(schema, run_id, error_type="QueueUnavailable", message=message)
         error = QueueUnavailable(run_id, message)
         error.invocation_id = invocation_id
         raise error from exc

@@ -15,7 +15,7 @@ from ..exceptions import (
     ZangoAIError,
 )
 from ..files.file import LLMFile
-from ..ledger import recording
+from ..ledger.recorder import RunRecorder
 from ..output import json_schema
 from ..providers import checks
 from ..types import AgentSpec, Target
@@ -61,7 +61,7 @@ def require_schema(agent: AgentSpec) -> None:
         raise OutputSchemaInvalid(f"The JSON schema of agent {agent.name!r} is not valid: {problem}")
 
 
-def load_files(recorder: recording.Entry, files: Sequence[LLMFile]) -> None:
+def load_files(recorder: RunRecorder, files: Sequence[LLMFile]) -> None:
     """Read the files and store copies of them. Raises LLMFileError."""
     if not files:
         return
@@ -73,10 +73,10 @@ def load_files(recorder: recording.Entry, files: Sequence[LLMFile]) -> None:
             f"{len(files)} files are too many, from {extra!r} on: send {conf.max_files} at most, or raise "
             "ZANGO_AI['MAX_FILES'].",
         )
-    recorder.open()  # a slow storage takes time, in which the process may be killed
+    recorder.start()  # a slow storage takes time, in which the process may be killed
     for file in files:
         file.load(conf.max_file_bytes)
-        recorder.attach(file)
+        recorder.attach_file(file)
 
 
 def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:

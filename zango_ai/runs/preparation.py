@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..configuration import specs
 from ..configuration.overrides import Overrides
 from ..exceptions import AgentNotFound
-from ..ledger import recording
+from ..ledger.recorder import RunRecorder
 from ..types import AgentSpec
 from . import argument_warnings, preflight, request_builder
 from .answers import OutputOverride
@@ -21,7 +21,7 @@ from .tool_use import Toolbox
 class PreparedRun:
     """A run whose agent is read and whose first request is composed."""
 
-    recorder: recording.Entry
+    recorder: RunRecorder
     agent: AgentSpec
     """With the overrides and the output type of this run."""
     overrides: Overrides
@@ -37,7 +37,7 @@ class PreparedRun:
     user_ref: object
 
 
-def prepare(recorder: recording.Entry, agent_name: str, request: RunRequest) -> PreparedRun:
+def prepare(recorder: RunRecorder, agent_name: str, request: RunRequest) -> PreparedRun:
     """Raises every error that can be found before the session is opened and a provider is called."""
     specs.require_same_tenant(agent_name, recorder.schema)
     recorder.note_caller(request.user_ref, request.variables, request.system_variables)
@@ -50,7 +50,7 @@ def prepare(recorder: recording.Entry, agent_name: str, request: RunRequest) -> 
     recorder.note(output_schema=agent.output_schema)
     max_tool_rounds = request.tool_rounds(agent)
     composed = request_builder.compose(agent, request, toolbox.schemas if max_tool_rounds else ())
-    recorder.note_texts(composed.system_text, composed.user_text)
+    recorder.note_prompts(composed.system_text, composed.user_text)
     preflight.require_schema(agent)
     preflight.load_files(recorder, composed.request.files)
     return PreparedRun(
@@ -67,12 +67,12 @@ def prepare(recorder: recording.Entry, agent_name: str, request: RunRequest) -> 
     )
 
 
-def read_agent(recorder: recording.Entry, name: str, overrides: Overrides) -> AgentSpec:
+def read_agent(recorder: RunRecorder, name: str, overrides: Overrides) -> AgentSpec:
     """The agent's current configuration with the overrides. Raises an error if the agent cannot run."""
     agent = specs.read_agent(name)
     if agent is None:
         raise AgentNotFound(name, f"Agent {name!r} has been deleted from schema {recorder.schema!r}.")
     agent = overrides.apply(agent)
-    recorder.describe(agent)
+    recorder.note_agent(agent)
     preflight.require_enabled(agent)
     return agent

@@ -10,7 +10,8 @@ from .. import tenancy
 from ..conf import get_conf
 from ..configuration import specs
 from ..exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
-from ..ledger import recording, stored_runs
+from ..ledger import stored_runs
+from ..ledger.recorder import RunRecorder, resume_run
 from ..ledger.run_state import RunState
 from ..memory import sessions
 from ..output.output_type import OutputType
@@ -54,7 +55,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
     retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries)
     try:
         agent_name = specs.find_agent_name(row.agent_id) or row.agent_name
-        with recording.go_on(schema, row) as recorder:
+        with resume_run(schema, row) as recorder:
             execute(restore(recorder, agent_name, row, state), retries)
     except ZangoAIError as exc:
         if not retries.allow(exc):
@@ -79,7 +80,7 @@ def not_awaiting(run_id: object, reason: str) -> NotAwaitingApproval:
 
 
 def restore(
-    recorder: recording.Entry,
+    recorder: RunRecorder,
     agent_name: str,
     row: stored_runs.RunRow,
     state: RunState,
@@ -112,7 +113,7 @@ def restore(
 
 
 def _read_agent(
-    recorder: recording.Entry,
+    recorder: RunRecorder,
     agent_name: str,
     row: stored_runs.RunRow,
     state: RunState,

@@ -99,10 +99,10 @@ class _Execution:
         )
 
     def execute(self) -> LLMResponse:
-        self._recorder.again = self._state_to_retry
+        self._recorder.retry_with(self._state_to_retry)
         steps = engine.run_loop(self._run.start, self._run.targets, _TIMING, self._reader.read, self._checkpoint)
         answer = drivers.drive(steps, self)
-        self._recorder.note_end(answer)
+        self._recorder.note_last_answer(answer)
         if self._toolbox.pending:
             self._recorder.pause()
         else:
@@ -112,7 +112,7 @@ class _Execution:
     def ask(self, step: engine.Ask) -> ModelAnswer:
         """Reserve, call the provider, and settle."""
         call = calls.prepare(step.target.provider, step.request)
-        self._recorder.begin_round(step.target, call.request, call.estimate)
+        self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
             answer = call.send()
         except ZangoAIError as exc:
@@ -133,7 +133,7 @@ class _Execution:
         self._loop_state = state
 
     def _pause(self, answer: ModelAnswer) -> None:
-        self._recorder.note_going_on(self._state_to_store(answer))
+        self._recorder.note_resume_state(self._state_to_store(answer))
 
     def _state_to_store(self, pending_answer: ModelAnswer | None = None) -> RunState:
         run = self._run

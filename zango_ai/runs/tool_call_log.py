@@ -9,7 +9,8 @@ from datetime import datetime
 from django.db import Error
 
 from ..database import writer
-from ..ledger import outcomes, recording, tool_calls
+from ..ledger import outcomes, tool_calls
+from ..ledger.recorder import RunRecorder
 from ..models import ToolCall
 from .tool_call_outcomes import ToolCallOutcome
 from .tool_call_plan import ToolCallPlan
@@ -20,53 +21,53 @@ logger = logging.getLogger("zango_ai.tools")
 class ToolCallLog:
     """The rows of one run's tool calls, always of its current round."""
 
-    def __init__(self, entry: recording.Entry) -> None:
-        self._entry = entry
+    def __init__(self, recorder: RunRecorder) -> None:
+        self._recorder = recorder
 
-    def begin(self, plan: ToolCallPlan, per_minute: int | None) -> tool_calls.Begun:
+    def begin(self, plan: ToolCallPlan, per_minute: int | None) -> tool_calls.ToolCallStart:
         """Log the call as running, if the tool's rate limit allows it. Raises LogUnavailable."""
-        entry = self._entry
+        run = self._recorder
         try:
-            return tool_calls.begin(entry.schema, entry.run_id, entry.rounds_count, plan.columns, per_minute)
+            return tool_calls.start(run.schema, run.run_id, run.rounds_count, plan.columns, per_minute)
         except Error as exc:
-            raise outcomes.unavailable(f"The call of tool {plan.request.name!r} cannot be logged", exc) from exc
+            raise outcomes.log_unavailable(f"The call of tool {plan.request.name!r} cannot be logged", exc) from exc
 
     def request_approval(self, plan: ToolCallPlan, expires_at: datetime) -> None:
         """Log that the call waits for a person. Raises LogUnavailable."""
-        entry = self._entry
+        run = self._recorder
         columns = {**plan.columns, "status": ToolCall.Status.AWAITING_APPROVAL.value, "expires_at": expires_at}
         try:
-            tool_calls.write(entry.schema, entry.run_id, entry.rounds_count, columns)
+            tool_calls.write(run.schema, run.run_id, run.rounds_count, columns)
         except Error as exc:
             message = f"The approval request for tool {plan.request.name!r} cannot be logged"
-            raise outcomes.unavailable(message, exc) from exc
+            raise outcomes.log_unavailable(message, exc) from exc
 
     def end(self, plan: ToolCallPlan, outcome: ToolCallOutcome) -> None:
-        entry, round_number = self._entry, self._entry.rounds_count
+        run, round_number = self._recorder, self._recorder.rounds_count
         columns = {**plan.columns, **outcome.columns}
-        self._write(lambda: tool_calls.write(entry.schema, entry.run_id, round_number, columns))
+        self._write(lambda: tool_calls.write(run.schema, run.run_id, round_number, columns))
 
     def end_many(self, plans: Sequence[ToolCallPlan], outcome: ToolCallOutcome) -> None:
         """Log one outcome for all these calls, in one statement."""
-        entry, round_number = self._entry, self._entry.rounds_count
+        run, round_number = self._recorder, self._recorder.rounds_count
         rows = [plan.columns for plan in plans]
-        self._write(lambda: tool_calls.write_many(entry.schema, entry.run_id, round_number, rows, outcome.columns))
+        self._write(lambda: tool_calls.write_many(run.schema, run.run_id, round_number, rows, outcome.columns))
 
     def _write(self, write: Callable[[], object]) -> None:
         """Write now; if the database fails, at the end of the run. The tool has run, so the run continues."""
-        entry = self._entry
+        run = self._recorder
         try:
             write()
         except Error:
-            logger.exception("Could not log a tool call of run %s in %s", entry.run_id, entry.schema)
-            entry.write_later(write)
+            logger.exception("Could not log a tool call of run %s in %s", run.run_id, run.schema)
+            run.write_later(write)
 
     def heartbeat(self) -> Callable[[], None] | None:
         """A function that marks the run as alive while a tool runs; None within a test's transaction.
 
         There the ledger shares the test's connection, which the tool is using.
         """
-        schema, run_id = self._entry.schema, self._entry.run_id
+        schema, run_id = self._recorder.schema, self._recorder.run_id
 
         def touch() -> None:
             try:

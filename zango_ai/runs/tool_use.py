@@ -12,7 +12,8 @@ from itertools import takewhile
 from typing import Any
 
 from ..conf import get_conf
-from ..ledger import clock, recording, stored_runs
+from ..ledger import clock, stored_runs
+from ..ledger.recorder import RunRecorder
 from ..memory import window
 from ..models import ToolCall
 from ..tools import execution, registry, results
@@ -29,13 +30,13 @@ logger = logging.getLogger("zango_ai.tools")
 class Toolbox:
     """The tools that an agent may call in one run, and the calls so far."""
 
-    def __init__(self, agent: AgentSpec, entry: recording.Entry, *, trigger: str) -> None:
+    def __init__(self, agent: AgentSpec, recorder: RunRecorder, *, trigger: str) -> None:
         """Raises ToolDeclarationInvalid for a tool that has no JSON schema."""
         self.calls: list[LLMToolCall] = []
         self.messages: list[LLMMessage] = []
         """The model's answers with tool calls, each followed by its results."""
         self.pending: list[PendingApproval] = []
-        self._log = ToolCallLog(entry)
+        self._log = ToolCallLog(recorder)
         self._tools = {name: registry.get(name) for name in agent.tools if registry.is_registered(name)}
         self._skips_approval = agent.auto_approve_system_runs and trigger == "system"
         self._logged_rows: dict[int, Mapping[str, Any]] = {}

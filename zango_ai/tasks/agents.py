@@ -39,7 +39,7 @@ class RunAgent(BaseTask):
             raise
         except Exception as exc:  # without the broker, no worker would ever retry the run
             message = f"The run should be retried, but the broker did not accept the task ({type(exc).__name__})."
-            stored_runs.give_up(
-                tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", words=message
+            stored_runs.fail_queued(
+                tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", message=message
             )
             raise

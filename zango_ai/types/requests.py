@@ -70,3 +70,7 @@ class ModelAnswer:
     """The parameters that were sent beside the messages, without credentials."""
     tool_calls: tuple[ToolRequest, ...] = ()
     """The tools that the model asks to call before it answers."""
+    time_to_first_token_ms: int | None = None
+    """Only of a streamed answer."""
+    is_usage_estimated: bool = False
+    """Whether the vendor reported no usage, so that ``usage`` and ``cost_usd`` are estimates."""

@@ -1,9 +1,9 @@
-"""The log's writes inside a test's transaction, repeated after a rollback of the code under test.
+"""Inside a test's transaction: write the log again after a rollback of the code under test.
 
-In production the log is on a connection of its own, and stays when the caller's transaction rolls back. Inside
-``TestCase`` there is one connection, and a caller's ``atomic()`` that fails would take the log with it. So each
-write is kept in memory here, and made again after such a rollback: a test sees what production does. The test's
-own rollback, at its end, takes everything.
+In production, the ledger has a connection of its own, so its rows survive the caller's rollback. Inside
+``TestCase`` there is only one connection, and rolling back the caller's ``atomic()`` deletes the rows of the
+ledger as well. This module keeps each of the ledger's statements in memory and executes it again after such a
+rollback, so a test sees what production does. The rollback at the end of the test deletes everything.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ _WATCHED = "_zango_ai_watched"
 @dataclass(slots=True)
 class _Journal:
     outermost: object
-    """The block that it belongs to: the outermost of one test case."""
+    """The outermost ``atomic()`` block of the test case that the journal belongs to."""
     test_depth: int = 0
     """How many of the open blocks are the test case's own."""
     items: list[str | tuple[str, Mapping[str, Any]]] = field(default_factory=list)
-    """In order: the id of a savepoint that was set, or a statement that was executed."""
+    """In order: ids of savepoints, and statements with their parameters."""
 
 
-def remember(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> None:
+def keep(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> None:
+    """Execute the statement again after each rollback of the code under test."""
     journal = _journal_of(connection)
     journal.test_depth = sum(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
     journal.items.append((sql, params))
@@ -41,7 +42,7 @@ def remember(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any
 
 def _journal_of(connection: BaseDatabaseWrapper) -> _Journal:
     journal: _Journal | None = getattr(connection, _JOURNAL, None)
-    if _WATCHED not in vars(connection):  # also a wrapper that was lent to a tool, with its caller's journal
+    if _WATCHED not in vars(connection):  # a tool's borrowed connection shares the journal, and needs its own watch
         vars(connection)[_WATCHED] = True
         _watch_savepoints(connection)
     if journal is None or journal.outermost is not connection.atomic_blocks[0]:
@@ -51,7 +52,7 @@ def _journal_of(connection: BaseDatabaseWrapper) -> _Journal:
 
 
 def _watch_savepoints(connection: Any) -> None:
-    """Have the connection say when a savepoint is set and when one is rolled back to."""
+    """Record each savepoint of the connection, and replay after a rollback to one."""
     set_savepoint, roll_back = connection._savepoint, connection.savepoint_rollback
 
     def _savepoint(sid: str) -> None:
@@ -62,33 +63,33 @@ def _watch_savepoints(connection: Any) -> None:
     def savepoint_rollback(sid: str) -> None:
         roll_back(sid)
         if connection.atomic_blocks:
-            _repeat_after(connection, sid)
+            _replay_after(connection, sid)
 
     connection._savepoint = _savepoint
     connection.savepoint_rollback = savepoint_rollback
 
 
-def _repeat_after(connection: BaseDatabaseWrapper, sid: str) -> None:
+def _replay_after(connection: BaseDatabaseWrapper, sid: str) -> None:
     journal = _journal_of(connection)
-    # A savepoint that is not listed was set before the first write.
+    # A savepoint that is not in the journal was set before the first write.
     start = journal.items.index(sid) + 1 if sid in journal.items else 0
-    lost = [item for item in journal.items[start:] if not isinstance(item, str)]
+    undone = [item for item in journal.items[start:] if not isinstance(item, str)]
     del journal.items[start:]
-    # Django takes a block off its list before it rolls the block back.
+    # Django removes a block from its list before it rolls the block back.
     if len(connection.atomic_blocks) < journal.test_depth:
         return
-    journal.items.extend(item for item in lost if _again(connection, *item))
+    journal.items.extend(statement for statement in undone if _replay(connection, *statement))
 
 
-def _again(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> bool:
-    """Execute once more. What no longer fits is dropped: its tenant, say, was rolled back as well."""
+def _replay(connection: BaseDatabaseWrapper, sql: str, params: Mapping[str, Any]) -> bool:
+    """Execute the statement again; False if it fails, for example because its tenant was rolled back as well."""
     with tenancy.bare_cursor(connection, sql) as cursor:
-        cursor.execute("SAVEPOINT zango_ai_again")
+        cursor.execute("SAVEPOINT zango_ai_replay")
         try:
             cursor.execute(sql, params)
         except DatabaseError:
-            cursor.execute("ROLLBACK TO SAVEPOINT zango_ai_again")
+            cursor.execute("ROLLBACK TO SAVEPOINT zango_ai_replay")
             return False
         finally:
-            cursor.execute("RELEASE SAVEPOINT zango_ai_again")
+            cursor.execute("RELEASE SAVEPOINT zango_ai_replay")
         return True

@@ -1,0 +1,288 @@
+"""Record one run in the log: its row, its rounds, its files, and its end.
+
+::
+
+    with record_run(schema, agent_name=..., ...) as recorder:   # nothing is written yet
+        recorder.note_agent(agent), recorder.note_prompts(...)  # what is known before the first call
+        recorder.reserve_round(...)                             # reserves budget; writes both rows as "running"
+        recorder.settle_round(...)                              # after each call to the provider
+        recorder.succeed()                                      # settles the last round and ends the run
+
+An exception inside the block ends the run: it is written to the row, gets an ``invocation_id``, and is raised
+again.
+
+Each part has one job: ``run_columns`` the run's row, ``round_log`` its rounds, ``stored_files`` its files, and
+``final_writes`` what is written at the end.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import Error
+
+from .. import sanitize
+from ..exceptions import LogUnavailable
+from ..files.file import LLMFile
+from ..models import Invocation
+from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
+from . import alerts, clock, outcomes, tool_calls
+from .final_writes import FinalWrites, Write
+from .round_log import RoundLog
+from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
+from .run_state import RunState
+from .stored_files import RunFiles
+from .stored_runs import RunRow
+
+Status = Invocation.Status
+
+
+class RunRecorder:
+    """Records one run. ``record_run()`` and ``resume_run()`` return it."""
+
+    def __init__(
+        self, row: RunColumns, totals: RunTotals, *, agent_name: str, worked_ms: int = 0, is_resumed: bool = False
+    ) -> None:
+        self.agent_name = agent_name
+        self.latency_ms = 0
+        """Wall clock of the whole run, once it has ended or paused. Waiting for a person does not count."""
+        self._row = row
+        self._rounds = RoundLog(row, totals)
+        self._files = RunFiles(row.schema, row.run_id)
+        self._final = FinalWrites(row, [self._rounds.write_settlements, self._write_row, self._files.write])
+        self._agent: AgentSpec | None = None
+        self._worked_ms, self._started = worked_ms, time.monotonic()
+        self._has_paused = is_resumed
+        self._has_ended = False
+        self._retry_state: Callable[[BaseException], RunState | None] = lambda exc: None
+
+    @property
+    def schema(self) -> str:
+        return self._row.schema
+
+    @property
+    def run_id(self) -> UUID:
+        return self._row.run_id
+
+    @property
+    def invocation_id(self) -> int | None:
+        """None until the row is written."""
+        return self._row.invocation_id
+
+    @property
+    def usage(self) -> LLMUsage:
+        return self._rounds.totals.usage
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """None once the cost of one round is unknown."""
+        return self._rounds.totals.cost_usd
+
+    @property
+    def rounds_count(self) -> int:
+        return self._rounds.totals.rounds_count
+
+    # What becomes known of the run. The next statement writes it.
+
+    def note(self, **columns: Any) -> None:
+        """Set columns of the run's row."""
+        self._row.set(**columns)
+
+    def note_caller(
+        self,
+        user_ref: object,
+        variables: Mapping[str, Any] | None,
+        system_variables: Mapping[str, Any] | None,
+    ) -> None:
+        """What the caller has passed. Every value can be stored."""
+        self._row.set_caller(user_ref, variables, system_variables)
+
+    def note_agent(self, agent: AgentSpec) -> None:
+        """The agent, its provider and its prompts. A run without an agent notes none."""
+        self._agent = agent
+        self._row.set_agent(agent)
+
+    def note_prompts(self, system_text: str, user_text: str) -> None:
+        """The rendered prompts."""
+        self._row.set(
+            rendered_system_prompt=sanitize.text(system_text), rendered_user_prompt=sanitize.text(user_text)
+        )
+
+    def note_answer(self, content: str) -> None:
+        """The model's answer, before its JSON is read."""
+        self._row.set(response_content=sanitize.text(content))
+
+    def note_last_answer(self, answer: ModelAnswer) -> None:
+        """The answer with which the run ends or pauses."""
+        self._row.set_last_answer(answer)
+
+    def note_resume_state(self, state: RunState) -> None:
+        """The state from which another process resumes the run."""
+        self._row.set_resume_state(state)
+        self._has_paused = True
+
+    # What is written before and after each call to the provider.
+
+    def start(self) -> None:
+        """Write the run's row as ``running`` before the first round is. Raises LogUnavailable."""
+        self.note(status=Status.RUNNING.value)
+        try:
+            self._write_row()
+        except Error as exc:
+            raise self._unavailable(exc) from exc
+
+    def attach_file(self, file: LLMFile) -> None:
+        """Store a file of the request. Its row is written with the next round."""
+        self._files.attach(file)
+
+    def reserve_round(self, target: Target, request: ModelRequest, estimate: Estimate) -> None:
+        """Reserve budget and rate limits for a call, and write its round and the run's row as ``running``.
+
+        Raises BudgetExceeded, RateLimitExceeded, AgentDisabled, ProviderDisabled, LogUnavailable. Then nothing
+        may be sent.
+        """
+        try:
+            self._rounds.reserve(self._agent, target, request, estimate)
+        except Error as exc:  # if it was written nevertheless, fail() settles it
+            raise self._unavailable(exc) from exc
+        self._files.write_or_log()
+
+    def settle_round(self, answer: ModelAnswer, *, is_last: bool) -> None:
+        """Write the provider's answer and its cost.
+
+        ``is_last`` leaves that to ``succeed()``, which writes it in one statement with the end of the run.
+        """
+        self._rounds.settle(answer, ends_run=is_last)
+
+    def fail_round(self, exc: BaseException, message: str) -> None:
+        """Write that the provider has not answered. ``message`` is the provider's own, for staff."""
+        self._rounds.fail(exc, message)
+
+    # How the run ends or pauses.
+
+    def on_end(self, write: Write) -> None:
+        """Write something more when the run ends; repeated while the database is away."""
+        self._final.add(write, only_at_end=True)
+
+    def write_later(self, write: Write) -> None:
+        """Repeat a failed write when the run ends or pauses."""
+        self._final.add(write)
+
+    def retry_with(self, state: Callable[[BaseException], RunState | None]) -> None:
+        """Queue the run again when it fails, with the state that ``state(exc)`` returns; None lets it fail."""
+        self._retry_state = state
+
+    def succeed(self) -> None:
+        # If maintenance has abandoned the run too early, the row has an error until now.
+        self.note(error_type="", error_message="")
+        self._end(Status.SUCCESS)
+
+    def queue(self, state: RunState) -> None:
+        """Leave the run to a worker. Raises LogUnavailable."""
+        self.note_resume_state(state)
+        self.note(started_at=None)
+        self._pause(Status.QUEUED)
+
+    def pause(self) -> None:
+        """Leave the run to ``Agent.resume()``, after a person's approval. Raises LogUnavailable."""
+        self._pause(Status.AWAITING_APPROVAL)
+
+    def cancel(self, partial: ModelAnswer | None = None) -> None:
+        """End the run as ``cancelled``: its caller has stopped it or closed its stream.
+
+        ``partial`` is what the current call has produced so far, and what it is billed for. Without it, the cost of
+        a call that was sent is unknown, and its reserved amount is charged.
+        """
+        if self._has_ended:
+            return
+        if self._rounds.has_running_call and partial is not None:
+            self._rounds.settle(partial, Status.CANCELLED, ends_run=True)
+        elif self._rounds.has_running_call:
+            self._rounds.prepare_cancellation()
+        if partial is not None:
+            self.note_last_answer(partial)
+        self._end(Status.CANCELLED)
+
+    def fail(self, exc: BaseException) -> None:
+        """End the run with ``exc``, or queue it again. Sets ``exc.invocation_id``."""
+        if not self._has_ended:
+            if self._rounds.has_running_call:
+                self._rounds.prepare_failure(exc, sanitize.shown(exc, MAX_ERROR_CHARS))
+            self._row.set_error(exc)
+            state = self._retry_state(exc)
+            if state is None:
+                self._end(outcomes.status_of(exc))
+            else:
+                self._queue_again(state)
+        with suppress(AttributeError):  # an exception with __slots__ has no room for it
+            exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
+
+    def _queue_again(self, state: RunState) -> None:
+        self.note_resume_state(state)
+        self._note_status(Status.QUEUED)
+        self._final.run(is_end=False)
+
+    def _pause(self, status: Status) -> None:
+        self._note_status(status)
+        try:
+            self._final.run_once()
+        except Error as exc:
+            raise self._unavailable(exc) from exc
+
+    def _end(self, status: Status) -> None:
+        self.note(finished_at=clock.now())
+        if self._has_paused:
+            self.note(resume_state="")
+            self.on_end(lambda: tool_calls.deny_undecided(self.schema, self.run_id))
+        self._note_status(status)
+        self._final.run(is_end=True)
+        alerts.send_run_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, status)
+        self._has_ended = True
+
+    def _note_status(self, status: Status) -> None:
+        self._row.is_complete = True
+        self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
+        self.note(status=status.value, latency_ms=self.latency_ms)
+
+    def _write_row(self) -> None:
+        self._row.write(self._rounds.totals_to_write())
+
+    def _unavailable(self, exc: Error) -> LogUnavailable:
+        return outcomes.log_unavailable(f"The log of schema {self.schema!r} cannot be written", exc)
+
+
+@contextmanager
+def record_run(schema: str, *, agent_name: str, **columns: Any) -> Iterator[RunRecorder]:
+    """Record a new run. ``columns`` are the columns of its row that are known at its start."""
+    columns["agent_name"] = agent_name
+    stored = {
+        name: sanitize.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()
+    }
+    row = RunColumns(schema, uuid.uuid4(), stored)
+    with _recorded(RunRecorder(row, RunTotals(), agent_name=agent_name)) as recorder:
+        yield recorder
+
+
+@contextmanager
+def resume_run(schema: str, run: RunRow) -> Iterator[RunRecorder]:
+    """Record what a run does after it was queued or paused, and then claimed."""
+    row = RunColumns(schema, run.run_id, invocation_id=run.invocation_id)
+    totals = RunTotals(run.rounds_count, run.usage, run.cost_usd)
+    recorder = RunRecorder(row, totals, agent_name=run.agent_name, worked_ms=run.latency_ms, is_resumed=True)
+    with _recorded(recorder):
+        yield recorder
+
+
+@contextmanager
+def _recorded(recorder: RunRecorder) -> Iterator[RunRecorder]:
+    try:
+        yield recorder
+    except BaseException as exc:
+        recorder.fail(exc)
+        raise
