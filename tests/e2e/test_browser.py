@@ -151,7 +151,7 @@ def test_an_administrator_changes_a_prompt_and_brings_the_old_wording_back(brows
     page.click('#versions-group a:text-is("v1")')
     picture(page, "prompt-version")
     page.click("text=Make this version active")
-    assert "Active now: clinic-assistant v1" in page.inner_text(".messagelist")
+    assert "clinic-assistant v1 is now active." in page.inner_text(".messagelist")
     assert "Answer only from the history" in page.input_value("#id_content")
 
 
@@ -173,6 +173,17 @@ def test_a_key_is_typed_and_never_shown(browser, site):
     assert page.input_value("#id_api_key") == ""
     assert "21 characters" in page.inner_text("#content")
     assert "sk-typed" not in page.content()
+
+
+@pytest.mark.parametrize(
+    "model", ["agentconfig", "provider", "prompt", "tool", "invocation", "memorysession", "spend"]
+)
+def test_no_column_of_a_list_is_cut_off_at_1280_pixels(browser, site, model):
+    page = open_page(browser)
+    log_in(page, site("north"))
+    page.goto(f"{site('north')}/admin/zango_ai/{model}/")
+    table = page.locator("#changelist .results")
+    assert table.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
 
 
 def test_the_public_site_has_no_agents(browser, site):
