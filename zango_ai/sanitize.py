@@ -1,7 +1,7 @@
-"""Make any value fit for the log: text that PostgreSQL can store, JSON that it can parse.
+"""Convert any value to text or JSON that PostgreSQL can store.
 
-Callers pass dates, Decimals, model instances, bytes, NUL bytes and lone surrogates; none of them may keep
-a run from leaving its row. What cannot be kept as it is, is kept as near as possible and never raises.
+Callers pass dates, Decimals, model instances, bytes, NUL bytes and lone surrogates. No value may prevent a run from
+being logged. A value that cannot be stored is replaced by the closest one that can; nothing here raises.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MAX_TEXT_CHARS = 4_000_000
-"""Longer text is cut with a note. Some four bytes a character keep it far below PostgreSQL's 1 GB field."""
+"""Longer text is truncated. At four bytes per character, this is far below PostgreSQL's limit of 1 GB."""
 MAX_JSON_CHARS = 32_000_000
-"""A longer JSON document is replaced by a note: jsonb cannot hold more than 255 MB."""
+"""A longer JSON document is replaced by a note, because jsonb stores at most 255 MB."""
 MAX_VALUES = 200_000
 _MAX_DEPTH = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -24,7 +24,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def text(value: str, limit: int = MAX_TEXT_CHARS) -> str:
-    """``value`` with U+FFFD for NUL and lone surrogates, cut with a note to ``limit`` characters."""
+    """``value`` with U+FFFD for NUL and lone surrogates, truncated with a note to ``limit`` characters."""
     if len(value) > limit:
         note = f"… [cut: {len(value)} characters in all]"
         value = value[: max(limit - len(note), 0)] + note
@@ -32,7 +32,7 @@ def text(value: str, limit: int = MAX_TEXT_CHARS) -> str:
 
 
 def sendable(value: str) -> str:
-    """``value`` with U+FFFD for lone surrogates, which no UTF-8 request can carry."""
+    """``value`` with U+FFFD for lone surrogates, which UTF-8 cannot encode."""
     return _SURROGATE.sub("\ufffd", value)
 
 
@@ -40,22 +40,23 @@ def document(value: Any) -> str:
     """``value`` as JSON text for a jsonb column."""
     if isinstance(value, (list, tuple, dict)) and not value:
         return "{}" if isinstance(value, dict) else "[]"
-    encoded = _encode(_Plain().of(value))
+    encoded = _encode(_JSONConverter().convert(value))
     if len(encoded) > MAX_JSON_CHARS:
         return json.dumps({"_cut": f"{len(encoded)} characters of JSON were too long for the log"})
     return encoded
 
 
-class _Plain:
-    """Makes plain JSON values, within a number of them: a value may hold itself, or one part a million times."""
+class _JSONConverter:
+    """Converts a value to plain JSON values, up to a number of them: a value may contain itself."""
 
     def __init__(self) -> None:
-        self.left = MAX_VALUES
-        self.path: set[int] = set()
+        self._values_left = MAX_VALUES
+        self._open_containers: set[int] = set()
+        """Ids of the containers around the current value."""
 
-    def of(self, value: Any) -> Any:
-        self.left -= 1
-        if self.left < 0:
+    def convert(self, value: Any) -> Any:
+        self._values_left -= 1
+        if self._values_left < 0:
             return "… [too many values for the log]"
         if value is None or isinstance(value, bool):
             return value
@@ -69,34 +70,34 @@ class _Plain:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"[{len(value)} bytes]"
         if isinstance(value, (Mapping, list, tuple)):
-            return self._inside(value)
+            return self._convert_container(value)
         return shown(value)
 
-    def _inside(self, value: Any) -> Any:
-        if id(value) in self.path:
-            return "… [holds itself]"
-        if len(self.path) >= _MAX_DEPTH:
+    def _convert_container(self, value: Any) -> Any:
+        if id(value) in self._open_containers:
+            return "… [contains itself]"
+        if len(self._open_containers) >= _MAX_DEPTH:
             return "… [nested too deeply for the log]"
-        self.path.add(id(value))
+        self._open_containers.add(id(value))
         try:
             if isinstance(value, Mapping):
-                return {shown(key): self.of(item) for key, item in self._within(value.items())}
-            return [self.of(item) for item in self._within(value)]
-        except Exception:  # a mapping of the caller's own making may fail in its own way
+                return {shown(key): self.convert(item) for key, item in self._bounded(value.items())}
+            return [self.convert(item) for item in self._bounded(value)]
+        except Exception:  # a caller's own mapping class may raise anything
             return shown(value)
         finally:
-            self.path.discard(id(value))
+            self._open_containers.discard(id(value))
 
-    def _within(self, items: Iterable[Any]) -> Iterator[Any]:
+    def _bounded(self, items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             yield item
-            if self.left < 0:
+            if self._values_left < 0:
                 return
 
 
 def shown(value: Any, limit: int = MAX_TEXT_CHARS) -> str:
-    """``str(value)`` as ``text()``, also where the value's own ``__str__`` is broken."""
+    """``text(str(value))``, also if the value's ``__str__`` raises."""
     try:
         return text(str(value), limit)
-    except Exception:  # a broken __str__ of the caller's must not cost the row
+    except Exception:  # the run must be logged anyway
         return f"[{type(value).__name__} that cannot be shown as text]"

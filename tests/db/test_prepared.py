@@ -144,7 +144,7 @@ def test_a_schemas_name_is_kept_to_the_letter(schema):
     for sql in (
         reserve_round(schema, ("run_id",), ("number",), is_first=True, has_limits=True),
         settle_round(schema, ("status",), ("status",), has_adjustments=True, has_alerts=True, ends_run=True),
-        specs._reading(schema),
+        specs._agent_query(schema),
     ):
         executed = writer._numbered(sql)[0].decode()
         assert executed.count(f"{quoted}.") == executed.count('."zango_ai_') > 4

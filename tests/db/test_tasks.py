@@ -251,7 +251,7 @@ def test_a_class_that_is_no_task_is_refused_where_it_is_written():
         class Idle(BaseTask):
             name = "tests.idle"
 
-    with pytest.raises(TypeError, match="Celery awaits nothing"):
+    with pytest.raises(TypeError, match="which Celery does not support"):
 
         class Awaited(BaseTask):
             name = "tests.awaited"

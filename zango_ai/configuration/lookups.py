@@ -1,4 +1,4 @@
-"""Other rows of the current tenant by name."""
+"""Look up providers and prompts of the current tenant by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models import Prompt, Provider
 
 Row = TypeVar("Row", bound=Model)
 _MAX_SUGGESTIONS = 500
-"""How many names are compared with one that is not found."""
+"""How many names to compare with an unknown one."""
 
 
 def get_provider(name: str) -> Provider:
@@ -41,7 +41,7 @@ def get_prompt(name: str) -> Prompt:
 
 
 def _named(rows: QuerySet[Row], name: str) -> Row | None:
-    # PostgreSQL would refuse to look for what it cannot hold: no row has such a name.
+    # PostgreSQL would reject the query; no row can have such a name.
     if sanitize.text(name) != name:
         return None
     with tenancy.needs_tables(tenancy.current_schema()):

@@ -1,4 +1,4 @@
-"""Settings of an agent that one call of ``run()`` replaces."""
+"""The settings that one ``run()`` replaces: model, temperature and max tokens."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MAX_TEMPERATURE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What to use in place of the agent's own settings. None keeps the agent's."""
+    """Replacements for the agent's settings. None keeps the agent's own."""
 
     model: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise TypeError or ValueError for a value that no agent could have."""
+        """Raises TypeError or ValueError for a value that an agent could not have."""
         if self.model is not None:
             _require_model(self.model)
         if self.temperature is not None:

@@ -1,6 +1,6 @@
-"""Rows to specs: an agent with its provider, prompts and models, read at once from the current schema.
+"""Read an agent with its provider, prompts and models from the current schema in one query.
 
-In SQL of our own: Django takes longer to put such a query together than PostgreSQL takes to answer it.
+The SQL is written by hand, because Django takes longer to build such a query than PostgreSQL takes to answer it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..models.specs import budget_of, model_spec, provider_spec
 from ..types import AgentSpec, ModelSpec, PromptSpec, ProviderSpec, Target
 
 _XMIN = "xmin::text"
-"""The version of a row: whether it has changed since."""
+"""PostgreSQL's version of a row. It changes with every update."""
 _AGENT_FIELDS = (
     *("id", "name", "is_enabled", "model", "temperature", "max_tokens", "timeout_seconds"),
     *("output_schema", "output_json_schema", "output_retries", "max_tool_rounds", "auto_approve_system_runs"),
@@ -46,7 +46,7 @@ def require_tenant(name: str) -> str:
 
 
 def require_same_tenant(name: str, schema: str) -> None:
-    """Raises WrongTenant unless ``schema`` is in force."""
+    """Raise WrongTenant unless ``schema`` is active."""
     current = tenancy.current_schema()
     if current != schema:
         raise WrongTenant(
@@ -57,21 +57,21 @@ def require_same_tenant(name: str, schema: str) -> None:
 
 
 def read_agent(name: str) -> AgentSpec | None:
-    """The agent of the current schema as it is now, also when it is disabled."""
+    """The agent's current configuration, whether or not it is enabled. None if there is no such agent."""
     name = str(name)
     if sanitize.text(name) != name:
-        return None  # PostgreSQL would refuse the question: no row has such a name
+        return None  # PostgreSQL would reject the query; no row can have such a name
     schema = tenancy.current_schema()
-    for row in reads.rows(_reading(schema), {"name": name}):
+    for row in reads.rows(_agent_query(schema), {"name": name}):
         return _agent(schema, row)
     return None
 
 
 @lru_cache(maxsize=512)
-def _reading(schema: str) -> str:
+def _agent_query(schema: str) -> str:
     prompts = (
         ", ".join((f"{role}.name", f"{role}_version.version_number", f"{role}_version.content"))
-        for role in ("system", "said")
+        for role in ("system_prompt", "user_prompt")
     )
     return f"""
 SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".join(prompts)},
@@ -84,18 +84,19 @@ SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".
     EXISTS (SELECT 1 FROM {table(schema, Fallback)} f WHERE f.agent_id = a.id)
 FROM {table(schema, AgentConfig)} a
 JOIN {table(schema, Provider)} p ON p.id = a.provider_id
-LEFT JOIN {table(schema, Prompt)} system ON system.id = a.system_prompt_id
-LEFT JOIN {table(schema, PromptVersion)} system_version ON system_version.id = {_in_force(schema, "system")}
-LEFT JOIN {table(schema, Prompt)} said ON said.id = a.user_prompt_id
-LEFT JOIN {table(schema, PromptVersion)} said_version ON said_version.id = {_in_force(schema, "said")}
+{_prompt_join(schema, "system_prompt")}
+{_prompt_join(schema, "user_prompt")}
 WHERE a.name = %(name)s
 """
 
 
-def _in_force(schema: str, prompt: str) -> str:
-    """A prompt's active version, as ``Prompt.find_active_version()`` finds it."""
-    return f"""coalesce({prompt}.active_version_id, (
-    SELECT v.id FROM {table(schema, PromptVersion)} v WHERE v.prompt_id = {prompt}.id AND v.status = 'active'
+def _prompt_join(schema: str, prompt: str) -> str:
+    """Join an agent's prompt and its active version, chosen as ``Prompt.find_active_version()`` does."""
+    versions = table(schema, PromptVersion)
+    return f"""
+LEFT JOIN {table(schema, Prompt)} {prompt} ON {prompt}.id = a.{prompt}_id
+LEFT JOIN {versions} {prompt}_version ON {prompt}_version.id = coalesce({prompt}.active_version_id, (
+    SELECT v.id FROM {versions} v WHERE v.prompt_id = {prompt}.id AND v.status = 'active'
 ))"""
 
 
@@ -104,7 +105,7 @@ def _columns(alias: str, fields: Sequence[str]) -> str:
 
 
 def _models(schema: str) -> str:
-    """The provider's models as JSON. Costs as text: a JSON number would come back as a float."""
+    """The provider's models as JSON. Costs are text, because a JSON number would be read as a float."""
     columns = (f"m.{name}::text" if "cost" in name else f"m.{name}" for name in ProviderModel.SPEC_FIELDS)
     return f"""(
         SELECT json_agg(json_build_array({", ".join(columns)}))::text
@@ -114,12 +115,12 @@ def _models(schema: str) -> str:
 
 def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
     columns = iter(row)
-    agent = _taken(columns, _AGENT_FIELDS)
-    of_provider = _taken(columns, _PROVIDER_FIELDS)
+    agent = _take(columns, _AGENT_FIELDS)
+    provider_columns = _take(columns, _PROVIDER_FIELDS)
     system_prompt, user_prompt = _prompt(columns), _prompt(columns)
     models, tools, has_fallbacks = columns
-    provider = _provider(of_provider, models)
-    form = agent["output_json_schema"]
+    provider = _provider(provider_columns, models)
+    json_schema = agent["output_json_schema"]
     return AgentSpec(
         id=agent["id"],
         name=agent["name"],
@@ -133,7 +134,7 @@ def _agent(schema: str, row: tuple[Any, ...]) -> AgentSpec:
         max_tokens=agent["max_tokens"],
         timeout_seconds=agent["timeout_seconds"],
         output_schema=agent["output_schema"],
-        output_json_schema=None if form is None else json.loads(form),
+        output_json_schema=None if json_schema is None else json.loads(json_schema),
         output_retries=agent["output_retries"],
         budget=budget_of(agent),
         has_memory=agent["short_term_memory"],
@@ -156,18 +157,18 @@ WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
 
 
 def _fallback(row: tuple[Any, ...]) -> Target:
-    model, *of_provider, models = row
-    provider = _provider(_taken(iter(of_provider), _PROVIDER_FIELDS), models)
+    model, *provider_columns, models = row
+    provider = _provider(_take(iter(provider_columns), _PROVIDER_FIELDS), models)
     return Target(provider, model or provider.default_model)
 
 
-def _taken(columns: Iterator[Any], fields: Sequence[str]) -> dict[str, Any]:
-    """The next of the columns, by their names."""
+def _take(columns: Iterator[Any], fields: Sequence[str]) -> dict[str, Any]:
+    """The next columns, by name."""
     return {name: next(columns) for name in fields}
 
 
 def _prompt(columns: Iterator[Any]) -> PromptSpec | None:
-    prompt = _taken(columns, _PROMPT_FIELDS)
+    prompt = _take(columns, _PROMPT_FIELDS)
     return None if prompt["name"] is None else PromptSpec(**prompt)
 
 
@@ -186,18 +187,18 @@ def _model(values: list[Any]) -> ModelSpec:
 
 def find_agent_id(name: str) -> int | None:
     """The primary key of the agent of that name in the current schema, enabled or not."""
-    found = _find("id", "name", name)
-    return None if found is None else int(found)
+    agent_id = _find("id", "name", name)
+    return None if agent_id is None else int(agent_id)
 
 
 def find_enabled(name: str) -> bool | None:
-    """Whether the agent of that name is enabled; None where the current schema has none."""
-    found = _find("is_enabled", "name", name)
-    return None if found is None else bool(found)
+    """Whether the agent of that name is enabled; None if the current schema has no such agent."""
+    is_enabled = _find("is_enabled", "name", name)
+    return None if is_enabled is None else bool(is_enabled)
 
 
 def enabled_names() -> list[str]:
-    """Names of enabled agents of the current schema: the first few hundred, to suggest one of them."""
+    """Up to 500 names of enabled agents in the current schema, to suggest one of them."""
     sql = f"""
 SELECT name FROM {table(tenancy.current_schema(), AgentConfig)} WHERE is_enabled ORDER BY name LIMIT 500
 """
@@ -205,15 +206,15 @@ SELECT name FROM {table(tenancy.current_schema(), AgentConfig)} WHERE is_enabled
 
 
 def find_agent_name(agent_id: int | None) -> str | None:
-    """What the agent of that primary key is called now, in the current schema."""
-    found = None if agent_id is None else _find("name", "id", agent_id)
-    return None if found is None else str(found)
+    """The current name of the agent with that primary key."""
+    name = None if agent_id is None else _find("name", "id", agent_id)
+    return None if name is None else str(name)
 
 
 def _find(field: str, key: str, value: object) -> Any:
-    """One field of one agent: a fraction of what reading all of it takes."""
+    """One field of one agent, which is much faster than reading all of it."""
     value = value if isinstance(value, int) else str(value)
     if isinstance(value, str) and sanitize.text(value) != value:
         return None
     sql = f"SELECT {field} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"
-    return next((found for (found,) in reads.rows(sql, {"value": value})), None)
+    return next((row[0] for row in reads.rows(sql, {"value": value})), None)

@@ -1,4 +1,4 @@
-"""The rows of a tenant's tools, as the code declares them."""
+"""Write the rows of a tenant's tools from the tools that the code declares."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..tools import DeclaredTool, registry
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Names of tools; each tool is in one of them at most."""
+    """The result of ``sync()``: names of tools. Each is in at most one list."""
 
     new: list[str]
     changed: list[str]
-    """Declared anew in another way, or declared again after it had been gone."""
+    """The declaration changed, or is back after it was removed."""
     gone: list[str]
-    """Not declared any more: inactive, and kept for the log."""
+    """No longer declared. The row is inactive, and kept for the log."""
     invalid: list[str] = field(default_factory=list)
-    """Why tools have no row, or keep the one that they had: what ``manage.py check`` says."""
+    """The errors of invalid declarations, as ``manage.py check`` reports them. Their rows are unchanged."""
 
     def __str__(self) -> str:
-        said = [f"{len(names)} {word} ({', '.join(names)})" for word, names in self._parts() if names]
-        return "; ".join([*said, *self.invalid]) or "nothing has changed"
+        changes = [f"{len(names)} {word} ({', '.join(names)})" for word, names in self._parts() if names]
+        return "; ".join([*changes, *self.invalid]) or "nothing has changed"
 
     def _parts(self) -> tuple[tuple[str, list[str]], ...]:
         return ("new", self.new), ("changed", self.changed), ("gone", self.gone)
@@ -39,17 +39,17 @@ def sync() -> Report:
     """Write the rows of the current schema."""
     declared: dict[str, dict[str, Any]] = {}
     invalid: dict[str, str] = {}
-    for made in registry.all_tools():
+    for tool in registry.all_tools():
         try:
-            declared[made.name] = _columns(made)
+            declared[tool.name] = _columns(tool)
         except ToolDeclarationInvalid as exc:
-            invalid[made.name] = str(exc)
+            invalid[tool.name] = str(exc)
     with transaction.atomic(using=tenancy.connection().alias):
         rows = {row.name: row for row in Tool.objects.select_for_update().order_by("name")}
         new = [name for name in declared if name not in rows]
         changed = [name for name, row in rows.items() if name in declared and not _is_current(row, declared[name])]
         gone = [name for name, row in rows.items() if name not in {*declared, *invalid} and row.is_active]
-        # Somebody else may do the same at the same time.
+        # Another process may sync at the same time.
         Tool.objects.bulk_create([Tool(**declared[name]) for name in new], ignore_conflicts=True)
         for name in changed:
             Tool(pk=rows[name].pk, created_at=rows[name].created_at, **declared[name]).save(force_update=True)
@@ -63,19 +63,19 @@ def _is_current(row: Tool, columns: dict[str, Any]) -> bool:
     return row.is_active and row.schema_hash == columns["schema_hash"]
 
 
-def _columns(made: DeclaredTool) -> dict[str, Any]:
+def _columns(tool: DeclaredTool) -> dict[str, Any]:
     columns = {
-        "name": made.name,
-        "description": made.description,
-        "section": made.section,
-        "parameters_schema": dict(made.parameters_schema),
-        "python_path": made.python_path,
-        "safety": made.safety.value,
-        "timeout_seconds": float(made.timeout_seconds),
-        "rate_limit_rpm": made.rate_limit,
-        "return_type": made.parameters.return_type[:500],
-        "memory_policy": made.memory_policy,
-        "requires_approval": made.requires_approval,
+        "name": tool.name,
+        "description": tool.description,
+        "section": tool.section,
+        "parameters_schema": dict(tool.parameters_schema),
+        "python_path": tool.python_path,
+        "safety": tool.safety.value,
+        "timeout_seconds": float(tool.timeout_seconds),
+        "rate_limit_rpm": tool.rate_limit,
+        "return_type": tool.parameters.return_type[:500],
+        "memory_policy": tool.memory_policy,
+        "requires_approval": tool.requires_approval,
     }
     schema_hash = hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()
     return {**columns, "schema_hash": schema_hash, "is_active": True}

@@ -1,8 +1,8 @@
 """Tasks that run in the schema of the tenant that queued them.
 
-The schema travels in a header of the message, and is made the active one around ``run()``, by the task itself.
-tenant-schemas-celery does it in signal handlers, of which Celery only logs the errors: there a task of a tenant
-that is gone runs in whatever schema its thread is in. For these tasks its handlers do nothing.
+A header of the message names the schema. The task itself activates it around ``run()``. tenant-schemas-celery does
+so in signal handlers, whose errors Celery only logs: a task of a deleted tenant would run in the schema that its
+thread happens to be in. For these tasks, the handlers of tenant-schemas-celery do nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 _ALTERNATIVES = (
     f"In a beat schedule, name a tenant in the entry's options: {{'headers': {{{SCHEMA_HEADER!r}: '...'}}}}. Or "
-    "set every_tenant = True on the task's class to run it in each tenant."
+    "set every_tenant = True on the task's class to run it in every tenant."
 )
 
 
@@ -45,7 +45,7 @@ class _Runs(Protocol[P]):
 
 
 class _AlsoOnTheClass:
-    """A method of tasks that can be called on the class: then the task of the current Celery app answers."""
+    """A method of tasks that can also be called on the class. The current Celery app's task then handles it."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
@@ -56,40 +56,40 @@ class _AlsoOnTheClass:
 
 
 class BaseTask(DjangoTask):  # type: ignore[misc]
-    """A task of an application. Subclasses set ``name`` and write ``run(self, ...)``.
+    """The base class of an application's tasks. Subclasses set ``name`` and define ``run(self, ...)``.
 
-    ``delay()``, ``apply_async()`` and what else queues a task are called on the class. The task runs in the schema
-    that was active then. Where no tenant is active they raise TenantNotActive; a task whose tenant has been deleted
-    since, or that was sent by its name where no tenant was active, fails with it and is not tried again. Called as
-    a function, or ``run()`` itself, it is plain Python in the caller's schema.
+    Call ``delay()``, ``apply_async()`` and the other queueing methods on the class. The task runs in the schema
+    that was active at that time. If no tenant is active, they raise TenantNotActive. A task fails with
+    TenantNotActive, and is not retried, if its tenant was deleted or if it was sent by name while no tenant was
+    active. If you call the task or ``run()`` directly, it is plain Python in the current schema.
 
-    Type checkers hold the arguments of ``delay()`` and ``delay_on_commit()`` against ``run()``. They cannot for
-    ``apply_async()``, which takes a list and a dict; those are checked when it is called.
+    Type checkers compare the arguments of ``delay()`` and ``delay_on_commit()`` with ``run()``. ``apply_async()``
+    takes a list and a dict, which are checked when it is called.
 
-    Set ``abstract = True`` on a class that is only a base of tasks.
+    Set ``abstract = True`` on a class that is only a base class of tasks.
     """
 
     abstract = True
 
     every_tenant = False
-    """Whether the task, queued where no tenant is active (as by beat), is to be queued once for each tenant."""
+    """Whether to queue the task once for every tenant if it is queued while no tenant is active, as by beat."""
 
     _proxy: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # Celery makes a subclass of its own for each app.
+        # Celery creates a subclass for each app.
         if "_decorated" in vars(cls) or vars(cls).get("abstract"):
             return
         definitions.require(cls, DjangoTask.run)
         cls.dont_autoretry_for = (*getattr(cls, "dont_autoretry_for", ()), TenantNotActive)
-        # Registers with all apps, those to come as well.
+        # Registers with all apps, including later ones.
         cls._proxy = shared_task(name=cls.name, base=cls, bind=True)(_in_tenant(cls))
 
     @classmethod
     def _registered(cls) -> BaseTask:
         if cls._proxy is None or vars(cls).get("abstract"):
-            raise TypeError(f"{cls.__qualname__} is abstract: queue a subclass of it.")
+            raise TypeError(f"{cls.__qualname__} is abstract. Queue a subclass of it.")
         task: BaseTask = cls._proxy._get_current_object()
         return task
 
@@ -125,14 +125,14 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
 
         @_AlsoOnTheClass
         def apply_async(self, args=None, kwargs=None, **options):
-            """Queue it. Raises TenantNotActive where no tenant is active."""
+            """Queue the task. Raises TenantNotActive if no tenant is active."""
             _require_tenant(self, options.get("headers"))
             queue.require_app()
             return DjangoTask.apply_async(self, args, kwargs, **options)
 
         @_AlsoOnTheClass
         def apply_async_on_commit(self, args=None, kwargs=None, **options):
-            """Queue it when the transaction commits, in the schema that is active now."""
+            """Queue the task when the transaction commits, in the schema that is active now."""
             _require_tenant(self, options.get("headers"))
             options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
             alias = tenancy.connection().alias
@@ -145,18 +145,18 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
 
         @_AlsoOnTheClass
         def apply(self, args=None, kwargs=None, **options):
-            """Run the task here and now, as a worker would. Nothing is published that could carry the schema."""
+            """Run the task now, as a worker would. No message is published, so the header is set here."""
             options["headers"] = {SCHEMA_HEADER: tenancy.current_schema(), **(options.get("headers") or {})}
             return DjangoTask.apply(self, args, kwargs, **options)
 
     @classmethod
     def get_tenant_databases(cls) -> tuple[str, ...]:
-        """Where tenant-schemas-celery is to switch the schema: nowhere."""
+        """The databases on which tenant-schemas-celery switches the schema: none."""
         return ()
 
 
 def _in_tenant(cls: type[BaseTask]) -> Callable[..., Any]:
-    """The ``run()`` of a task class, in the schema that the message names."""
+    """The ``run()`` of a task class, executed in the schema that the message names."""
     run: Callable[..., Any] = cls.run
 
     @wraps(run)
@@ -165,24 +165,24 @@ def _in_tenant(cls: type[BaseTask]) -> Callable[..., Any]:
             schema = _schema_of(task.request)
             if task.every_tenant and (schema is None or tenancy.is_public(schema)):
                 return _queue_for_each_tenant(task, args, kwargs)
-            _enter(task, schema)
+            _activate_tenant(task, schema)
         return run(task, *args, **kwargs)
 
-    # Celery reads off it which arguments delay() takes, and names it in errors.
+    # Celery checks the arguments of delay() against the signature, and shows the name in errors.
     run_in_tenant.__signature__ = signature(run)  # type: ignore[attr-defined]
     run_in_tenant.__name__ = cls.__name__
     return run_in_tenant
 
 
 def _schema_of(request: Any) -> str | None:
-    """The schema that the message names. Some transports have a message's headers in the request itself."""
+    """The schema that the message names. Some transports put the headers into the request itself."""
     headers = request.headers or {}
     schema: str | None = headers.get(SCHEMA_HEADER) or request.get(SCHEMA_HEADER)
     return schema
 
 
 def _require_tenant(task: BaseTask, headers: Mapping[str, Any] | None) -> None:
-    """Raise TenantNotActive for a task that could not run in any tenant."""
+    """Raise TenantNotActive unless the task can run in a tenant."""
     schema = (headers or {}).get(SCHEMA_HEADER) or tenancy.current_schema()
     if tenancy.is_public(schema) and not task.every_tenant:
         advice = tenancy.advice_without_tenant()
@@ -192,28 +192,28 @@ def _require_tenant(task: BaseTask, headers: Mapping[str, Any] | None) -> None:
         )
 
 
-def _enter(task: BaseTask, schema: str | None) -> None:
-    """Make the tenant the active one until the task is over: its callbacks and handlers are run there as well."""
+def _activate_tenant(task: BaseTask, schema: str | None) -> None:
+    """Activate the tenant until the task ends, so that its callbacks and handlers also run there."""
     if schema is None or tenancy.is_public(schema):
         raise TenantNotActive(
-            f"Task {task.name!r} was queued where no tenant was active; nothing was run. Queue it in a tenant's "
+            f"Task {task.name!r} was queued while no tenant was active; it did not run. Queue it in a tenant's "
             f"schema. {_ALTERNATIVES}",
             schema=schema,
         )
     tenant = tenancy.find_tenant(schema)
     if tenant is None:
         raise TenantNotActive(
-            f"Task {task.name!r} was queued in the schema {schema!r}, of which there is no tenant any more; "
-            "nothing was run. If the tenant was renamed, queue the task again.",
+            f"Task {task.name!r} was queued in schema {schema!r}, whose tenant no longer exists; it did not "
+            "run. If the tenant was renamed, queue the task again.",
             schema=schema,
         )
-    # On the request and not on the task: threads share the task.
-    task.request.zango_ai_stay = stay = ExitStack()
-    stay.enter_context(tenancy.active_tenant(tenant))
+    # Set on the request, because threads share the task.
+    task.request.zango_ai_tenant = context = ExitStack()
+    context.enter_context(tenancy.active_tenant(tenant))
 
 
 def _queue_for_each_tenant(task: BaseTask, args: Any, kwargs: Any) -> int:
-    """Returns for how many it was queued."""
+    """Returns the number of tenants."""
     schemas = tenancy.tenant_schemas()
     if task.request.is_eager:
         for schema in schemas:
@@ -227,7 +227,7 @@ def _queue_for_each_tenant(task: BaseTask, args: Any, kwargs: Any) -> int:
 
 
 def _options_of(request: Any) -> dict[str, Any]:
-    """Queue, priority and limits that a task was queued with."""
+    """The queue, priority and limits with which a task was queued."""
     delivery = request.delivery_info or {}
     hard, soft = request.timelimit or (None, None)
     options = {"expires": request.expires, "time_limit": hard, "soft_time_limit": soft}
@@ -238,14 +238,14 @@ def _options_of(request: Any) -> dict[str, Any]:
 
 
 @before_task_publish.connect  # type: ignore[untyped-decorator]
-def _name_the_schema(sender: str, headers: dict[str, Any], **_: Any) -> None:
-    """However it is queued: by its class, by its name, in a chain. Left out by an error, the task fails clearly."""
-    if definitions.is_one(sender):
+def _add_schema_header(sender: str, headers: dict[str, Any], **_: Any) -> None:
+    """Add the header to every message: sent by class, by name or in a chain. Without it, the task fails."""
+    if definitions.is_defined(sender):
         headers.setdefault(SCHEMA_HEADER, tenancy.current_schema())
 
 
 @task_postrun.connect  # type: ignore[untyped-decorator]
-def _leave(task: Any, **_: Any) -> None:
-    stay = task.request.__dict__.pop("zango_ai_stay", None)
-    if stay is not None:
-        stay.close()
+def _deactivate_tenant(task: Any, **_: Any) -> None:
+    context = task.request.__dict__.pop("zango_ai_tenant", None)
+    if context is not None:
+        context.close()

@@ -1,7 +1,4 @@
-"""Periodic work as Celery tasks, for a beat schedule.
-
-Each goes through all tenants, and a failure in one stops no other.
-"""
+"""Maintenance as a Celery task for a beat schedule. It covers all tenants; a failure in one does not stop it."""
 
 from __future__ import annotations
 
@@ -11,5 +8,5 @@ from django.core.management import call_command
 
 @shared_task(name="zango_ai.maintain", ignore_result=True)  # type: ignore[untyped-decorator]
 def maintain() -> None:
-    """``manage.py zango_ai_maintain``: every few minutes."""
+    """Run ``manage.py zango_ai_maintain``. Schedule it every few minutes."""
     call_command("zango_ai_maintain")
