@@ -36,9 +36,9 @@ def prepared():
 
 def test_whatever_a_run_holds_its_statements_are_the_same_and_planned_once(model, live_north):
     """Numbers of every size, limits that are there and budgets that change ask for no statement of their own."""
-    make_priced_agent(model, monthly_budget_usd="9999999999")
+    make_priced_agent(model, monthly_budget_usd="999999999")
     for number in range(12):
-        AgentConfig.objects.update(max_tokens=10 ** min(number, 6), monthly_budget_usd=10**9 + number)
+        AgentConfig.objects.update(max_tokens=10 ** min(number, 6), monthly_budget_usd=10**9 - number)
         model.script(Reply("x" * 10 ** min(number, 6), input_tokens=10**number, output_tokens=number))
         get_agent("helper").run("hi" * number, variables={"number": 10**number}, user_ref=number)
     runs = [statement for statement in prepared() if "decision" in statement or "charged_months" in statement]

@@ -87,7 +87,11 @@ def test_the_number_of_pieces_is_bounded():
         decoded("", [b"x"] * 11, max_pieces=10)
 
 
-@pytest.mark.parametrize("sent", [gzip.compress(b"x" * 1000)[:-9], b"no gzip", gzip.compress(b"x") + b"rest"])
+@pytest.mark.parametrize(
+    "sent",
+    [gzip.compress(b"x" * 1000)[:-9], b"no gzip", gzip.compress(b"x") + b"rest"],
+    ids=["cut", "not gzip", "followed by more"],
+)
 def test_a_body_that_is_cut_or_damaged_is_a_read_error(sent):
     with pytest.raises(httpx.ReadError):
         decoded("gzip", [sent])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...output import strict_mode
-from ...types import Secrets
 from .base import API_BASE, API_KEY, Kind
+
+if TYPE_CHECKING:
+    from ...types import Secrets
 
 
 class _Anthropic(Kind):

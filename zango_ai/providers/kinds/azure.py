@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...types import Secrets
 from .base import API_KEY, CredentialSlot, required_api_base
 from .openai import OpenAIKind
 
 if TYPE_CHECKING:
     import openai
+
+    from ...types import Secrets
 
 
 class _Azure(OpenAIKind):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...files.media_types import PDF
-from ...types import Secrets
 
 if TYPE_CHECKING:
     import httpx
+
+    from ...types import Secrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...files.media_types import PDF
-from ...types import Secrets
 from .base import API_BASE, CredentialSlot, Kind
 
 if TYPE_CHECKING:
     import httpx
+
+    from ...types import Secrets
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OTHER_APIS = {

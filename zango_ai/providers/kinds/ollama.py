@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from ...types import Secrets
+from typing import TYPE_CHECKING
+
 from .base import OPTIONAL_API_KEY, required_api_base
 from .openai import OpenAIKind
+
+if TYPE_CHECKING:
+    from ...types import Secrets
 
 
 class _Ollama(OpenAIKind):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...types import Secrets
 from .base import API_BASE, API_KEY, CredentialSlot, Kind
 
 if TYPE_CHECKING:
     import httpx
     import openai
+
+    from ...types import Secrets
 
 
 class OpenAIKind(Kind):
