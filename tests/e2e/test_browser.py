@@ -151,7 +151,7 @@ def test_an_administrator_changes_a_prompt_and_brings_the_old_wording_back(brows
     page.click('#versions-group a:text-is("v1")')
     picture(page, "prompt-version")
     page.click("text=Make this version active")
-    assert "clinic-assistant v1 is now active." in page.inner_text(".messagelist")
+    assert "Now active: clinic-assistant v1." in page.inner_text(".messagelist")
     assert "Answer only from the history" in page.input_value("#id_content")
 
 

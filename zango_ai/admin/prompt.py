@@ -180,7 +180,7 @@ class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
         version = get_object_or_404(PromptVersion.objects.select_related("prompt"), pk=pk)
         version.activate()
         self.log_change(request, version.prompt, f"Activated version {version.version_number}.")
-        messages.success(request, _("%(version)s is now active.") % {"version": version})
+        messages.success(request, _("Now active: %(version)s.") % {"version": version})
         return HttpResponseRedirect(reverse("admin:zango_ai_prompt_change", args=[version.prompt_id]))
 
     def _can_activate(self, request: HttpRequest) -> bool:
