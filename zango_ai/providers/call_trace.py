@@ -45,6 +45,10 @@ class CallTrace:
     """Of the last response, decoded. Of a stream: empty."""
     has_usage: bool = False
     """Of a stream: whether the vendor has sent usage."""
+    error_event: bytes = field(default=b"", repr=False)
+    """Of a stream: the JSON of the event with which the vendor reported an error."""
+    stream_response: httpx.Response | None = None
+    """Of a stream: the response whose body is being read."""
     is_sent: bool = False
     """Whether any byte of the request was sent."""
     refusal: str | None = None

@@ -9,11 +9,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..types import Estimate, LLMMessage, ModelAnswer, ModelRequest, Price, ProviderSpec
@@ -24,35 +23,23 @@ from . import (
     errors,
     json_forms,
     litellm_import,
-    litellm_logging,
     messages,
     model_answers,
     model_info,
     prices,
     transport,
 )
+from .call_plan import CallPlan, complete
 from .call_trace import CallTrace
-from .clients import Client
-from .kinds import Kind
+from .streaming import AnswerStream
 from .token_estimate import estimate_prompt_tokens
-from .vendor_messages import Cleaner
 
 PING_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedCall:
-    """One request to one model, with everything looked up that sending it needs. It may be sent again."""
-
-    provider: ProviderSpec
-    kind: Kind
-    request: ModelRequest
-    """As it is sent: with the JSON form that the model accepts."""
-    price: Price | None
-    """None if the price of the model is not known."""
-    estimate: Estimate
-    tools: tuple[Mapping[str, Any], ...] = field(repr=False)
-    """The tools in litellm's form."""
+class PreparedCall(CallPlan):
+    """One request to one model, ready to be sent. It may be sent again."""
 
     def send(self) -> ModelAnswer:
         """Send the request and return the answer within ``request.timeout_s`` seconds by the wall clock.
@@ -74,45 +61,18 @@ class PreparedCall:
         try:
             with trace.active(), clients.borrow(self.provider, self.kind) as client:
                 try:
-                    reply = _complete(self._arguments(client, trace))
+                    reply = complete(self.arguments(client, trace))
                     if trace.status is None:
                         raise RuntimeError("litellm returned an answer without using our HTTP client")
                     return model_answers.read(reply, trace, self.request.model, self.price, client.answer_mask)
                 except BaseException as exc:
-                    return self._error(exc, trace, caught_before, client)
+                    return self.error(exc, trace, caught_before, client)
         except BaseException as exc:  # a task's time limit, raised before the call or while its error was read
             return errors.without_frames(exc)
 
-    def _error(
-        self, exc: BaseException, trace: CallTrace, caught_before: BaseException | None, client: Client
-    ) -> BaseException:
-        where = f"Provider {self.provider.name!r} (model {self.request.model!r})"
-        cleaner = Cleaner(client.mask, self.request)
-        return errors.of_call(
-            exc, trace, caught_before, provider_name=self.provider.name, where=where, cleaner=cleaner
-        )
-
-    def _arguments(self, client: Client, trace: CallTrace) -> dict[str, Any]:
-        """The arguments of ``litellm.completion()``."""
-        request = self.request
-        optional: dict[str, Any] = {}
-        response_format = json_forms.response_format(request)
-        if response_format is not None:
-            optional["response_format"] = response_format
-        if self.tools:
-            optional["tools"] = copy.deepcopy(list(self.tools))  # for Gemini, litellm removes parts of them
-        return {
-            "model": f"{self.kind.litellm_prefix}/{request.model}",
-            "custom_llm_provider": self.kind.vendor,  # otherwise litellm guesses it from the model's name
-            "messages": [messages.to_litellm(message, trace.placeholders) for message in request.messages],
-            "timeout": request.timeout_s,
-            "max_retries": 0,
-            "temperature": request.temperature,
-            "max_tokens": request.max_tokens,
-            **optional,
-            **client.litellm_arguments,
-            "client": client.for_litellm(self.kind, self.provider.credentials),
-        }
+    def stream(self) -> AnswerStream:
+        """Send the request and read the answer as it arrives. See ``AnswerStream``."""
+        return AnswerStream(self)
 
 
 def prepare(provider: ProviderSpec, request: ModelRequest) -> PreparedCall:
@@ -150,13 +110,3 @@ def _estimate(request: ModelRequest, price: Price | None, tools: tuple[Mapping[s
     tokens += estimate_prompt_tokens(json.dumps(tool, ensure_ascii=False) for tool in tools)
     cost = None if price is None else prices.ceiling_of(tokens, request.max_tokens, price)
     return Estimate(tokens + request.max_tokens, cost)
-
-
-def _complete(arguments: Mapping[str, Any]) -> Any:
-    """litellm's reply."""
-    litellm = litellm_import.load()
-    try:
-        return litellm.completion(**litellm_logging.arguments_of(litellm, arguments))
-    except litellm.UnsupportedParamsError:
-        # Nothing was sent yet. Some models take no temperature: leave it out of this call only.
-        return litellm.completion(**litellm_logging.arguments_of(litellm, {**arguments, "drop_params": True}))

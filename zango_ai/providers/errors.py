@@ -120,7 +120,7 @@ def translate(
 ) -> ZangoAIError:
     """Our error for litellm's exception, with the vendor's own message as far as it may be shown."""
     clean = scrub(exc, cleaner)
-    message = cleaner.shown(message_in(trace.body))
+    message = cleaner.shown(message_in(trace.error_event or trace.body))
     quote = f': "{message}".' if message else "."
     error = _error(CLASSES.get(type(exc).__name__), trace, clean, provider_name, where, quote)
     error.__cause__ = clean
@@ -184,6 +184,9 @@ def _api_error(trace: CallTrace, clean: Exception, where: str, quote: str) -> LL
         return LLMAPIError(message, original_error=clean, is_retryable=False)
     if status is None:
         return _unreachable(clean, where)
+    if trace.error_event:
+        message = f"{where} stopped its answer with an error{quote} Try again later."
+        return LLMAPIError(message, original_error=clean)
     if status < 300:
         quote = f", but not in its protocol{quote}"
         remedy = "Check the provider's kind and its API base URL."

@@ -1,8 +1,8 @@
-"""What litellm is given as OpenAI's client: one request, and the answer as it came.
+"""The client that litellm gets as OpenAI's: one request, and the response unchanged.
 
-litellm puts the body together, and takes the answer apart. The SDK in between would walk through the body's types,
-and make objects of the answer for litellm to make dicts of: half the time of a call. Errors are the SDK's own, by
-which litellm knows them.
+litellm builds the request and reads the response. The SDK between them would walk through the request's types, and
+convert the response to objects that litellm converts back: half the time of a call. Errors are the SDK's own,
+because litellm recognizes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Client(openai.OpenAI):
 
 
 class AzureClient(openai.AzureOpenAI):
-    """Azure's addresses and header. Error trackers patch the SDK's own ``create``, and would report its frames."""
+    """The same with Azure's addresses and header. Error trackers patch the SDK's ``create()``: it is not used."""
 
     @cached_property
     def chat(self) -> Any:
@@ -45,7 +45,7 @@ class _Completions:
         params: Mapping[str, Any] | None = None,
         deployments: str = "",
     ) -> None:
-        """``deployments`` is the path below which each model has an address of its own, if any."""
+        """``deployments`` is the path below which each model has its own address, if there is one."""
         self._client = client
         self._base = str(client.base_url).rstrip("/")
         self._params = params or {}
@@ -63,14 +63,14 @@ class _Completions:
     def create(
         self,
         *,
-        timeout: Any = None,  # kept by the streams, see ``wire``
+        timeout: Any = None,  # the transport keeps the deadline
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **body: Any,
-    ) -> _Reply:
+    ) -> _RawResponse:
         """Raises the SDK's APITimeoutError, APIConnectionError, APIStatusError."""
-        http = self._client._client
+        http, is_stream = self._client._client, bool(body.get("stream"))
         request = http.build_request(
             "POST",
             self._url(body),
@@ -79,25 +79,38 @@ class _Completions:
             params={**self._params, **(extra_query or {})},
         )
         try:
-            response = http.send(request)
+            response = http.send(request, stream=is_stream)
         except httpx.TimeoutException as exc:
             raise openai.APITimeoutError(request=request) from exc
         except Exception as exc:
             raise openai.APIConnectionError(request=request) from exc
         if not response.is_success:
+            response.read()
             raise self._client._make_status_error_from_response(response) from None
-        return _Reply(response)
+        return _RawStream(response, self._client) if is_stream else _RawResponse(response)
 
 
-class _Reply:
+class _RawResponse:
     def __init__(self, response: httpx.Response) -> None:
         self.headers = response.headers
         self._response = response
 
     def parse(self) -> Any:
-        """The answer; where it is no object, what litellm refuses."""
+        """The answer. litellm refuses one that is not an object."""
         answer = self._response.json()
         return _Answer(answer) if isinstance(answer, dict) else answer
+
+
+class _RawStream(_RawResponse):
+    def __init__(self, response: httpx.Response, client: openai.OpenAI) -> None:
+        super().__init__(response)
+        self._client = client
+
+    def parse(self) -> Any:
+        """The chunks, as the SDK reads them."""
+        from openai.types.chat import ChatCompletionChunk
+
+        return openai.Stream(cast_to=ChatCompletionChunk, response=self._response, client=self._client)
 
 
 class _Answer:
@@ -108,5 +121,5 @@ class _Answer:
         for choice in self._content.get("choices") or ():
             message = choice.get("message") if isinstance(choice, dict) else None
             if isinstance(message, dict):
-                message.setdefault("role", "assistant")  # some servers leave it out, and litellm asks for it
+                message.setdefault("role", "assistant")  # litellm needs it, and some servers leave it out
         return self._content

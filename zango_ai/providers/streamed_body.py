@@ -12,6 +12,8 @@ from .call_trace import CallTrace
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*\{\s*"')
 """A non-empty usage object in any vendor's events. In a model's text the quotes would be escaped."""
+_ERROR = re.compile(rb'^data:\s*(\{(?:[^\n]*,)?\s*"error"\s*:\s*[{"][^\n]*)', re.MULTILINE)
+"""An event with which a vendor reports an error in the middle of its answer."""
 _OVERLAP = 64
 
 
@@ -44,12 +46,18 @@ class StreamedBody(httpx.SyncByteStream):
         for piece in self._pieces():
             end = piece.rfind(b"\n") + 1
             if end:
-                yield self._trace.unreadable_arguments.replace(b"".join([*begun, piece[:end]]))
+                yield self._checked(b"".join([*begun, piece[:end]]))
                 begun = []
             if piece[end:]:
                 begun.append(piece[end:])
         if begun:
-            yield self._trace.unreadable_arguments.replace(b"".join(begun))
+            yield self._checked(b"".join(begun))
+
+    def _checked(self, lines: bytes) -> bytes:
+        error = _ERROR.search(lines) if b'"error"' in lines else None
+        if error is not None:
+            self._trace.error_event = error[1]
+        return self._trace.unreadable_arguments.replace(lines)
 
     def _look_for_usage(self, data: bytes) -> None:
         if not self._trace.has_usage and _USAGE.search(data):

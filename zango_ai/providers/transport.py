@@ -172,6 +172,7 @@ class _Transport(httpx.BaseTransport):
         except BaseException:
             response.close()
             raise
+        trace.stream_response = response
         return httpx.Response(response.status_code, headers=_kept_headers(response), stream=body)
 
     def close(self) -> None:
