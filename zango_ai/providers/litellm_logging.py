@@ -1,8 +1,7 @@
-"""litellm's own records of a call, left out where nobody listens.
+"""Skip litellm's own records of calls, unless the project has registered a callback with litellm.
 
-For each call litellm works out a price and puts a record of it together, for what is registered as its callback: a
-third of its time, half of it in a thread of its own. The ledger needs neither. Where the project has registered a
-callback, litellm is left to itself.
+For each call, litellm computes a price and builds a record for its callbacks, partly in a thread of its own. With
+them, a call takes 1.4 times as long (docs/explanation/performance.md). The ledger needs neither.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ logger = logging.getLogger("zango_ai.providers")
 
 _RECORDING = ("success_handler", "failure_handler", "_response_cost_calculator")
 _CALLBACKS = ("pre_call", "post_call", "failure_handler")
-"""Of a record of litellm's: what runs the project's callbacks in the thread of the call."""
-_OF_ITS_CACHE = "cache"
-"""What litellm registers by itself at the first call to Gemini. It hears something where there is a cache."""
+"""The methods of litellm's record that run the project's callbacks in the thread of the call."""
+_CACHE_CALLBACK = "cache"
+"""The callback that litellm itself registers at the first call to Gemini. It does nothing without a cache."""
 
 
 def arguments_of(litellm: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``litellm.completion`` for a call of which it keeps no record that nobody reads."""
-    is_heard = _is_heard(litellm)
+    """The arguments of ``litellm.completion()``, with a record that does nothing if no callback is registered."""
+    has_callbacks = _has_callbacks(litellm)
     try:
-        with network_guard.lifted() if is_heard else nullcontext():
+        with network_guard.lifted() if has_callbacks else nullcontext():
             record, prepared = _begin(litellm, arguments)
-        for name in _CALLBACKS if is_heard else ():
+        for name in _CALLBACKS if has_callbacks else ():
             private_attributes.replace("litellm", record, name, _connecting(getattr(record, name)))
-        for name in () if is_heard else _RECORDING:
+        for name in () if has_callbacks else _RECORDING:
             private_attributes.replace("litellm", record, name, _nothing)
     except private_attributes.UnknownRelease:
-        _tell()
+        _warn_once()
         return dict(arguments)
     except Exception as exc:
         if errors.foreign_cause(exc) is not None:
             raise
-        _tell()  # another release of litellm's, which then takes its time and does the same
+        _warn_once()  # an unknown release of litellm: the call works, but takes longer
         return dict(arguments)
     return {**prepared, "litellm_logging_obj": record}
 
 
 def _begin(litellm: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What litellm does itself at the beginning of a call."""
+    """Create the record as litellm does at the beginning of a call."""
     record, prepared = litellm.utils.function_setup(
         "completion",
         litellm.utils.Rules(),
@@ -61,7 +60,7 @@ def _begin(litellm: Any, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, A
 
 
 def _connecting(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """The project's own callbacks may connect where they like: they run inside litellm's."""
+    """A callback of the project may open connections, although it runs inside a guarded call."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with network_guard.lifted():
@@ -71,18 +70,19 @@ def _connecting(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @lru_cache(1)
-def _tell() -> None:
+def _warn_once() -> None:
     logger.warning(
-        "This release of litellm is unknown: calls take longer, and callbacks given to it may not connect."
+        "zango_ai does not know this release of litellm: calls take longer, and callbacks that are registered with "
+        "litellm cannot open connections. Install a release from constraints.txt."
     )
 
 
-def _is_heard(litellm: Any) -> bool:
-    # A budget of litellm's is counted by the record of each call.
+def _has_callbacks(litellm: Any) -> bool:
+    # litellm counts its own budget with the records.
     if getattr(litellm, "cache", None) is not None or getattr(litellm, "max_budget", None):
         return True
     return any(
-        each != _OF_ITS_CACHE for name in litellm_import.LISTENERS for each in getattr(litellm, name, None) or ()
+        each != _CACHE_CALLBACK for name in litellm_import.LISTENERS for each in getattr(litellm, name, None) or ()
     )
 
 

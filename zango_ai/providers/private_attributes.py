@@ -1,4 +1,4 @@
-"""Replaces private attributes of litellm and of the vendors' clients, and says so where a release lacks one."""
+"""Read and replace private attributes of other packages. A release that lacks one is reported, not ignored."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 class UnknownRelease(RuntimeError):
-    """An installed package does not have a part that this package replaces for safety."""
+    """An installed package lacks an attribute that zango_ai replaces for safety."""
 
 
 def replace(package: str, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute that is there. Raises UnknownRelease where it is not: setting it would change nothing."""
+    """Set an existing attribute. Raises UnknownRelease if it does not exist: setting it would change nothing."""
     require(package, owner, name)
     setattr(owner, name, value)
 
 
 def require(package: str, owner: Any, name: str) -> Any:
-    """The attribute. Raises UnknownRelease where it is not there."""
+    """The attribute's value. Raises UnknownRelease if it does not exist."""
     try:
         return getattr(owner, name)
     except AttributeError:

@@ -1,6 +1,6 @@
-"""What a vendor says in an error: found in its body, and fit to be shown.
+"""Find the vendor's message in the body of an error, and make it safe to show.
 
-A vendor may echo what it was sent. Credentials, encoded content and pieces of the request are taken out.
+A vendor may echo the request. Credentials, encoded content and pieces of the request are removed.
 """
 
 from __future__ import annotations
