@@ -1,6 +1,6 @@
 """Calls of ``run()`` and ``enqueue()`` as a type checker sees them. Nothing executes this module.
 
-``pure/test_type_checks.py`` runs mypy on it.
+``pure/package/test_type_checks.py`` runs mypy on it.
 """
 
 from decimal import Decimal

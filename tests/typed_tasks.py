@@ -1,4 +1,4 @@
-"""Calls of a task as a type checker sees them. Nothing executes this module; see ``pure/test_type_checks.py``."""
+"""Calls of a task for mypy to check: see ``pure/package/test_type_checks.py``. Nothing executes this module."""
 
 from zango_ai.tasks import BaseTask
 

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.pure.test_model_server_calls import KINDS, TOOLS, TWO_CALLS, complete
+from tests.pure.model_server.test_model_server_calls import KINDS, TOOLS, TWO_CALLS, complete
 from zango_ai.testing import Reply
 
 STREAM = {"stream": True, "messages": [{"role": "user", "content": "x"}]}

@@ -15,7 +15,7 @@ from patients.models import Patient
 
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.children import child, said
-from tests.db.test_maintenance import let_pass, maintained
+from tests.db.log.test_maintenance import let_pass, maintained
 from tests.together import run_together
 from zango_ai import LLMFile, ToolSafety, get_agent, get_run, tool
 from zango_ai.exceptions import (
@@ -368,7 +368,7 @@ def test_a_run_waits_across_the_callers_rollback_and_goes_on_in_another_process(
         pass
     model.script("Recorded elsewhere.")
     code = f"""
-import tests.db.test_approvals
+import tests.db.tools.test_approvals
 response = get_agent("helper").resume("{response.run_id}", {{"{response.pending_approvals[0].id}": True}})
 print(response.content, response.usage.input_tokens)
 """

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_prompt
 from tests.children import child, said
-from tests.db.test_maintenance import let_pass, maintained
+from tests.db.log.test_maintenance import let_pass, maintained
 from tests.worker_tasks import act_once, record_in_worker
 from tests.workers import app, wait_for, worker
 from zango_ai import LLMFile, get_agent, get_run

@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from tests.pure.test_strict_schemas import schemas as strict_schemas_of
-from tests.pure.test_strict_schemas import values as strict_values
+from tests.pure.output.test_strict_schemas import schemas as strict_schemas_of
+from tests.pure.output.test_strict_schemas import values as strict_values
 from zango_ai.exceptions import OutputValidationError
 from zango_ai.output import json_schema, strict_mode
 from zango_ai.output.json_schema import answer_errors, cost, validation

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from zango_ai.ledger import clock
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 CHOSEN = {
-    "test_approvals.py": ("stops_where", "goes_on", "too_late", "nobody_has_given"),
-    "test_background.py": ("approval", "is_never_run_and_ends"),
-    "test_budgets.py": ("month", "threshold"),
-    "test_maintenance.py": ("abandoned", "orphan"),
-    "test_memory.py": ("goes_on_where", "idle", "cleared"),
-    "test_rates.py": ("raised", "limit_of_its_own"),
+    "tools/test_approvals.py": ("stops_where", "goes_on", "too_late", "nobody_has_given"),
+    "background/test_background.py": ("approval", "is_never_run_and_ends"),
+    "limits/test_budgets.py": ("month", "threshold"),
+    "log/test_maintenance.py": ("abandoned", "orphan"),
+    "memory/test_memory.py": ("goes_on_where", "idle", "cleared"),
+    "limits/test_rates.py": ("raised", "limit_of_its_own"),
 }
 """For each module, parts of the names of the tests to run."""
 
@@ -28,9 +28,7 @@ def test_the_chosen_tests_exist():
 
 
 def test_runs_approvals_budgets_and_maintenance_work_without_time_zones():
-    words = " or ".join(
-        f"({module.removesuffix('.py')} and ({' or '.join(parts)}))" for module, parts in CHOSEN.items()
-    )
+    words = " or ".join(f"({Path(module).stem} and ({' or '.join(parts)}))" for module, parts in CHOSEN.items())
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "-k", f"({words}) and not process", *(str(TESTS / name) for name in CHOSEN)],

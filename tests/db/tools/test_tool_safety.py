@@ -382,13 +382,13 @@ def act_outside(file: str) -> str:
 
 
 CHILD = """
-from tests.db.test_tool_safety import act_outside
+from tests.db.tools.test_tool_safety import act_outside
 get_agent("helper").run("hi")
 """
 
 
 def test_a_process_that_dies_in_a_tool_leaves_the_call_and_it_is_not_made_again(model, tmp_path):
-    from tests.db.test_maintenance import let_pass, maintained
+    from tests.db.log.test_maintenance import let_pass, maintained
 
     make_agent_with(model, act_outside)
     outside = tmp_path / "outside"
@@ -415,7 +415,7 @@ def now_and_then() -> str:
 
 
 LIMITED = """
-from tests.db.test_tool_safety import now_and_then
+from tests.db.tools.test_tool_safety import now_and_then
 print([call.status for call in get_agent("helper").run("hi").tool_calls].count("success"))
 """
 

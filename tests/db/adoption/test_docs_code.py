@@ -19,7 +19,7 @@ from zango_ai.models import Tool
 from zango_ai.testing import Call, Reply
 from zango_ai.tools import registry
 
-HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+HOW_TO = Path(__file__).resolve().parents[3] / "docs" / "how-to"
 INVOICE = '{"total": 12.5, "currency": "EUR"}'
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.pure.test_engine import ANSWER, REQUEST, target
+from tests.pure.runs.test_engine import ANSWER, REQUEST, target
 from zango_ai.exceptions import OutputParseError
 from zango_ai.runs import engine
 from zango_ai.types import LLMMessage, ToolRequest, ToolSchema

@@ -248,7 +248,7 @@ def test_a_name_is_given_once():
     @tool(name="taken", description="First.")
     def first() -> None: ...
 
-    with pytest.raises(ToolDeclarationInvalid, match=r"already used by .*first at .*test_tools.py:\d+"):
+    with pytest.raises(ToolDeclarationInvalid, match=r"already used by .*first at .*test_tool_declarations.py:\d+"):
 
         @tool(name="taken", description="Second.")
         def second() -> None: ...

@@ -11,7 +11,7 @@ from django.db.models import F, Sum
 from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider, price_models
-from tests.db.test_maintenance import let_pass, maintained
+from tests.db.log.test_maintenance import let_pass, maintained
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import ZangoAIError

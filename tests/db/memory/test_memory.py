@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from tests.children import child, said
-from tests.pure.test_history import talks
+from tests.pure.runs.test_memory_window import talks
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
 from zango_ai.database import ledger_connection

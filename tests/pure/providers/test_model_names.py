@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zango_ai.providers import litellm_import
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHECKED_ON = date(2026, 11, 29)
 """When the names were last chosen. Not today's date: the suite must not begin to fail by itself. Move it with each
 release, and replace the names that the test then reports."""

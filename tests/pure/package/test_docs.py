@@ -14,7 +14,7 @@ from zango_ai import exceptions
 from zango_ai.conf import Conf
 from zango_ai.providers.kinds import KINDS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")

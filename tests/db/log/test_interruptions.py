@@ -13,7 +13,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django_tenants.utils import get_tenant_model, schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
-from tests.db.test_trouble import end_the_ledgers_connection
+from tests.db.log.test_odd_values_and_limits import end_the_ledgers_connection
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent
@@ -281,7 +281,7 @@ def test_a_call_that_could_not_be_settled_is_settled_before_the_next(warm, monke
 def test_a_call_that_is_never_settled_is_given_back_by_maintenance(warm, monkeypatch):
     from django.core.management import call_command
 
-    from tests.db.test_maintenance import let_pass
+    from tests.db.log.test_maintenance import let_pass
     from zango_ai.ledger import final_writes
 
     monkeypatch.setattr(final_writes, "_RETRY_AFTER_S", (0.01,))

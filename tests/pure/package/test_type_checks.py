@@ -12,7 +12,7 @@ import pytest
 from zango_ai import agent
 from zango_ai.runs.arguments import RunArguments, RunRequest
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("module", ["typed_runs", "typed_tasks"])
