@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 from uuid import UUID
 
-from . import arguments
-from .configuration import specs
+from . import argument_checks
+from .configuration import agents
 from .exceptions import AgentNotFound
 from .ledger import stored_runs
 from .ledger.recorder import record_run, resume_run
@@ -26,12 +26,12 @@ from .types import LLMResponse
 
 def get_agent(name: str) -> Agent:
     """The enabled agent of that exact name in the current tenant. Raises AgentNotFound."""
-    arguments.require_name(name, "get_agent")
-    schema = specs.require_tenant(name)
-    is_enabled = specs.find_enabled(name)
+    argument_checks.require_name(name, "get_agent")
+    schema = agents.require_tenant(name)
+    is_enabled = agents.find_enabled(name)
     if not is_enabled:
         state = "does not exist" if is_enabled is None else "is disabled"
-        suggestion = arguments.did_you_mean(name, specs.enabled_names()) if is_enabled is None else ""
+        suggestion = argument_checks.did_you_mean(name, agents.enabled_names()) if is_enabled is None else ""
         raise AgentNotFound(
             name,
             f"Agent {name!r} {state} in schema {schema!r}.{suggestion} Create or enable it in the admin under "
@@ -110,7 +110,7 @@ class Agent:
         """
         background.require_run_id(run_id)
         approval.require_mapping(approvals)
-        specs.require_same_tenant(self.name, self._schema)
+        agents.require_same_tenant(self.name, self._schema)
         row = resumption.find_awaiting(self._schema, self.name, run_id)
         decisions = approval.read(row, approvals, decided_by)
         state = row.state()
@@ -129,8 +129,8 @@ class Agent:
         The same id used again starts an empty conversation. A run in progress no longer writes to the session. A
         rollback of the caller's transaction does not undo this. Raises WrongTenant.
         """
-        arguments.require(session_id, str, "session_id", "the id of the conversation to end as a str")
-        specs.require_same_tenant(self.name, self._schema)
+        argument_checks.require(session_id, str, "session_id", "the id of the conversation to end as a str")
+        agents.require_same_tenant(self.name, self._schema)
         sessions.require_session_id(session_id)
-        agent_id = specs.find_agent_id(self.name)
+        agent_id = agents.find_agent_id(self.name)
         return agent_id is not None and sessions.clear(self._schema, agent_id, session_id)

@@ -20,7 +20,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from .arguments import did_you_mean
+from .argument_checks import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

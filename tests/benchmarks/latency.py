@@ -158,14 +158,14 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
     from unittest import mock
 
     from zango_ai import get_agent
-    from zango_ai.configuration import specs
+    from zango_ai.configuration import agents
     from zango_ai.database import writer
     from zango_ai.providers import calls, clients
     from zango_ai.providers.call_trace import CallTrace
     from zango_ai.providers.kinds import KINDS
     from zango_ai.types import LLMMessage, ModelRequest
 
-    provider = specs.read_agent("plain").provider  # type: ignore[union-attr]
+    provider = agents.read_agent("plain").provider  # type: ignore[union-attr]
     messages = (LLMMessage("user", "hi"),)
     request = ModelRequest(MODEL, messages, temperature=0.7, max_tokens=2000, timeout_s=30.0)
     body = {"messages": [{"role": "user", "content": "hi"}], "model": MODEL, **PARAMS}

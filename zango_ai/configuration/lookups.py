@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
 
-from .. import arguments, sanitize, tenancy
+from .. import argument_checks, sanitize, tenancy
 from ..exceptions import NotFoundError, PromptNotFound, ProviderNotFound
 from ..models import Prompt, Provider
 
@@ -17,7 +17,7 @@ _MAX_SUGGESTIONS = 500
 
 def get_provider(name: str) -> Provider:
     """The provider of that name in the current tenant, enabled or not. Raises ProviderNotFound."""
-    arguments.require_name(name, "get_provider")
+    argument_checks.require_name(name, "get_provider")
     _require_tenant("provider", name, ProviderNotFound)
     rows = Provider.objects.all()
     row = _named(rows, name)
@@ -28,7 +28,7 @@ def get_provider(name: str) -> Provider:
 
 def get_prompt(name: str) -> Prompt:
     """The prompt of that name in the current tenant, with its active version. Raises PromptNotFound."""
-    arguments.require_name(name, "get_prompt")
+    argument_checks.require_name(name, "get_prompt")
     _require_tenant("prompt", name, PromptNotFound)
     rows = Prompt.objects.select_related("active_version")
     row = _named(rows, name)
@@ -58,6 +58,6 @@ def _require_tenant(noun: str, name: str, error: type[NotFoundError]) -> None:
 
 
 def _missing(noun: str, page: str, name: str, rows: QuerySet[Any]) -> str:
-    meant = arguments.did_you_mean(name, rows.values_list("name", flat=True)[:_MAX_SUGGESTIONS])
+    meant = argument_checks.did_you_mean(name, rows.values_list("name", flat=True)[:_MAX_SUGGESTIONS])
     schema = tenancy.current_schema()
     return f"No {noun} named {name!r} in schema {schema!r}.{meant} Create it in the admin under AI > {page}."

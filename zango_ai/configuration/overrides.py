@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .. import arguments, limits
+from .. import argument_checks, limits
 from ..types import AgentSpec
 
 _MAX_MODEL_CHARS = 200
@@ -39,7 +39,7 @@ class Overrides:
 
 
 def _require_model(model: str) -> None:
-    arguments.require(model, str, "model", "the model's id as a str")
+    argument_checks.require(model, str, "model", "the model's id as a str")
     if not (0 < len(model) <= _MAX_MODEL_CHARS and model.isprintable() and model.strip() == model):
         raise ValueError(
             f"model must be 1 to {_MAX_MODEL_CHARS} printable characters without spaces around them. Leave it out "
@@ -60,6 +60,6 @@ def _require_max_tokens(max_tokens: int) -> None:
 
 
 def _require_number(value: object, kinds: tuple[type[float], ...], argument: str, expected: str) -> None:
-    arguments.require(value, kinds, argument, expected)
+    argument_checks.require(value, kinds, argument, expected)
     if isinstance(value, bool):
         raise TypeError(f"{argument} is a bool; pass {expected}.")

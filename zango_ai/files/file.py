@@ -16,7 +16,7 @@ from types import NoneType
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from .. import arguments
+from .. import argument_checks
 from ..exceptions import LLMFileError, is_time_limit
 from . import media_types
 from .media_types import IMAGE_TYPES, PDF
@@ -79,9 +79,9 @@ class LLMFile:
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, filename: str | None = None) -> LLMFile:
         """Content in memory. ``media_type`` is held against it for images and PDF."""
-        arguments.require(data, (bytes, bytearray, memoryview), "data", "bytes")
-        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
-        arguments.require(filename, (str, NoneType), "filename", "it as a str")
+        argument_checks.require(data, (bytes, bytearray, memoryview), "data", "bytes")
+        argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        argument_checks.require(filename, (str, NoneType), "filename", "it as a str")
         name, content = _base_name(filename), bytes(data)
         stand_in = "file" + (mimetypes.guess_extension(media_types.plain(media_type)) or "")
         return cls(name or stand_in, media_type, read=lambda most: content, is_declared=True, has_name=bool(name))
@@ -94,9 +94,9 @@ class LLMFile:
 
         ``media_type`` and ``filename`` are for a path whose last part does not tell them.
         """
-        arguments.require(path, (str, os.PathLike), "path", "it as a str or a Path")
-        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
-        arguments.require(filename, (str, NoneType), "filename", "it as a str, such as 'report.pdf'")
+        argument_checks.require(path, (str, os.PathLike), "path", "it as a str or a Path")
+        argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        argument_checks.require(filename, (str, NoneType), "filename", "it as a str, such as 'report.pdf'")
         name = _base_name(os.fspath(path) if filename is None else filename)
         kind = media_type or media_types.guess(name)
         return cls(name, kind, read=lambda most: _read_path(Path(path), most), is_declared=bool(media_type))
@@ -104,8 +104,8 @@ class LLMFile:
     @classmethod
     def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
         """A public file that the provider fetches by itself. Nothing here asks for it."""
-        arguments.require(url, str, "url", "the URL as a str")
-        arguments.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
+        argument_checks.require(url, str, "url", "the URL as a str")
+        argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
         name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
         kind = media_type or media_types.guess(name)
         return cls(name or "file", kind, url=url, is_declared=True, has_name=bool(name))

@@ -16,8 +16,8 @@ from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from . import clock
 from .months import current_month_start
-from .reservations import BudgetMonth, Owner, Reservation
-from .rounds import BudgetAlert
+from .reservation_amounts import BudgetMonth, Owner, Reservation
+from .reserve_and_settle import BudgetAlert
 
 logger = logging.getLogger("zango_ai.maintenance")
 

@@ -16,8 +16,8 @@ from ..exceptions import (
 from ..models import Invocation
 from . import months
 from .money import format_usd
-from .reservations import BudgetMonth, Owner, Reservation
-from .rounds import Decision
+from .reservation_amounts import BudgetMonth, Owner, Reservation
+from .reserve_and_settle import Decision
 
 Status = Invocation.Status
 

@@ -15,10 +15,10 @@ from django.db import Error
 from .. import sanitize
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, clock, outcomes, rounds, transcript
+from . import alerts, clock, outcomes, reserve_and_settle, transcript
 from .database_errors import may_be_temporary
-from .reservations import Reservation, reservation_for
-from .rounds import BudgetAlert, Decision, Settlement, SettlementResult
+from .reservation_amounts import Reservation, reservation_for
+from .reserve_and_settle import BudgetAlert, Decision, Settlement, SettlementResult
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -94,7 +94,7 @@ class RoundLog:
             "updated_at": now,
         }
         run = row.to_write(now, **self.totals.columns(open_round.number), status=Status.RUNNING.value)
-        return rounds.reserve_round(
+        return reserve_and_settle.reserve_round(
             row.schema, row.run_id, run, round_, open_round.reservation, is_first=row.is_new
         )
 
@@ -197,13 +197,13 @@ class RoundLog:
                 if result.is_found:
                     row.mark_written()
                 return result
-        return rounds.settle_round(row.schema, settlement)
+        return reserve_and_settle.settle_round(row.schema, settlement)
 
 
 def _settle_with(schema: str, settlement: Settlement, end: Mapping[str, Any]) -> SettlementResult | None:
     """None if the columns that end the run cannot be written."""
     try:
-        return rounds.settle_round(schema, settlement, end)
+        return reserve_and_settle.settle_round(schema, settlement, end)
     except Error as exc:
         if may_be_temporary(exc):
             raise

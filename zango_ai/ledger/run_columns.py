@@ -13,7 +13,7 @@ from uuid import UUID
 
 from .. import sanitize
 from ..types import AgentSpec, LLMUsage, ModelAnswer
-from . import clock, rounds
+from . import clock, reserve_and_settle
 from .run_state import RunState
 
 MAX_ERROR_CHARS = 4_000
@@ -121,4 +121,4 @@ class RunColumns:
         """Insert or update the row, unless nothing is pending."""
         if self.is_new or self.pending:
             values = self.to_write(clock.now(), **totals)
-            self.mark_written(rounds.write_run(self.schema, self.run_id, values, is_new=self.is_new))
+            self.mark_written(reserve_and_settle.write_run(self.schema, self.run_id, values, is_new=self.is_new))

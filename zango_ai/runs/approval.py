@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import arguments
+from .. import argument_checks
 from ..ledger import stored_runs
 from ..tools.approval_decisions import ApprovalDecision, Verdict
 
 
 def require_mapping(approvals: object) -> None:
     """Raises TypeError."""
-    arguments.require(approvals, Mapping, "approvals", "a dict of decisions by id")
+    argument_checks.require(approvals, Mapping, "approvals", "a dict of decisions by id")
 
 
 def read(

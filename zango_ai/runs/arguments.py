@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar, get_type_hints
 
-from .. import arguments
+from .. import argument_checks
 from ..configuration.overrides import Overrides
 from ..files.file import LLMFile
 from ..memory import sessions
@@ -77,7 +77,7 @@ class RunRequest:
         """The request of a call of ``Agent.<method>()``. Raises TypeError for an unknown keyword."""
         for name in keywords:
             if name not in RunArguments.__annotations__:
-                suggestion = arguments.did_you_mean(name, RunArguments.__annotations__)
+                suggestion = argument_checks.did_you_mean(name, RunArguments.__annotations__)
                 raise TypeError(f"{method}() got an unexpected keyword argument {name!r}.{suggestion}")
         return cls(input=input, **keywords, default_trigger=default_trigger)
 
@@ -88,21 +88,21 @@ class RunRequest:
         rounds = self.max_tool_rounds
         if rounds is None:
             return
-        arguments.require(rounds, int, "max_tool_rounds", "a whole number from 0")
+        argument_checks.require(rounds, int, "max_tool_rounds", "a whole number from 0")
         if isinstance(rounds, bool) or rounds < 0:
             raise ValueError(f"max_tool_rounds is {rounds!r}; pass a whole number from 0.")
 
     def require_types(self) -> None:
         """Raise TypeError for an argument of the wrong type, and ValueError for an invalid session id."""
         if self.input is not None:
-            arguments.require(self.input, str, "input", "the text as a str")
+            argument_checks.require(self.input, str, "input", "the text as a str")
         for name, values in (("variables", self.variables), ("system_variables", self.system_variables)):
             if values is not None:
-                arguments.require(values, Mapping, name, "a dict of values by name")
+                argument_checks.require(values, Mapping, name, "a dict of values by name")
         if self.messages is not None:
-            arguments.require_iterable(self.messages, LLMMessage, "messages")
+            argument_checks.require_iterable(self.messages, LLMMessage, "messages")
         if self.files is not None:
-            arguments.require_iterable(self.files, LLMFile, "files")
+            argument_checks.require_iterable(self.files, LLMFile, "files")
         sessions.require_session_id(self.session_id)
 
     @property

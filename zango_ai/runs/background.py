@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 
-from .. import arguments, sanitize, tenancy
+from .. import argument_checks, sanitize, tenancy
 from ..exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
 from ..ledger import clock, stored_runs
 from ..output import json_reader
@@ -192,7 +192,7 @@ def _not_found(run_id: object, schema: str) -> RunNotFound:
 
 def require_run_id(run_id: object) -> None:
     """Raise TypeError unless ``run_id`` is a UUID or a str."""
-    arguments.require(run_id, (UUID, str), "run_id", "a UUID or its text")
+    argument_checks.require(run_id, (UUID, str), "run_id", "a UUID or its text")
 
 
 def uuid_of(run_id: object) -> UUID | None:

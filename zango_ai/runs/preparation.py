@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..configuration import specs
+from ..configuration import agents
 from ..configuration.overrides import Overrides
 from ..exceptions import AgentNotFound
 from ..ledger.recorder import RunRecorder
@@ -39,7 +39,7 @@ class PreparedRun:
 
 def prepare(recorder: RunRecorder, agent_name: str, request: RunRequest) -> PreparedRun:
     """Raises every error that can be found before the session is opened and a provider is called."""
-    specs.require_same_tenant(agent_name, recorder.schema)
+    agents.require_same_tenant(agent_name, recorder.schema)
     recorder.note_caller(request.user_ref, request.variables, request.system_variables)
     request.require_types()
     configured = read_agent(recorder, agent_name, request.overrides)
@@ -69,7 +69,7 @@ def prepare(recorder: RunRecorder, agent_name: str, request: RunRequest) -> Prep
 
 def read_agent(recorder: RunRecorder, name: str, overrides: Overrides) -> AgentSpec:
     """The agent's current configuration with the overrides. Raises an error if the agent cannot run."""
-    agent = specs.read_agent(name)
+    agent = agents.read_agent(name)
     if agent is None:
         raise AgentNotFound(name, f"Agent {name!r} has been deleted from schema {recorder.schema!r}.")
     agent = overrides.apply(agent)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import arguments
+from .. import argument_checks
 from ..exceptions import InputRequired, PromptNotFound
 from ..files.file import LLMFile
 from ..prompts import rendering
@@ -98,7 +98,7 @@ def _prompt_text(renderer: rendering.Renderer, prompt: PromptSpec, variables: Ma
 
 
 def _messages(agent: AgentSpec, messages: Iterable[LLMMessage]) -> tuple[LLMMessage, ...]:
-    turn = arguments.as_tuple(messages, LLMMessage, "messages")
+    turn = argument_checks.as_tuple(messages, LLMMessage, "messages")
     if not turn:
         raise InputRequired(agent.name, f"messages= of agent {agent.name!r} is empty. Pass at least one message.")
     return turn
@@ -108,7 +108,7 @@ def _with_files(
     agent: AgentSpec, files: Iterable[LLMFile] | None, turn: tuple[LLMMessage, ...]
 ) -> tuple[LLMMessage, ...]:
     """The turn with the files in its last user message."""
-    added = arguments.as_tuple(files or (), LLMFile, "files")
+    added = argument_checks.as_tuple(files or (), LLMFile, "files")
     if not added:
         return turn
     last = next((index for index in reversed(range(len(turn))) if turn[index].role == "user"), None)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .. import tenancy
 from ..conf import get_conf
-from ..configuration import specs
+from ..configuration import agents
 from ..exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
 from ..ledger import stored_runs
 from ..ledger.recorder import RunRecorder, resume_run
@@ -54,7 +54,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
         return 0.0
     retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries)
     try:
-        agent_name = specs.find_agent_name(row.agent_id) or row.agent_name
+        agent_name = agents.find_agent_name(row.agent_id) or row.agent_name
         with resume_run(schema, row) as recorder:
             execute(restore(recorder, agent_name, row, state), retries)
     except ZangoAIError as exc:
@@ -68,7 +68,7 @@ def find_awaiting(schema: str, agent_name: str, run_id: UUID | str) -> stored_ru
     """The agent's run of that id. Raises NotAwaitingApproval."""
     key = background.uuid_of(run_id)
     row = None if key is None else stored_runs.find(schema, key)
-    if row is None or row.agent_id is None or row.agent_id != specs.find_agent_id(agent_name):
+    if row is None or row.agent_id is None or row.agent_id != agents.find_agent_id(agent_name):
         raise not_awaiting(run_id, f"agent {agent_name!r} of schema {schema!r} has no run of that id")
     if row.status != stored_runs.Status.AWAITING_APPROVAL:
         raise not_awaiting(run_id, f"its status is {row.status}")

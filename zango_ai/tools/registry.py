@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..arguments import did_you_mean
+from ..argument_checks import did_you_mean
 from ..exceptions import ToolNotFound
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .. import arguments
+from .. import argument_checks
 from ..files.file import LLMFile
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -44,13 +44,13 @@ class LLMMessage:
             yield f"{call.name} {call.arguments}"
 
     def __post_init__(self) -> None:
-        arguments.require(self.role, str, "LLMMessage.role", "it as a str")
+        argument_checks.require(self.role, str, "LLMMessage.role", "it as a str")
         if self.role not in ROLES:
             raise ValueError(f"LLMMessage.role is {self.role!r}; use one of {', '.join(ROLES)}.")
-        arguments.require(self.content, str, "LLMMessage.content", "the text as a str")
-        arguments.require(self.tool_call_id, str, "LLMMessage.tool_call_id", "the id as a str")
+        argument_checks.require(self.content, str, "LLMMessage.content", "the text as a str")
+        argument_checks.require(self.tool_call_id, str, "LLMMessage.tool_call_id", "the id as a str")
         if self.tool_calls != ():
-            calls = arguments.as_tuple(self.tool_calls, ToolRequest, "LLMMessage.tool_calls")
+            calls = argument_checks.as_tuple(self.tool_calls, ToolRequest, "LLMMessage.tool_calls")
             object.__setattr__(self, "tool_calls", calls)
         if self.files != ():
-            object.__setattr__(self, "files", arguments.as_tuple(self.files, LLMFile, "LLMMessage.files"))
+            object.__setattr__(self, "files", argument_checks.as_tuple(self.files, LLMFile, "LLMMessage.files"))

@@ -14,7 +14,7 @@ from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, mak
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
-from zango_ai.configuration import specs
+from zango_ai.configuration import agents
 from zango_ai.database import ledger_connection, writer
 from zango_ai.exceptions import AgentNotFound, LLMAPIError
 from zango_ai.ledger import reconciliation
@@ -144,7 +144,7 @@ def test_a_schemas_name_is_kept_to_the_letter(schema):
     for sql in (
         reserve_round(schema, ("run_id",), ("number",), is_first=True, has_limits=True),
         settle_round(schema, ("status",), ("status",), has_adjustments=True, has_alerts=True, ends_run=True),
-        specs._agent_query(schema),
+        agents._agent_query(schema),
     ):
         executed = writer._numbered(sql)[0].decode()
         assert executed.count(f"{quoted}.") == executed.count('."zango_ai_') > 4

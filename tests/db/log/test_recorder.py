@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 
 from tests.build import make_priced_agent
-from zango_ai.configuration import specs
+from zango_ai.configuration import agents
 from zango_ai.exceptions import BudgetExceeded, RateLimitExceeded
 from zango_ai.ledger import maintenance, reconciliation
 from zango_ai.ledger.recorder import record_run
@@ -38,14 +38,14 @@ def record(agent):
 def reserve(recorder, agent):
     if agent is not None:
         recorder.note_agent(agent)
-    provider = specs.read_agent("helper").provider
+    provider = agents.read_agent("helper").provider
     recorder.reserve_round(Target(provider, "gpt-4o-mini"), REQUEST, ESTIMATE)
 
 
 @pytest.fixture
 def agent(model):
     make_priced_agent(model, monthly_budget_usd="0.5")
-    return specs.read_agent("helper")
+    return agents.read_agent("helper")
 
 
 def logged(run):

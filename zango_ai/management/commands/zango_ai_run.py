@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import exceptions, sanitize, tenancy
 from ...agent import get_agent
-from ...arguments import did_you_mean
+from ...argument_checks import did_you_mean
 from ...exceptions import ZangoAIError
 from ...files.file import LLMFile
 from ...types import TRIGGERS, LLMResponse

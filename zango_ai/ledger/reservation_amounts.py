@@ -1,6 +1,6 @@
 """What one call to a provider must reserve: an amount in two budget months, and shares of limits per minute.
 
-``rounds.reserve_round()`` reserves it.
+``reserve_and_settle.reserve_round()`` reserves it.
 """
 
 from __future__ import annotations

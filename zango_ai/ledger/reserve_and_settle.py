@@ -20,7 +20,7 @@ from ..database import writer
 from ..database.sql import parameters, table
 from ..models import Spend
 from . import clock, rate_limits
-from .reservations import Owner, Reservation
+from .reservation_amounts import Owner, Reservation
 from .sql.reserve_round import reserve_round as reserve_round_sql
 from .sql.run_row import write_run_row
 from .sql.settle_round import settle_round as settle_round_sql
