@@ -1,4 +1,4 @@
-"""Check the types of arguments, and suggest the name that a caller may have meant."""
+"""Check the types of arguments, and suggest the name that a caller probably meant."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ _MAX_COMPARED_CHARS = 100
 """``get_close_matches`` takes quadratic time."""
 
 
+def type_of(value: object) -> str:
+    """The type of ``value`` for a message: ``"of type int"``, or ``"None"``."""
+    return "None" if value is None else f"of type {type(value).__name__}"
+
+
 def require(value: object, types: type[Any] | tuple[type[Any], ...], argument: str, expected: str) -> None:
     """Raise TypeError unless ``value`` is an instance of ``types``. The message asks for ``expected``."""
     if not isinstance(value, types):
-        raise TypeError(f"{argument} is a {type(value).__name__}; pass {expected}.")
+        raise TypeError(f"{argument} is {type_of(value)}; pass {expected}.")
 
 
 def require_name(value: object, function: str) -> None:
@@ -27,7 +32,7 @@ def require_iterable(value: object, item_type: type[Any], argument: str) -> None
     """Raise TypeError unless ``value`` is an iterable other than a str."""
     expected = f"a list of {item_type.__name__}"
     if isinstance(value, str):
-        raise TypeError(f"{argument} is a str; pass {expected}.")
+        raise TypeError(f"{argument} is of type str; pass {expected}.")
     require(value, Iterable, argument, expected)
 
 
@@ -37,7 +42,7 @@ def as_tuple(values: Iterable[T], item_type: type[T], argument: str) -> tuple[T,
     items = tuple(values)
     for item in items:
         if not isinstance(item, item_type):
-            raise TypeError(f"{argument} holds a {type(item).__name__}; pass a list of {item_type.__name__}.")
+            raise TypeError(f"An item of {argument} is {type_of(item)}; pass a list of {item_type.__name__}.")
     return items
 
 

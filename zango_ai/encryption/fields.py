@@ -16,6 +16,7 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 
+from ..argument_checks import type_of
 from .cipher import Undecryptable, rotated
 from .credentials import Credentials
 
@@ -76,7 +77,7 @@ class CredentialsField(_Field):
             return Credentials(value)
         if isinstance(value, str) and _TOKEN.fullmatch(value):  # from a fixture
             return Credentials(token=value)
-        raise ValidationError(f"Credentials are a dict, not a {type(value).__name__}.")
+        raise ValidationError(f"Credentials must be a dict. This value is {type_of(value)}.")
 
     def get_prep_value(self, value: Any) -> Any:
         if hasattr(value, "resolve_expression"):

@@ -66,8 +66,8 @@ class LLMFile:
         # A file field that is empty is looked at later: its attributes raise.
         if file is not None and not (hasattr(type(file), "read") or hasattr(file, "read")):
             raise TypeError(
-                f"file is a {type(file).__name__}; pass a model's file field or an upload, or use from_path() or "
-                "from_bytes()."
+                f"file is {argument_checks.type_of(file)}; pass a model's file field or an upload, "
+                "or use from_path() or from_bytes()."
             )
         name = _base_name(getattr(file, "name", None))
         declared, guessed = str(getattr(file, "content_type", None) or ""), media_types.guess(name)

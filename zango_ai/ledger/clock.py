@@ -13,6 +13,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def as_seen_by_project(moment: datetime) -> datetime:
+def to_django_time(moment: datetime) -> datetime:
     """An aware datetime in the form that Django returns: naive and in ``TIME_ZONE`` with ``USE_TZ = False``."""
     return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())

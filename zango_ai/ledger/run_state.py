@@ -18,6 +18,15 @@ from ..types import ToolRequest
 VERSION = 1
 """A state that was stored without a version has version 1."""
 
+_JSON_KEYS = {
+    "turn_range": "said",
+    "tool_messages": "exchanged",
+    "tool_rounds_left": "tool_rounds",
+    "output_retries_left": "corrections",
+    "session_to_open": "opens",
+}
+"""Fields whose names in version 1 of the JSON are older than the Python names."""
+
 _Saved = TypeVar("_Saved", "SavedSession", "SessionToOpen", Overrides)
 
 
@@ -59,18 +68,16 @@ class RunState:
 
     messages: Sequence[Mapping[str, Any]]
     """The messages of the next request."""
-    said: tuple[int, int]
+    turn_range: tuple[int, int]
     """Start and end of the caller's own messages of this turn, in ``messages``."""
-    exchanged: Sequence[Mapping[str, Any]] = ()
-    """The messages with the tool calls and results of this turn."""
+    tool_messages: Sequence[Mapping[str, Any]] = ()
+    """The tool calls and results of this turn."""
     answer: SavedAnswer | None = None
-    tool_rounds: int
-    """How many rounds of tool calls are left."""
-    corrections: int
-    """How many output retries are left."""
+    tool_rounds_left: int
+    output_retries_left: int
     has_used_tools: bool = False
     session: SavedSession | None = None
-    opens: SessionToOpen | None = None
+    session_to_open: SessionToOpen | None = None
     output_json_schema: Mapping[str, Any] | None = None
     """The JSON schema of the ``output_type`` argument; None uses the agent's own."""
     overrides: Overrides = field(default_factory=Overrides)
@@ -80,7 +87,7 @@ class RunState:
     """ISO 8601 time before which the run is not retried."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"version": VERSION, **asdict(self)}
+        return {"version": VERSION, **{_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunState:
@@ -91,14 +98,14 @@ class RunState:
         try:
             return cls(
                 messages=tuple(stored["messages"]),
-                said=(int(stored["said"][0]), int(stored["said"][1])),
-                exchanged=tuple(stored["exchanged"]),
+                turn_range=(int(stored["said"][0]), int(stored["said"][1])),
+                tool_messages=tuple(stored["exchanged"]),
                 answer=_restore_answer(stored["answer"]),
-                tool_rounds=int(stored["tool_rounds"]),
-                corrections=int(stored["corrections"]),
+                tool_rounds_left=int(stored["tool_rounds"]),
+                output_retries_left=int(stored["corrections"]),
                 has_used_tools=bool(stored["has_used_tools"]),
                 session=_restore(SavedSession, stored["session"]),
-                opens=_restore(SessionToOpen, stored["opens"]),
+                session_to_open=_restore(SessionToOpen, stored["opens"]),
                 output_json_schema=stored["output_json_schema"],
                 overrides=_restore(Overrides, stored.get("overrides")) or Overrides(),
                 attempt=int(stored.get("attempt", 0)),

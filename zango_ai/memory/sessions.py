@@ -16,6 +16,7 @@ from typing import Any
 from django.db import Error
 
 from .. import sanitize
+from ..argument_checks import type_of
 from ..database import writer
 from ..database.sql import table
 from ..exceptions import SessionNotOwned
@@ -60,7 +61,7 @@ def require_session_id(session_id: object) -> None:
     if session_id is None:
         return
     if not isinstance(session_id, str):
-        raise TypeError(f"session_id is a {type(session_id).__name__}; pass a str.")
+        raise TypeError(f"session_id is {type_of(session_id)}; pass a str.")
     if not (0 < len(session_id) <= _MAX_ID_CHARS and session_id.isprintable()):
         raise ValueError(
             f"session_id must be 1 to {_MAX_ID_CHARS} printable characters. Leave it out to start a new session."

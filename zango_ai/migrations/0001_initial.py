@@ -1076,8 +1076,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "monthly spend",
-                "verbose_name_plural": "spending",
+                "verbose_name": "monthly cost",
+                "verbose_name_plural": "monthly costs",
                 "ordering": ["-month_start", "owner", "owner_name"],
                 "constraints": [
                     models.UniqueConstraint(fields=("owner", "owner_id", "month_start"), name="zango_ai_spend_once")

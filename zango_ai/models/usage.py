@@ -35,8 +35,8 @@ class Spend(TimestampedModel):
     """The request that crossed the alert threshold: run ID and round number."""
 
     class Meta:
-        verbose_name = _("monthly spend")
-        verbose_name_plural = _("spending")
+        verbose_name = _("monthly cost")
+        verbose_name_plural = _("monthly costs")
         ordering = ["-month_start", "owner", "owner_name"]
         constraints = [
             models.UniqueConstraint(fields=["owner", "owner_id", "month_start"], name="zango_ai_spend_once")

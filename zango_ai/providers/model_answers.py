@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ..argument_checks import type_of
 from ..sanitize import sendable
 from ..types import LLMUsage, ModelAnswer, Price, StopReason, ToolRequest
 from . import prices
@@ -37,7 +38,7 @@ def read(reply: Any, trace: CallTrace, model: str, price: Price | None, mask: Ma
     choice = reply.choices[0]
     content = choice.message.content or ""
     if not isinstance(content, str):
-        raise TypeError(f"The answer's content is a {type(content).__name__}, not text")
+        raise TypeError(f"The answer's content is {type_of(content)}, not text")
     usage, reasoning_tokens = read_usage(reply)
     calls = [raw_tool_call(call) for call in getattr(choice.message, "tool_calls", None) or ()]
     return ModelAnswer(

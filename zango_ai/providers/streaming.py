@@ -18,6 +18,7 @@ from dataclasses import astuple
 from types import TracebackType
 from typing import Any, Self
 
+from ..argument_checks import type_of
 from ..types import LLMUsage, ModelAnswer
 from . import clients, errors, json_forms, model_answers, private_attributes
 from .call_plan import CallPlan, complete
@@ -174,7 +175,7 @@ class AnswerStream:
 
     def _add_text(self, text: str) -> None:
         if not isinstance(text, str):
-            raise TypeError(f"The answer's content is a {type(text).__name__}, not text")
+            raise TypeError(f"The answer's content is {type_of(text)}, not text")
         if text:
             self._note_token()
             self._add_masked(self._masked.feed(text))

@@ -33,7 +33,8 @@ def read(
 def _decision(key: str, decision: bool | str, decided_by: str) -> ApprovalDecision:
     if not isinstance(decision, (bool, str)):
         raise TypeError(
-            f"approvals[{key!r}] is a {type(decision).__name__}; use True, False or the reason for denying it."
+            f"approvals[{key!r}] is {argument_checks.type_of(decision)}; use True, False "
+            "or the reason for denying it."
         )
     verdict = Verdict.APPROVED if decision is True else Verdict.DENIED
     return ApprovalDecision(

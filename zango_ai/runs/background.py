@@ -131,7 +131,7 @@ class EnqueuedRun:
                     call["uid"],
                     call["tool_name"],
                     _as_object(call["arguments"]),
-                    clock.as_seen_by_project(datetime.fromisoformat(call["expires_at"])),
+                    clock.to_django_time(datetime.fromisoformat(call["expires_at"])),
                 )
                 for call in row.undecided
             ],

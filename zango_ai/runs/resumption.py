@@ -93,10 +93,10 @@ def restore(
     toolbox = Toolbox(agent, recorder, trigger=row.triggered_by)
     recorder.note(output_schema=agent.output_schema)
     toolbox.restore(row, decisions or {})
-    toolbox.messages = list(saved_state.restore_messages(agent.schema, row, state.exchanged))
+    toolbox.messages = list(saved_state.restore_messages(agent.schema, row, state.tool_messages))
     messages = saved_state.restore_messages(agent.schema, row, state.messages)
-    request = model_request(agent, messages, toolbox.schemas if state.tool_rounds else ())
-    turn_start, turn_end = state.said
+    request = model_request(agent, messages, toolbox.schemas if state.tool_rounds_left else ())
+    turn_start, turn_end = state.turn_range
     prepared = PreparedRun(
         recorder=recorder,
         agent=agent,
@@ -105,9 +105,9 @@ def restore(
         toolbox=toolbox,
         composed=ComposedRequest(request, messages[turn_start:turn_end], turn_start),
         start=saved_state.restore_loop(state, request),
-        opens_session=state.opens is not None and agent.has_memory,
-        session_id=None if state.opens is None else state.opens.session_id,
-        user_ref="" if state.opens is None else state.opens.user_ref,
+        opens_session=state.session_to_open is not None and agent.has_memory,
+        session_id=None if state.session_to_open is None else state.session_to_open.session_id,
+        user_ref="" if state.session_to_open is None else state.session_to_open.user_ref,
     )
     return open_run(prepared, None if state.session is None else sessions.Session.restored(state.session))
 

@@ -64,7 +64,7 @@ def queue_run(prepared: PreparedRun) -> None:
     session = _open_session(prepared)
     if session is not None:
         user_ref = "" if prepared.user_ref is None else str(prepared.user_ref)
-        state = replace(state, opens=SessionToOpen(session_id=session.session_id, user_ref=user_ref))
+        state = replace(state, session_to_open=SessionToOpen(session_id=session.session_id, user_ref=user_ref))
     prepared.recorder.queue(state)
 
 

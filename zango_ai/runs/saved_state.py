@@ -26,12 +26,12 @@ def save(
     """All that another process needs to continue the run."""
     return RunState(
         messages=transcript.messages_to_json(loop.request.messages),
-        said=(composed.turn_start, composed.turn_start + len(composed.turn)),
-        exchanged=transcript.messages_to_json(prepared.toolbox.messages),
+        turn_range=(composed.turn_start, composed.turn_start + len(composed.turn)),
+        tool_messages=transcript.messages_to_json(prepared.toolbox.messages),
         answer=None if pending_answer is None else _save_answer(pending_answer),
-        tool_rounds=loop.tool_rounds_left,
+        tool_rounds_left=loop.tool_rounds_left,
         has_used_tools=loop.has_used_tools,
-        corrections=loop.output_retries_left,
+        output_retries_left=loop.output_retries_left,
         session=None if session is None else session.saved(),
         output_json_schema=prepared.output.json_schema,
         overrides=prepared.overrides,
@@ -42,8 +42,8 @@ def restore_loop(state: RunState, request: ModelRequest) -> LoopState:
     """The loop's state, with the restored request."""
     return LoopState(
         request,
-        tool_rounds_left=state.tool_rounds,
-        output_retries_left=state.corrections,
+        tool_rounds_left=state.tool_rounds_left,
+        output_retries_left=state.output_retries_left,
         pending_answer=None if state.answer is None else _restore_answer(state.answer),
         has_used_tools=state.has_used_tools,
     )

@@ -134,7 +134,7 @@ class Toolbox:
 
     def _request_approval(self, plans: Sequence[ToolCallPlan]) -> None:
         expires_at = clock.now() + timedelta(hours=get_conf().approval_ttl_hours)
-        shown_expiry = clock.as_seen_by_project(expires_at)
+        shown_expiry = clock.to_django_time(expires_at)
         for plan in plans:
             self._log.request_approval(plan, expires_at)
             call = self._add_call(

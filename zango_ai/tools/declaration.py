@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
 
 from .. import limits
+from ..argument_checks import type_of
 from ..exceptions import ToolDeclarationInvalid
 from . import registry
 from .parameters import REQUIRED, ParameterInfo, Parameters
@@ -58,7 +59,7 @@ def ToolParam(  # noqa: N802  named like a class, as it is used like pydantic's 
 
 def _enum_values(enum: Any) -> tuple[Any, ...]:
     if isinstance(enum, (str, bytes)) or not isinstance(enum, Iterable):
-        raise TypeError(f"ToolParam(enum=...) is a {type(enum).__name__}; pass a list of values.")
+        raise TypeError(f"ToolParam(enum=...) is {type_of(enum)}; pass a list of values.")
     values = tuple(enum)
     if not values:
         raise TypeError("ToolParam(enum=...) is empty; pass at least one value.")
@@ -191,9 +192,7 @@ def _not_a_function(value: Any, name: str | None) -> ToolDeclarationInvalid:
     code = getattr(inner, "__code__", None)
     location = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
     name = name or str(getattr(inner, "__name__", "?"))
-    return ToolDeclarationInvalid(
-        name, f"{location}tool {name!r} is a {type(value).__name__}; decorate a function."
-    )
+    return ToolDeclarationInvalid(name, f"{location}tool {name!r} is {type_of(value)}; decorate a function.")
 
 
 def _with_plain_defaults(function: F) -> Callable[..., Any]:

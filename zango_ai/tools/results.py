@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import sanitize
+from ..argument_checks import type_of
 
 _NOTE_CHARS = 80
 _MIN_ITEM_CHARS = 40
@@ -29,7 +30,7 @@ def to_json_value(value: Any) -> Any:
 def _refuse_iterators(value: Any, depth: int = 0) -> None:
     """pydantic would read an endless iterator in native code, which nothing can interrupt."""
     if isinstance(value, Iterator):
-        raise TypeError(f"the result has a {type(value).__name__}, which may be endless: return a list")
+        raise TypeError(f"the result has a value {type_of(value)}, which may be endless: return a list")
     children: Iterable[Any] = ()
     if isinstance(value, dict):
         children = value.values()
@@ -46,7 +47,7 @@ def _fallback(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"the result has a {type(value).__name__}, which cannot be converted to JSON")
+    raise TypeError(f"the result has a value {type_of(value)}, which cannot be converted to JSON")
 
 
 def _finite(value: Any, depth: int = 0) -> Any:

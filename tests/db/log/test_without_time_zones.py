@@ -43,7 +43,7 @@ def test_runs_approvals_budgets_and_maintenance_work_without_time_zones():
 
 def test_a_project_sees_moments_as_django_returns_them(settings):
     moment = datetime(2026, 7, 1, 10, tzinfo=UTC)
-    assert clock.as_seen_by_project(moment) == moment
+    assert clock.to_django_time(moment) == moment
     settings.USE_TZ = False
-    assert clock.as_seen_by_project(moment) == datetime(2026, 7, 1, 12)  # in Berlin
+    assert clock.to_django_time(moment) == datetime(2026, 7, 1, 12)  # in Berlin
     assert clock.now() - datetime.now(UTC) < timedelta(seconds=1)

@@ -39,11 +39,11 @@ AZURE = _Azure(
     slots=(
         API_KEY,
         required_api_base("https://my-resource.openai.azure.com"),
-        CredentialSlot("api_version", "API version", is_required=True, help_text="as 2024-10-21."),
+        CredentialSlot("api_version", "API version", is_required=True, help_text="for example 2024-10-21."),
         CredentialSlot(
             "base_model",
             "Base model",
-            help_text="the model behind the deployments, as gpt-5.4-mini: its price is used.",
+            help_text="the model that the deployments run, for example gpt-5.4-mini. Its price is used.",
         ),
     ),
     litellm_prefix="azure",

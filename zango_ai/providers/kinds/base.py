@@ -32,7 +32,9 @@ API_BASE = CredentialSlot("api_base", "API base URL", help_text="leave empty for
 
 def required_api_base(example: str) -> CredentialSlot:
     """The slot of a kind that has no address of its own."""
-    return CredentialSlot("api_base", "API base URL", is_required=True, help_text=f"needed, as {example}.")
+    return CredentialSlot(
+        "api_base", "API base URL", is_required=True, help_text=f"required, for example {example}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

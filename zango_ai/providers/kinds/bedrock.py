@@ -72,10 +72,10 @@ BEDROCK = _Bedrock(
     name="bedrock",
     label="Amazon Bedrock",
     slots=(
-        CredentialSlot("aws_access_key_id", "AWS access key id", is_secret=True, is_required=True),
-        CredentialSlot("aws_secret_access_key", "AWS secret key", is_secret=True, is_required=True),
+        CredentialSlot("aws_access_key_id", "AWS access key ID", is_secret=True, is_required=True),
+        CredentialSlot("aws_secret_access_key", "AWS secret access key", is_secret=True, is_required=True),
         CredentialSlot("aws_session_token", "AWS session token", is_secret=True),
-        CredentialSlot("aws_region_name", "AWS region", is_required=True, help_text="as eu-central-1."),
+        CredentialSlot("aws_region_name", "AWS region", is_required=True, help_text="for example eu-central-1."),
         API_BASE,
     ),
     litellm_prefix="bedrock/converse",
