@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -10,6 +11,8 @@ from ..agent import Agent, get_agent
 from ..conf import get_conf
 from ..models import AgentConfig, Invocation, MemorySession
 from .errors import ApiError, bad_request, not_found
+
+logger = logging.getLogger("zango_ai.api")
 
 
 def authenticated(request: HttpRequest, agent_name: str) -> bool:
@@ -32,6 +35,7 @@ def open_agent(request: HttpRequest, name: str) -> Agent:
         raise ApiError(401, "NotAuthenticated", "Log in to call this agent.")
     agent = get_agent(name)
     if not AgentConfig.objects.filter(name=name, is_public_api=True).exists():
+        logger.warning("Agent %r is not available over HTTP. Tick 'Available over HTTP' in the admin.", name)
         raise not_found("Agent or run")
     return agent
 

@@ -71,8 +71,8 @@ def read_json(request: HttpRequest, fields: Collection[str]) -> dict[str, Any]:
 
 def _multipart(request: HttpRequest) -> RunBody:
     fields = request.POST
-    _require_known(fields, {*_RUN_FIELDS, "csrfmiddlewaretoken"})
-    _require_known(request.FILES, {"files"})
+    _require_known(set(fields) - {"csrfmiddlewaretoken"}, _RUN_FIELDS)
+    _require_known(request.FILES, ("files",))
     values: dict[str, Any] = {}
     for name in _RUN_FIELDS:
         sent = fields.getlist(name)
@@ -119,4 +119,4 @@ def _is_session_id(value: object) -> bool:
 def _require_known(names: Collection[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            raise bad_request(f"{name!r} is not a field of this request.", name)
+            raise bad_request(f"{name!r} is not a field of this request. Allowed: {', '.join(known)}.", name)

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 
 from .. import argument_checks, sanitize, tenancy
+from ..database import reads
+from ..database.sql import table
 from ..exceptions import NotFoundError, PromptNotFound, ProviderNotFound
-from ..models import Prompt, Provider
+from ..models import Prompt, PromptVersion, Provider
 
 Row = TypeVar("Row", bound=Model)
 _MAX_SUGGESTIONS = 500
@@ -38,6 +40,19 @@ def get_prompt(name: str) -> Prompt:
         row.active_version = row.find_active_version()
         row._loaded_active_id = row.active_version_id
     return row
+
+
+def no_active_version(name: str) -> PromptNotFound:
+    """The error for a prompt that has no text to send: no version, or none that is active."""
+    schema = tenancy.current_schema()
+    sql = f"""
+SELECT 1 FROM {table(schema, PromptVersion)} v JOIN {table(schema, Prompt)} p ON p.id = v.prompt_id
+WHERE p.name = %(name)s LIMIT 1
+"""
+    problem = "no version. Add one: prompt.add_version('...')"
+    if list(reads.rows(sql, {"name": name})):
+        problem = "no active version. Activate one in the admin."
+    return PromptNotFound(name, f"Prompt {name!r} has {problem}")
 
 
 def _named(rows: QuerySet[Row], name: str) -> Row | None:

@@ -71,12 +71,15 @@ def _over_budget(month: BudgetMonth, reservation: Reservation, decision: Decisio
     resets_on = months.next_month_start(month.month_start, month.budget.reset_day)
     limit, spent, reserved = map(format_usd, (decision.limit_usd, decision.spent_usd, decision.reserved_usd))
     cost = f"may cost {format_usd(reservation.usd)}" if reservation.is_priced else "has no known price"
+    advice = "Raise the budget."
+    if decision.limit_usd:
+        shorter = ", lower the agent's max_tokens" if reservation.is_priced else ""
+        advice = f"Raise the budget{shorter}, or wait until {resets_on}."
     return BudgetExceeded(
         reservation.provider.name,
         decision.limit_usd,
         f"{month.owner.title()} {month.name!r} has a budget of {limit} for the month from {month.month_start}: "
-        f"{spent} is spent, {reserved} is reserved by running calls, and this call {cost}. "
-        f"Raise the budget, lower the agent's max_tokens, or wait until {resets_on}.",
+        f"{spent} is spent, {reserved} is reserved by running calls, and this call {cost}. {advice}",
         agent_name=month.name if month.owner == Owner.AGENT else None,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from .. import tenancy
+from ..argument_checks import did_you_mean
 
 
 class TenantCommand(BaseCommand):
@@ -18,7 +19,7 @@ class TenantCommand(BaseCommand):
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         known = tenancy.tenant_schemas()
         if schema is not None and schema not in known:
-            raise CommandError(f"No tenant has the schema {schema!r}.")
+            raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}")
         failed = []
         for name in known if schema is None else [schema]:
             with tenancy.active(name):

@@ -83,10 +83,13 @@ def _problem(kind_name: str, credentials: Secrets, bases: tuple[str, ...]) -> tu
         return "credentials", reason + "enter the credentials again."
     if slot is not None:
         # Without a key, litellm would use the one in the host's environment.
-        return slot.name, f"has no {slot.label}. Enter it in the provider's credentials."
+        return slot.name, f"has no {slot.label} ({slot.name}). Enter it in the provider's credentials."
     slot = kind.malformed_slot(credentials)
     if slot is not None:
-        return slot.name, f"has an invalid {slot.label}: it contains spaces, line breaks or non-ASCII characters."
+        return (
+            slot.name,
+            f"has an invalid {slot.label} ({slot.name}): it contains spaces, line breaks or non-ASCII characters.",
+        )
     problem = addresses.problem_of(kind.base_url(credentials), bases)
     return None if problem is None else ("api_base", f"has an API base URL that cannot be used. {problem}")
 
@@ -95,11 +98,14 @@ def _require_price(target: Target, model: ModelInfo) -> None:
     """Raises PriceUnknown if the spend on this model could not be counted against a budget."""
     if target.provider.allow_unpriced or model.price is not None:
         return
+    name = target.provider.name
+    owner = "The agent" if target.provider.budget.limit_usd is None else f"Provider {name!r}"
     raise PriceUnknown(
         target.model,
-        target.provider.name,
-        f"There is a monthly budget, and the price of {_described(target)} is not known. Enter the model's costs "
-        "in the provider's list of models, or allow models without a price there.",
+        name,
+        f"{owner} has a monthly budget, and the price of {_described(target)} is not known. On the page of "
+        f"provider {name!r} in the admin, enter the model's prices under Models, or tick 'Allow models without a "
+        "price'.",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..exceptions import OutputParseError, OutputValidationError
 from ..ledger.recorder import RunRecorder
 from ..memory import sessions, window
 from ..output import json_reader, json_schema
@@ -62,10 +63,17 @@ class AnswerReader:
         self._recorder.note_answer(answer.content)
         if self._agent.output_schema != "json":
             return
+        try:
+            self.parsed_content = self._parsed(answer)
+        except (OutputParseError, OutputValidationError) as exc:
+            exc.args = (f"Agent {self._agent.name!r}, model {answer.model!r}: {exc}",)
+            raise
+
+    def _parsed(self, answer: ModelAnswer) -> Any:
         value = json_reader.parse_answer(answer.content, stop_reason=answer.stop_reason)
         if self._agent.output_json_schema is not None:
             value = json_schema.validate_answer(value, self._agent.output_json_schema)
-        self.parsed_content = value if self._output_type is None else self._output_type.read(value)
+        return value if self._output_type is None else self._output_type.read(value)
 
     def _remember(self, session: sessions.Session) -> None:
         if self._last_answer is None:

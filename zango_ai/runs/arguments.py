@@ -95,7 +95,8 @@ class RunRequest:
     def require_types(self) -> None:
         """Raise TypeError for an argument of the wrong type, and ValueError for an invalid session id."""
         if self.input is not None:
-            argument_checks.require(self.input, str, "input", "the text as a str")
+            or_variables = ", or pass variables=" if isinstance(self.input, Mapping) else ""
+            argument_checks.require(self.input, str, "input", f"the text as a str{or_variables}")
         for name, values in (("variables", self.variables), ("system_variables", self.system_variables)):
             if values is not None:
                 argument_checks.require(values, Mapping, name, "a dict of values by name")

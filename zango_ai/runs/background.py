@@ -93,7 +93,10 @@ class EnqueuedRun:
             return " Its last attempt failed with a transient error; a worker retries it later."
         if tenancy.connection().in_atomic_block:
             return " Its task may not have been sent: that happens when the transaction that queued it commits."
-        return f" No worker has taken it. Start one with: {queue.worker_command()}"
+        return (
+            f" No worker has taken it. Start one with: {queue.worker_command()}. Or the running worker does not "
+            f"know the task {queue.TASK_NAME}: call app.autodiscover_tasks() where the Celery app is created."
+        )
 
     def response(self) -> LLMResponse:
         """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.

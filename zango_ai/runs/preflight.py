@@ -87,9 +87,11 @@ def targets(agent: AgentSpec, files: Sequence[LLMFile]) -> list[Target]:
 
 
 def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> None:
-    has_budget = agent.budget.limit_usd is not None or target.provider.budget.limit_usd is not None
+    limits = [limit for budget in (agent.budget, target.provider.budget) if (limit := budget.limit_usd) is not None]
+    # With a budget of 0 nothing may be spent, so the reservation raises BudgetExceeded whatever the price.
+    needs_price = bool(limits) and 0 not in limits
     has_tools = bool(agent.tools and agent.max_tool_rounds)
-    checks.require_fit(target, files, needs_tools=has_tools, needs_price=has_budget)
+    checks.require_fit(target, files, needs_tools=has_tools, needs_price=needs_price)
 
 
 def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import argument_checks
-from ..exceptions import InputRequired, PromptNotFound
+from ..configuration import lookups
+from ..exceptions import InputRequired
 from ..files.file import LLMFile
 from ..prompts import rendering
 from ..types import AgentSpec, LLMMessage, ModelRequest, PromptSpec, ToolSchema
@@ -89,9 +90,7 @@ def _turn(renderer: rendering.Renderer, agent: AgentSpec, request: RunRequest) -
 
 def _prompt_text(renderer: rendering.Renderer, prompt: PromptSpec, variables: Mapping[str, Any] | None) -> str:
     if prompt.content is None:
-        raise PromptNotFound(
-            prompt.name, f"Prompt {prompt.name!r} has no active version. Activate one in the admin."
-        )
+        raise lookups.no_active_version(prompt.name)
     if variables is None:
         return prompt.content
     return renderer.render(prompt.content, variables, prompt_name=prompt.name)

@@ -40,7 +40,7 @@ class ModelServer:
         host: str = "127.0.0.1",
         port: int = 0,
         delay_s: float = 0.0,
-        answer: Callable[[SeenRequest], Reply | None] | None = None,
+        answer: Callable[[SeenRequest], Reply | str | None] | None = None,
     ) -> None:
         """``port`` 0 chooses a free port. ``delay_s`` is added to every reply.
 
@@ -100,9 +100,13 @@ class ModelServer:
             return list(self._requests)
 
     def script(self, *replies: Reply | str) -> None:
-        """Reply to the next requests with these, in order. A string is the text of a reply."""
+        """Reply to the next requests with these, in order. A string is the text of a reply.
+
+        Raises TypeError for anything else, and then adds none of them.
+        """
+        checked = [Reply.of(reply, "script() takes") for reply in replies]
         with self._lock:
-            self._script.extend(Reply(reply) if isinstance(reply, str) else reply for reply in replies)
+            self._script.extend(checked)
 
     def wait_for_requests(self, count: int, *, timeout_s: float = 30.0) -> None:
         """Wait until ``count`` requests have arrived. Raises TimeoutError."""
@@ -152,7 +156,15 @@ class ModelServer:
             self._arrived.notify_all()
             if self._script:
                 return self._script.popleft()
-        return None if self._answer is None else self._answer(seen)
+        return None if self._answer is None else self._computed(self._answer(seen))
+
+    @staticmethod
+    def _computed(value: object) -> Reply | None:
+        """The reply that ``answer`` returned. If it has a wrong type, the client gets an error that says so."""
+        try:
+            return None if value is None else Reply.of(value, "ModelServer(answer=...) may return")
+        except TypeError as exc:
+            return Reply(str(exc), status=400)
 
     def think(self, seconds: float) -> None:
         """Wait, or return early when the server stops."""

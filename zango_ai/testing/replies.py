@@ -53,6 +53,21 @@ class Reply:
     fails_after: int | None = None
     """End a stream with the vendor's error after this many events."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str | None):
+            raise TypeError(
+                f"Reply() takes its text as a str, not {type(self.text).__name__}. For JSON, pass json.dumps(...)"
+            )
+
+    @classmethod
+    def of(cls, value: object, taker: str) -> Reply:
+        """``value`` as a reply. Raises TypeError unless it is a str or a Reply; ``taker`` begins the message."""
+        if isinstance(value, Reply):
+            return value
+        if isinstance(value, str):
+            return cls(value)
+        raise TypeError(f"{taker} str and Reply, not {type(value).__name__}. For JSON, pass json.dumps(...)")
+
     @property
     def sent_text(self) -> str:
         """The text that the server sends."""

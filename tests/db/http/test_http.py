@@ -11,7 +11,7 @@ from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_prompt
 from zango_ai import get_agent, tool
-from zango_ai.models import Invocation
+from zango_ai.models import AgentConfig, Invocation
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.urls("tests.http_urls")
@@ -77,6 +77,26 @@ def test_an_agent_that_is_not_open_to_the_api_is_not_found(model, ada, fields):
     answer = post(ada, "agents/helper/run/", {"input": "Hi"})
     assert answer.status_code == 404
     assert model.requests == []
+
+
+def test_an_agent_that_is_not_open_to_the_api_is_named_in_the_log(model, ada, caplog):
+    make_agent(model)
+    answer = post(ada, "agents/helper/run/", {"input": "Hi"})
+    assert "helper" not in str(error_of(answer))
+    assert "Agent 'helper' is not available over HTTP. Tick 'Available over HTTP' in the admin." in caplog.messages
+    AgentConfig.objects.update(is_public_api=True)
+    caplog.clear()
+    assert post(ada, "agents/helper/run/", {"input": "Hi"}).status_code == 200
+    assert "not available" not in caplog.text
+
+
+def test_an_unknown_field_is_answered_with_the_allowed_ones(model, ada):
+    make_agent(model, is_public_api=True)
+    answer = post(ada, "agents/helper/run/", {"message": "Hi"})
+    wanted = "'message' is not a field of this request. Allowed: input, variables, session_id."
+    assert error_of(answer)["message"] == wanted
+    answer = ada.post("/ai/agents/helper/run/", {"message": "Hi"})
+    assert error_of(answer)["message"] == wanted
 
 
 def test_an_anonymous_caller_has_to_log_in(model, ada, north):

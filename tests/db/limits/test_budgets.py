@@ -235,16 +235,41 @@ def test_an_answer_that_outruns_its_estimate_is_counted_in_full_and_is_the_last(
     assert try_to_run() == "BudgetExceeded"
 
 
-@pytest.mark.parametrize("whose", ["provider", "agent"])
-def test_a_model_without_a_price_is_refused_under_a_budget(model, whose):
+def make_unpriced_agent(model, whose, budget):
+    """An agent whose model has no price; the agent or its provider has the budget."""
     agent = make_agent(model, provider=make_provider(model, default_model="home-grown"))
     row = agent.provider if whose == "provider" else agent
-    row.monthly_budget_usd = 5
+    row.monthly_budget_usd = budget
     row.save()
+
+
+@pytest.mark.parametrize("whose", ["provider", "agent"])
+def test_a_model_without_a_price_is_refused_under_a_budget(model, whose):
+    make_unpriced_agent(model, whose, 5)
     with pytest.raises(PriceUnknown) as caught:
         get_agent("helper").run("hi")
     assert (caught.value.model, caught.value.provider_name) == ("home-grown", "main")
     assert model.requests == []
+
+
+@pytest.mark.parametrize("whose", ["provider", "agent"])
+def test_a_budget_of_zero_is_exceeded_also_by_a_model_without_a_price(model, whose):
+    make_unpriced_agent(model, whose, 0)
+    with pytest.raises(BudgetExceeded) as caught:
+        get_agent("helper").run("hi")
+    assert caught.value.budget_limit == 0
+    assert str(caught.value).endswith("Raise the budget.")
+    assert model.requests == []
+
+
+def test_an_unknown_price_says_whose_budget_needs_it_and_where_to_allow_it(model):
+    agent = make_agent(model, monthly_budget_usd=5, provider=make_provider(model, default_model="home-grown"))
+    with pytest.raises(PriceUnknown, match=r"^The agent has a monthly budget.*tick 'Allow models without a price'"):
+        get_agent("helper").run("hi")
+    agent.provider.monthly_budget_usd = 5
+    agent.provider.save()
+    with pytest.raises(PriceUnknown, match=r"^Provider 'main' has a monthly budget"):
+        get_agent("helper").run("hi")
 
 
 def test_a_model_without_a_price_that_is_allowed_is_counted_as_unknown_and_not_as_nothing(model):

@@ -82,3 +82,19 @@ def test_a_month_under_way_began_on_the_budgets_own_day(spent):
     with schema_context("north"):
         Provider.objects.update(budget_reset_day=date.today().day % 28 + 1)
         assert [row["owner"] for row in json.loads(told("--json"))["tenants"][0]["rows"]] == ["agent"]
+
+
+def test_calls_of_unknown_cost_are_named_beside_the_spending(spent):
+    with schema_context("north"):
+        Spend.objects.filter(owner="provider").update(spent_usd=0, unknown_calls=16)
+        Spend.objects.filter(owner="agent").update(unknown_calls=1)
+    lines = told("--schema", "north").splitlines()
+    assert "$0.00 + 16 calls of unknown cost" in lines[1]
+    assert "$0.25 + 1 call of unknown cost " in lines[2]
+    assert [line.count("$0.00 + 16 calls of unknown cost") for line in lines[3:]] == [1, 1]
+    assert json.loads(told("--json"))["unknown_calls"] == 16
+
+
+def test_a_mistyped_schema_is_corrected(spent):
+    with pytest.raises(CommandError, match=r"No tenant has the schema 'nort'. Did you mean 'north'\?"):
+        told("--schema", "nort")

@@ -1,11 +1,12 @@
 """The ways to ask, as the provider sees them on the wire."""
 
 import pytest
+from django.db.models import QuerySet
 
 from tests.build import make_agent, make_prompt
 from zango_ai import LLMMessage, get_agent
 from zango_ai.exceptions import InputRequired, PromptNotFound, PromptRenderError
-from zango_ai.models import Invocation, Prompt
+from zango_ai.models import Invocation, Prompt, PromptVersion
 
 pytestmark = pytest.mark.usefixtures("north")
 
@@ -86,11 +87,30 @@ def test_a_missing_system_variable_is_named_also_for_an_empty_dict(model, clinic
     assert model.requests == []
 
 
-def test_a_prompt_without_a_version_says_to_activate_one(model):
-    make_agent(model, user_prompt=Prompt.objects.create(name="empty", type="user"))
-    with pytest.raises(PromptNotFound, match="no active version") as caught:
+def test_a_prompt_without_a_version_says_how_to_add_one(model):
+    prompt = Prompt.objects.create(name="empty", type="user")
+    make_agent(model, user_prompt=prompt)
+    with pytest.raises(PromptNotFound) as caught:
         get_agent("helper").run()
+    assert str(caught.value) == "Prompt 'empty' has no version. Add one: prompt.add_version('...')"
     assert caught.value.name == "empty"
+    prompt.add_version("Hello.")
+    assert get_agent("helper").run().content
+
+
+def test_a_prompt_whose_versions_are_all_drafts_says_to_activate_one(model):
+    prompt = make_prompt("Hello.")
+    QuerySet(PromptVersion).update(status="draft")
+    QuerySet(Prompt).update(active_version=None)
+    make_agent(model, user_prompt=prompt)
+    with pytest.raises(PromptNotFound, match=r"has no active version. Activate one in the admin."):
+        get_agent("helper").run()
+
+
+def test_a_dict_as_input_is_told_of_variables(model):
+    make_agent(model)
+    with pytest.raises(TypeError, match="input is of type dict; pass the text as a str, or pass variables="):
+        get_agent("helper").run({"name": "Ada"})
 
 
 def test_text_that_utf8_cannot_carry_is_still_sent(model):

@@ -273,6 +273,37 @@ def test_what_is_no_type_is_a_type_error_with_a_row(model, wrong):
     assert model.requests == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("json", "output_type is the str 'json'; pass a pydantic model, a dataclass"),
+        (object, "output_type is object, which fits any value; pass a pydantic model"),
+        (lambda: None, "output_type is a function; pass a pydantic model"),
+        (Point(1, 2), "output_type is an instance of Point; pass the class Point."),
+        (
+            Invoice(due=date(2026, 12, 1), items=[]),
+            "output_type is an instance of Invoice; pass the class Invoice.",
+        ),
+    ],
+)
+def test_a_wrong_output_type_is_told_in_one_line_before_anything_is_sent(model, wrong, said):
+    make_agent(model)
+    with pytest.raises(TypeError) as caught:
+        ask(model, output_type=wrong)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+    assert model.requests == []
+
+
+@pytest.mark.parametrize("answer", ["no JSON", '{"total": "three"}'])
+def test_an_invalid_answer_names_the_agent_and_the_model(model, answer):
+    make_agent(model, output_retries=1)
+    model.script(answer, answer)
+    with pytest.raises((OutputParseError, OutputValidationError), match=r"^Agent 'helper', model 'gpt-4o-mini': "):
+        ask(model, output_type=SCHEMA)
+    assert "helper" not in json.dumps(model.requests[1].body["messages"])
+
+
 def test_a_json_schema_can_be_given_as_a_dict(model):
     make_agent(model, output_retries=1)
     model.script('{"total": "three"}', '{"total": 3}')

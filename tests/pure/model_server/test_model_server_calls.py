@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from zango_ai.providers import litellm_import
-from zango_ai.testing import Call, Reply
+from zango_ai.testing import Call, ModelServer, Reply
 
 KINDS = ["openai", "anthropic", "gemini", "bedrock"]
 QUESTION = {"role": "user", "content": "Where is Ada?"}
@@ -264,3 +264,28 @@ def test_a_schema_beside_tools_leaves_them_alone_where_it_is_native(model, choic
     else:
         assert claude["tool_choice"] == {"type": modes[choice][0]}
         assert gemini["toolConfig"] == {"functionCallingConfig": {"mode": modes[choice][1]}}
+
+
+@pytest.mark.parametrize("wrong", [{"a": 1}, ["a"], None, 7, b"a"])
+def test_a_script_of_a_wrong_type_is_refused_and_adds_nothing(model, wrong):
+    with pytest.raises(TypeError) as caught:
+        model.script("Fine.", wrong)
+    kind = type(wrong).__name__
+    assert str(caught.value) == f"script() takes str and Reply, not {kind}. For JSON, pass json.dumps(...)"
+    assert "Fine." not in complete(model, "openai").choices[0].message.content
+
+
+def test_a_reply_takes_no_dict_as_its_text():
+    with pytest.raises(TypeError, match=r"Reply\(\) takes its text as a str, not dict. For JSON, pass json.dumps"):
+        Reply({"a": 1})
+
+
+def test_a_computed_answer_of_a_wrong_type_is_told_to_the_client():
+    answers = iter([{"a": 1}, "Fine."])
+    with ModelServer(answer=lambda seen: next(answers)) as server:
+        body = {"model": "gpt-4o-mini", "messages": [QUESTION]}
+        refused = httpx.post(f"{server.openai_base}/chat/completions", json=body)
+        assert refused.status_code == 400
+        assert "may return str and Reply, not dict. For JSON, pass json.dumps(...)" in refused.text
+        answered = httpx.post(f"{server.openai_base}/chat/completions", json=body)
+        assert answered.json()["choices"][0]["message"]["content"] == "Fine."

@@ -51,12 +51,13 @@ def _month_of(month: str | None) -> date | None:
         raise CommandError(f"--month is {month!r}. Use YYYY-MM, for example 2026-11.") from None
 
 
-def _sums(rows: Iterable[SpendRow]) -> tuple[Decimal, Decimal]:
-    """The total spent and reserved."""
+def _sums(rows: Iterable[SpendRow]) -> tuple[Decimal, Decimal, int]:
+    """The total spent and reserved, and the number of calls of unknown cost."""
     provider_rows = [row for row in rows if row.owner == "provider"]
     return (
         sum((row.spent_usd for row in provider_rows), Decimal(0)),
         sum((row.reserved_usd for row in provider_rows), Decimal(0)),
+        sum(row.unknown_calls for row in provider_rows),
     )
 
 
@@ -73,17 +74,17 @@ def _as_text(value: Decimal | date) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else value.isoformat()
 
 
-def _named_sums(rows: Iterable[SpendRow]) -> dict[str, Decimal]:
-    return dict(zip(("spent_usd", "reserved_usd"), _sums(rows), strict=True))
+def _named_sums(rows: Iterable[SpendRow]) -> dict[str, Decimal | int]:
+    return dict(zip(("spent_usd", "reserved_usd", "unknown_calls"), _sums(rows), strict=True))
 
 
 def _lines(rows_by_schema: dict[str, list[SpendRow]]) -> Iterator[str]:
     table: list[tuple[str, ...]] = [_HEADINGS]
     for schema, rows in rows_by_schema.items():
-        table += [(schema, row.owner, row.name, str(row.month_start), *_amounts(row)) for row in rows]
-        table.append((schema, "total", "", "", *map(format_usd, _sums(rows)), ""))
+        table += [(schema, row.owner, row.name, str(row.month_start), *_cells(row)) for row in rows]
+        table.append((schema, "total", "", "", *_amounts(*_sums(rows)), ""))
     all_rows = [row for rows in rows_by_schema.values() for row in rows]
-    table.append(("all", "total", "", "", *map(format_usd, _sums(all_rows)), ""))
+    table.append(("all", "total", "", "", *_amounts(*_sums(all_rows)), ""))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         aligned = (
@@ -93,6 +94,12 @@ def _lines(rows_by_schema: dict[str, list[SpendRow]]) -> Iterator[str]:
         yield "  ".join(aligned).rstrip()
 
 
-def _amounts(row: SpendRow) -> tuple[str, str, str]:
+def _cells(row: SpendRow) -> tuple[str, str, str]:
     limit = "-" if row.limit_usd is None else format_usd(row.limit_usd)
-    return format_usd(row.spent_usd), format_usd(row.reserved_usd), limit
+    return *_amounts(row.spent_usd, row.reserved_usd, row.unknown_calls), limit
+
+
+def _amounts(spent: Decimal, reserved: Decimal, unknown_calls: int) -> tuple[str, str]:
+    """What is spent and reserved. Calls whose cost is unknown are named beside what is spent."""
+    unknown = f" + {unknown_calls} call{'' if unknown_calls == 1 else 's'} of unknown cost" if unknown_calls else ""
+    return format_usd(spent) + unknown, format_usd(reserved)
