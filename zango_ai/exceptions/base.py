@@ -17,10 +17,10 @@ class ZangoAIError(Exception):
     """Primary key of the ``Invocation`` row that recorded the failure. None if no run had begun."""
 
     may_be_billed: bool = False
-    """Whether the provider may bill a request that it did not answer. Its cost is unknown then."""
+    """Whether the provider may bill the request although it did not answer. The round's cost is then unknown."""
 
     request_params: Mapping[str, Any] = {}
-    """The parameters that were sent to the provider beside messages and tools, if any were sent."""
+    """The parameters that were sent to the provider, without messages and tools."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Have tracebacks show the package, from which callers import the class."""
@@ -57,7 +57,7 @@ class DisabledError(NamedObjectError):
 
 
 class WrongTenant(ZangoAIError):
-    """An ``Agent`` was used in another tenant than its own. ``schema`` is the active one."""
+    """An ``Agent`` was used in a tenant other than its own. ``schema`` is the active one."""
 
     def __init__(self, schema: str, message: str) -> None:
         super().__init__(message)

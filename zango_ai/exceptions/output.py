@@ -16,7 +16,7 @@ class OutputSchemaInvalid(OutputError):
 
 
 class OutputParseError(OutputError):
-    """The answer is not JSON. ``content`` is the answer; ``reason`` is the parser's complaint."""
+    """The answer is not JSON. ``content`` is the answer; ``reason`` says why it cannot be parsed."""
 
     def __init__(self, content: str, message: str, *, reason: str | None = None) -> None:
         super().__init__(message)

@@ -41,7 +41,7 @@ class SessionNotOwned(ZangoAIError):
 
 
 class LLMFileError(ZangoAIError):
-    """A file cannot be read, is not of its media type, or cannot be sent to the model. Nothing was sent."""
+    """A file cannot be read, does not match its media type, or cannot be sent to the model. Nothing was sent."""
 
     def __init__(self, filename: str, message: str) -> None:
         super().__init__(message)

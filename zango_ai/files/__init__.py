@@ -1,1 +1,1 @@
-"""Files that are sent along with a question."""
+"""Files that are sent with a question."""

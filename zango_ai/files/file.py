@@ -1,4 +1,4 @@
-"""Files that go along with a question.
+"""Files that are sent with a question.
 
 A file is read when it is first needed, and once: making an ``LLMFile`` reads nothing and raises nothing, so that
 whatever is wrong with it is raised by ``run()``, which writes it down.

@@ -1,4 +1,4 @@
-"""Media types: what a name, a header and the first bytes say; and content as it stands in a request's JSON."""
+"""Find a media type from a name, a header or the first bytes; and write content into a request's JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The log of runs and their cost: rows, money, rates, alerts, and their upkeep."""
+"""The log of runs and their cost: rows, money, rates, alerts and maintenance."""

@@ -1,1 +1,1 @@
-"""Model providers: what each needs, how it is asked, what it costs. The only importers of litellm."""
+"""Model providers: their credentials, calls and prices. Only this package imports litellm."""

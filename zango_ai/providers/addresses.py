@@ -1,4 +1,4 @@
-"""Where a provider's address may lead: the public internet, and what the operator lists.
+"""Check a provider's address: only the public internet and the entries of ``ALLOWED_API_BASES`` are allowed.
 
 A tenant types the address, and the server calls it: without a limit the tenant could reach the host's own
 network through it. Listed are URL prefixes in ``ZANGO_AI["ALLOWED_API_BASES"]``; one port of a host does not

@@ -1,4 +1,4 @@
-"""What a call to a provider consists of, in our own values; and its translation to and from litellm."""
+"""A prepared call to a provider, and its translation to and from litellm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model is asked for JSON: by a JSON schema, by the vendor's JSON mode, or by words in the prompt."""
+"""How a model is asked for JSON: by a JSON schema, by the vendor's JSON mode, or by instructions in the prompt."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MASK = "[credential]"
 _SHORTEST_ENCODED = 8
 """Shorter values are not looked for in hex and base64, where a few characters occur by chance."""
 _SLICE = 64 * 1024
-"""How much of a long text is looked at at once: it bounds the memory that the escapes in it take."""
+"""How many characters of a long text are processed at a time, to limit the memory used."""
 _LEVELS = 2
 """How often a text may have been escaped: JSON in JSON, a URL in HTML."""
 _LONGEST_ESCAPE = 11

@@ -1,4 +1,4 @@
-"""What is known of a provider's model: its price, and what it accepts.
+"""What is known about a provider's model: its price, and what it accepts.
 
 The provider's own ``ProviderModel`` row decides; where it says nothing, litellm's bundled price list does.
 """

@@ -1,4 +1,4 @@
-"""What a call costs: the tokens that the vendor counted, each sort at its own rate, in exact decimals.
+"""What a call costs: the tokens that the vendor counted, each kind at its own rate, in exact decimals.
 
 litellm's own pricing is not used: it writes one tenant's price into a list that all tenants share.
 """

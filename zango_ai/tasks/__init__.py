@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .agents import RunAgent
 from .base import BaseTask
-from .upkeep import maintain
+from .maintenance import maintain
 
 __all__ = ["BaseTask", "RunAgent", "maintain"]

@@ -1,4 +1,4 @@
-"""Settle a round: replace what it had reserved by what it cost. One statement."""
+"""Settle a round: replace the reserved amount with the actual cost. One statement."""
 
 from __future__ import annotations
 
