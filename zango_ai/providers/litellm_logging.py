@@ -1,7 +1,7 @@
 """Skip litellm's own records of calls, unless the project has registered a callback with litellm.
 
 For each call, litellm computes a price and builds a record for its callbacks, partly in a thread of its own. With
-them, a call takes 1.4 times as long (docs/explanation/performance.md). The ledger needs neither.
+them, a call takes 1.4 times as long. The ledger needs neither.
 """
 
 from __future__ import annotations

@@ -526,7 +526,7 @@ def test_a_storage_that_fails_is_logged_and_the_run_goes_on(model, north, monkey
     assert len(ask(model, csv())) == 2
     row = InvocationFile.objects.get()
     assert (row.filename, row.sha256 != "", row.file.name, row.source) == ("table.csv", True, "", "stored")
-    assert "could not be stored" in caplog.text
+    assert "Could not store file" in caplog.text
 
 
 def use_storage(monkeypatch, storage):

@@ -549,7 +549,7 @@ def test_no_figure_passes_through_a_float(model):
 
 def test_a_cost_that_no_column_holds_is_counted_as_the_most_that_one_does(model):
     provider = make_provider(model)
-    price_models(provider, output_usd=99_999_999)
+    price_models(provider, output_usd=100_000)
     make_agent(model, provider=provider, max_tokens=1)
     model.script(Reply("x", input_tokens=1, output_tokens=10**12))
     get_agent("helper").run("hi")
@@ -558,8 +558,9 @@ def test_a_cost_that_no_column_holds_is_counted_as_the_most_that_one_does(model)
 
 def test_a_negative_price_or_budget_cannot_be_saved(model):
     provider = make_provider(model)
+    price_models(provider)
     for change in (
-        lambda: price_models(provider, output_usd=-1),
+        lambda: provider.models.update(output_cost_per_mtok=-1),
         lambda: Provider.objects.update(monthly_budget_usd=-1),
         lambda: Provider.objects.update(budget_reset_day=0),
     ):

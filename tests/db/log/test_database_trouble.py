@@ -49,7 +49,7 @@ print(get_agent("helper").run("hi").content)
     model.script(QUARTER)
     with child(POOL + code) as process:
         text = said(process)
-    assert "Check that PostgreSQL takes another connection" in text
+    assert "Check that PostgreSQL accepts another connection" in text
     assert text.endswith("a quarter")
     assert len(model.requests) == 1
     assert list(reconciliation.find_drift("north")) == []

@@ -162,7 +162,7 @@ def test_a_row_that_no_key_opens_is_named_and_stops_no_other(model, tenants, set
     with pytest.raises(CommandError, match="north"):
         call_command("zango_ai_rotate_keys", stdout=StringIO(), stderr=err)
     assert "'main'" in err.getvalue()
-    with pytest.raises(CommandError, match="no tenant"):
+    with pytest.raises(CommandError, match="No tenant"):
         rotate("--schema", "nowhere")
 
 

@@ -215,4 +215,4 @@ def test_no_error_shows_prompt_arguments_or_key_that_the_vendor_echoes(model, ki
             assert part not in text
     assert "wrong: " in shown[0]
     assert "[credential]" in shown[0]
-    assert shown[0].count("end") == 1
+    assert shown[0].count(' end"') == 1

@@ -120,8 +120,8 @@ def test_a_type_without_a_schema_is_found_by_manage_py_check(north):
         pass
 
     @tool(description="Take what nobody can send.")
-    def take(what: Opaque) -> None: ...
+    def take_opaque(what: Opaque) -> None: ...
 
-    (error,) = [each for each in check_tools() if "take" in each.msg]
+    (error,) = [each for each in check_tools() if "take_opaque" in each.msg]
     assert error.id == "zango_ai.E003"
     assert f"{__file__}:" in error.msg
