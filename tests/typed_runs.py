@@ -1,15 +1,17 @@
-"""Calls of ``run()`` and ``enqueue()`` as a type checker sees them. Nothing executes this module.
+"""Calls of ``run()``, ``enqueue()``, ``complete()`` and ``render()`` as a type checker sees them.
 
-``pure/package/test_type_checks.py`` runs mypy on it.
+Nothing executes this module. ``pure/package/test_type_checks.py`` runs mypy on it.
 """
 
 from decimal import Decimal
 from typing import assert_type
 
-from zango_ai import EnqueuedRun, LLMFile, LLMMessage, LLMResponse, get_agent
+from zango_ai import EnqueuedRun, LLMFile, LLMMessage, LLMResponse, get_agent, get_prompt, get_provider
 from zango_ai.runs.arguments import RunArguments
 
 agent = get_agent("helper")
+provider = get_provider("main")
+prompt = get_prompt("letter")
 
 
 def run() -> None:
@@ -37,3 +39,18 @@ def run_wrongly() -> None:
     agent.enqueue("Hello", max_tokens="5")  # wrong
     wrong: RunArguments = {"temprature": 0.2}  # wrong
     agent.run("Hello", **wrong)
+
+
+def call_a_provider() -> None:
+    assert_type(provider.complete([LLMMessage("user", "Hello")]), LLMResponse)
+    provider.complete((LLMMessage("user", "Hello"),), model="gpt-4o", temperature=0, max_tokens=5, user_ref="7")
+    assert_type(prompt.render(name="Ada", number=7), str)
+    assert_type((prompt.content, prompt.version_number), tuple[str, int])
+
+
+def call_a_provider_wrongly() -> None:
+    provider.complete(["Hello"])  # wrong
+    provider.complete()  # wrong
+    provider.complete([], triggered_by="robot")  # wrong
+    provider.complete([], session_id="s")  # wrong
+    prompt.render("Ada")  # wrong

@@ -1,4 +1,4 @@
-"""Read an agent with its provider, prompts and models from the current schema in one query.
+"""Read an agent with its provider, prompts and models, or a provider alone, from the current schema in one query.
 
 The SQL is written by hand, because Django takes longer to build such a query than PostgreSQL takes to answer it.
 """
@@ -157,9 +157,28 @@ WHERE f.agent_id = %(agent)s ORDER BY f.position, f.id
 
 
 def _fallback(row: tuple[Any, ...]) -> Target:
-    model, *provider_columns, models = row
-    provider = _provider(_take(iter(provider_columns), _PROVIDER_FIELDS), models)
+    model, *provider_columns = row
+    provider = _provider_and_models(provider_columns)
     return Target(provider, model or provider.default_model)
+
+
+def read_provider(provider_id: int | None) -> ProviderSpec | None:
+    """The provider's current configuration, whether or not it is enabled. None if there is no such provider."""
+    for row in reads.rows(_provider_query(tenancy.current_schema()), {"id": provider_id}):
+        return _provider_and_models(row)
+    return None
+
+
+@lru_cache(maxsize=512)
+def _provider_query(schema: str) -> str:
+    return f"""
+SELECT {_columns("p", _PROVIDER_FIELDS)}, {_models(schema)} FROM {table(schema, Provider)} p WHERE p.id = %(id)s
+"""
+
+
+def _provider_and_models(row: Sequence[Any]) -> ProviderSpec:
+    *columns, models = row
+    return _provider(_take(iter(columns), _PROVIDER_FIELDS), models)
 
 
 def _take(columns: Iterator[Any], fields: Sequence[str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _require_model(model: str) -> None:
     if not (0 < len(model) <= _MAX_MODEL_CHARS and model.isprintable() and model.strip() == model):
         raise ValueError(
             f"model must be 1 to {_MAX_MODEL_CHARS} printable characters without spaces around them. Leave it out "
-            "to use the agent's model."
+            "to use the configured model."
         )
 
 

@@ -57,7 +57,7 @@ class DisabledError(NamedObjectError):
 
 
 class WrongTenant(ZangoAIError):
-    """An ``Agent`` was used in a tenant other than its own. ``schema`` is the active one."""
+    """An agent, provider or prompt was used in a tenant other than its own. ``schema`` is the active one."""
 
     def __init__(self, schema: str, message: str) -> None:
         super().__init__(message)

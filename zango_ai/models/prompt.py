@@ -7,7 +7,9 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
+from ..exceptions import PromptNotFound
 from ..prompts import rendering
+from .tenant_row import TenantRow
 from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 _EDITABLE = {"change_description", "updated_at"}
@@ -27,7 +29,7 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
         return super().update(**kwargs)
 
 
-class Prompt(ValidatedModel):
+class Prompt(TenantRow, ValidatedModel):
     """A named prompt. Its text is kept in versions, and exactly one version is active.
 
     Assign ``active_version`` and save to activate that version. If ``active_version`` was not reassigned, saving
@@ -102,6 +104,36 @@ class Prompt(ValidatedModel):
         if chosen.prompt_id != self.pk:
             raise ValidationError(_("This version belongs to another prompt."))
         return chosen
+
+    @property
+    def content(self) -> str:
+        """The text of the active version. Raises PromptNotFound if no version is active."""
+        return self._require_active_version().content
+
+    @property
+    def version_number(self) -> int:
+        """The number of the active version. Raises PromptNotFound if no version is active."""
+        return self._require_active_version().version_number
+
+    def render(self, /, **variables: Any) -> str:
+        """The text of the active version, with these values in place of its placeholders.
+
+        A value is inserted as ``str(value)``, None as empty text. Raises PromptRenderError, which lists every
+        placeholder without a value; PromptNotFound if no version is active; WrongTenant.
+        """
+        renderer = rendering.Renderer()
+        text = renderer.render(self.content, variables, prompt_name=self.name)
+        renderer.finish(advice="Pass them to render(), or remove the placeholders.")
+        return text
+
+    def _require_active_version(self) -> PromptVersion:
+        self.require_same_tenant()
+        version = self.find_active_version()
+        if version is None:
+            raise PromptNotFound(
+                self.name, f"Prompt {self.name!r} has no active version. Activate one in the admin."
+            )
+        return version
 
     def find_active_version(self) -> PromptVersion | None:
         """The active version, even if a migration or a fixture has set only the version's status."""

@@ -17,6 +17,7 @@ from ..exceptions import ModelNotAvailable, ZangoAIError
 from ..providers import addresses
 from ..providers.kinds import KINDS
 from .budgeted import BUDGET_RANGES, RATE_RANGES, BudgetedModel, rate_limit_field
+from .direct_calls import DirectCalls
 from .validated import Ranges, ValidatedModel, range_constraints
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _MODEL_RANGES: Ranges = {
 }
 
 
-class Provider(BudgetedModel):
+class Provider(DirectCalls, BudgetedModel):
     """An account with a model vendor, or a self-hosted server: credentials, budget and rate limits."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)

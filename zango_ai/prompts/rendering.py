@@ -17,6 +17,11 @@ _PLACEHOLDER = re.compile(r"\{\{[ \t]*(\w+)[ \t]*\}\}")
 # search linear in the text.
 _CANDIDATE = re.compile(r"\{\{[ \t]*+\w[^{}\n]{0,60}+\}{0,2}|\{%-?[ \t]*+\w[^{}%\n]{0,60}+-?%?\}?")
 
+_ADVICE_FOR_RUNS = (
+    "Pass the values of a user prompt in variables= and those of a system prompt in system_variables=, or remove "
+    "the placeholders."
+)
+
 
 def find_placeholders(content: str) -> list[str]:
     """The names in order of appearance, without duplicates."""
@@ -46,7 +51,7 @@ class Renderer:
             return content
         return _PLACEHOLDER.sub(lambda match: _as_text(values[match[1]]), content)
 
-    def finish(self) -> None:
+    def finish(self, advice: str = _ADVICE_FOR_RUNS) -> None:
         """Raises PromptRenderError, which lists the placeholders without a value in all rendered prompts."""
         if not self._missing:
             return
@@ -54,8 +59,7 @@ class Renderer:
         by_prompt = "; ".join(f"{prompt!r} needs {', '.join(missing)}" for prompt, missing in self._missing.items())
         raise PromptRenderError(
             names,
-            f"Placeholders have no value: prompt {by_prompt}. Pass the values of a user prompt in variables= and "
-            "those of a system prompt in system_variables=, or remove the placeholders.",
+            f"Placeholders have no value: prompt {by_prompt}. {advice}",
         )
 
 

@@ -115,7 +115,7 @@ def _require_chat_model(target: Target, model: ModelInfo) -> None:
         raise ModelNotAvailable(
             target.model,
             target.provider.name,
-            f"An agent cannot use {_described(target)}: it answers through another API of the vendor "
+            f"zango_ai cannot use {_described(target)}: it answers through another API of the vendor "
             f"({model.mode}). Choose a chat model.",
         )
 

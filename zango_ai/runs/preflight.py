@@ -18,18 +18,18 @@ from ..files.file import LLMFile
 from ..ledger.recorder import RunRecorder
 from ..output import json_schema
 from ..providers import checks
-from ..types import AgentSpec, Target
+from ..types import AgentSpec, ProviderSpec, Target
 
 logger = logging.getLogger("zango_ai.agent")
 
 
 def require_enabled(agent: AgentSpec) -> None:
     """Raises AgentDisabled, ProviderDisabled, ModelNotAvailable."""
-    provider = agent.provider
     if not agent.is_enabled:
         raise AgentDisabled(
             agent.name, f"Agent {agent.name!r} is disabled in schema {agent.schema!r}. Enable it in the admin."
         )
+    provider = agent.provider
     if not provider.is_enabled:
         raise ProviderDisabled(
             provider.name,
@@ -49,6 +49,27 @@ def require_enabled(agent: AgentSpec) -> None:
             provider.name,
             f"Model {agent.model!r} of agent {agent.name!r} is not enabled on provider {provider.name!r}. "
             "Enable it in the provider's list of models, or choose another model for the agent.",
+        )
+
+
+def require_usable(provider: ProviderSpec, model: str) -> None:
+    """For a run without an agent. Raises ProviderDisabled, ModelNotAvailable."""
+    if not provider.is_enabled:
+        raise ProviderDisabled(
+            provider.name, f"Provider {provider.name!r} is disabled. Enable it in the admin, or use another one."
+        )
+    if not model:
+        raise ModelNotAvailable(
+            "",
+            provider.name,
+            f"Provider {provider.name!r} has no default model. Set one in the admin, or pass model=.",
+        )
+    if not provider.allows(model):
+        raise ModelNotAvailable(
+            model,
+            provider.name,
+            f"Model {model!r} is not enabled on provider {provider.name!r}. Enable it in the provider's list of "
+            "models, or pass another one.",
         )
 
 

@@ -76,6 +76,16 @@ def test_run_an_agent(model, provider, request_, capsys):
     assert names.wait == 3
 
 
+def test_call_a_provider(model, provider, capsys):
+    page = "call-a-provider.md"
+    make_prompt("Remind {{ name }} of {{ time }}.", name="reminder")
+    model.script("À neuf heures.")
+    run_block(page, "print(response.content)")
+    assert capsys.readouterr().out == "À neuf heures.\n"
+    run_block(page, "prompt.render(")
+    assert model.requests[-1].body["messages"] == [{"role": "user", "content": "Remind Ada of 9:00."}]
+
+
 def test_an_async_view_calls_an_agent(model, provider, request_):
     make_agent(model, "front-desk", provider=provider)
     view = run_block("run-an-agent.md", "sync_to_async", HttpResponse=HttpResponse, get_agent=get_agent).view

@@ -18,7 +18,7 @@ from tests.build import (
     make_prompt,
     make_provider,
 )
-from zango_ai import get_agent, tool
+from zango_ai import LLMMessage, get_agent, get_provider, tool
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.models import (
     AgentConfig,
@@ -72,6 +72,15 @@ def test_every_page_of_a_tenant_opens(model, staff):
         assert page.status_code == 200, name
         row = page.context["cl"].result_list[0]
         assert staff.get(url(f"{name}_change", row.pk)).status_code == 200, name
+
+
+def test_a_call_without_an_agent_is_shown(model, staff):
+    make_provider(model)
+    response = get_provider("main").complete([LLMMessage("user", "<b>Hello</b>")])
+    for address in (url("invocation_changelist"), url("invocation_change", response.invocation_id)):
+        page = staff.get(address)
+        assert (page.status_code, "main / gpt-4o-mini" in page.content.decode()) == (200, True)
+    assert "&lt;b&gt;Hello&lt;/b&gt;" in page.content.decode()
 
 
 @tool(description="Greet.")
