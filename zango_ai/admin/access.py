@@ -41,7 +41,7 @@ class TenantOnly(admin.options.BaseModelAdmin):
         return _in_tenant() and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Deleting related log rows, such as an agent's conversations, needs no permission of its own."""
+        """Deleting related log rows, such as an agent's conversations, needs no extra permission."""
         pages: Any = super()  # only ModelAdmin has this method; Django never calls it on an inline
         deletable, counts, needed, protected = pages.get_deleted_objects(objs, request)
         log_models = {

@@ -17,7 +17,7 @@ from .spending import ShowsSpend
 
 
 class SchemaField(forms.JSONField):
-    """A JSON field that is empty, rather than showing ``null``, if there is no schema."""
+    """A JSON field that is empty if there is no schema, instead of showing ``null``."""
 
     def to_python(self, value: Any) -> Any:
         if _is_unreadable(value):

@@ -57,7 +57,7 @@ class PromptForm(forms.ModelForm):
 
     @property
     def has_new_content(self) -> bool:
-        """Whether this form changed the text, as opposed to somebody else meanwhile."""
+        """Whether this form changed the text. Changes by other users do not count."""
         base = self.instance.versions.filter(pk=self.cleaned_data.get("base_version")).first()
         return base is None or bool(self.cleaned_data["content"] != _normalize_line_breaks(base.content))
 

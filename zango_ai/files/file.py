@@ -1,7 +1,6 @@
 """Files that are sent with a question.
 
-A file is read when it is first needed, and once: making an ``LLMFile`` reads nothing and raises nothing, so that
-whatever is wrong with it is raised by ``run()``, which writes it down.
+Creating an ``LLMFile`` reads nothing. ``run()`` reads the file once, so that the log has a row for its errors.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _LONGEST_URL = 8_000
 
 
 class LLMFile:
-    """A file to send along, made by one of its ``from_...`` methods. It may be used for several runs.
+    """A file to send with a run. Create it with one of its ``from_...`` methods. Several runs can use it.
 
-    Reading ``data``, ``size`` or ``sha256`` reads the file, and raises LLMFileError where that cannot be done.
+    ``data``, ``size`` and ``sha256`` read the file. They raise LLMFileError if it cannot be read.
     """
 
     __slots__ = (
@@ -45,13 +44,13 @@ class LLMFile:
         is_declared: bool = False,
         has_name: bool = True,
     ) -> None:
-        """Use one of the ``from_...`` methods. ``read`` is told how many bytes are enough to see it too large."""
+        """Use one of the ``from_...`` methods. ``read`` gets the largest number of bytes to read."""
         self.filename = filename
-        """As it is called, without folders; also in errors and in the log. A URL's is the last part of its path."""
+        """The name without folders, for errors and the log. For a URL: the last part of its path."""
         self.has_name = has_name
-        """Whether ``filename`` is more than a stand-in."""
+        """Whether ``filename`` is the file's own name, and not a default."""
         self.url = url
-        """Where the provider fetches it; None where the content is sent."""
+        """The URL that the provider downloads; None if the content is sent."""
         self._type, self._charset = media_types.plain(media_type), media_types.charset_of(str(media_type or ""))
         self._is_declared = is_declared
         self._read = read
@@ -62,7 +61,7 @@ class LLMFile:
 
     @classmethod
     def from_django_file(cls, file: Any) -> LLMFile:
-        """A model's file field, on any storage, or an upload. It is read from the start, and left as it was."""
+        """A model's file field on any storage, or an upload. Reading it keeps its position and open state."""
         # A file field that is empty is looked at later: its attributes raise.
         if file is not None and not (hasattr(type(file), "read") or hasattr(file, "read")):
             raise TypeError(
@@ -78,7 +77,7 @@ class LLMFile:
 
     @classmethod
     def from_bytes(cls, data: bytes, media_type: str, filename: str | None = None) -> LLMFile:
-        """Content in memory. ``media_type`` is held against it for images and PDF."""
+        """Content in memory. For images and PDFs, it must match ``media_type``."""
         argument_checks.require(data, (bytes, bytearray, memoryview), "data", "bytes")
         argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
         argument_checks.require(filename, (str, NoneType), "filename", "it as a str")
@@ -90,9 +89,9 @@ class LLMFile:
     def from_path(
         cls, path: str | os.PathLike[str], *, media_type: str | None = None, filename: str | None = None
     ) -> LLMFile:
-        """A file of this machine. Never pass a path that a user has typed.
+        """A file on this machine. Never pass a path that a user entered.
 
-        ``media_type`` and ``filename`` are for a path whose last part does not tell them.
+        Pass ``media_type`` and ``filename`` if the path does not show them.
         """
         argument_checks.require(path, (str, os.PathLike), "path", "it as a str or a Path")
         argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
@@ -103,7 +102,7 @@ class LLMFile:
 
     @classmethod
     def from_url(cls, url: str, media_type: str | None = None) -> LLMFile:
-        """A public file that the provider fetches by itself. Nothing here asks for it."""
+        """A public file that the provider downloads. This server never does."""
         argument_checks.require(url, str, "url", "the URL as a str")
         argument_checks.require(media_type, (str, NoneType), "media_type", "it as a str, such as 'image/png'")
         name = _base_name(unquote(urlsplit(url).path)) if _is_fetchable(url) else ""
@@ -115,7 +114,7 @@ class LLMFile:
 
     @property
     def media_type(self) -> str:
-        """As declared, or guessed from the name; once an image or a PDF is read, as its content says."""
+        """The declared type, or the type by the file name. Once an image or PDF is read, its content decides."""
         return self._type
 
     @property
@@ -126,23 +125,23 @@ class LLMFile:
 
     @property
     def size(self) -> int | None:
-        """In bytes; None for a URL."""
+        """The size in bytes; None for a URL."""
         self.load()
         return None if self._data is None else len(self._data)
 
     @property
     def sha256(self) -> str:
-        """Of the content, in hexadecimal digits; "" for a URL."""
+        """The SHA-256 of the content in hex; "" for a URL."""
         self.load()
         return self._sha256
 
     @property
     def is_text(self) -> bool:
-        """Whether it is sent as text, under its name."""
+        """Whether the file is sent as text, with its name."""
         return media_types.is_text(self._type)
 
     def load(self, max_bytes: int | None = None) -> None:
-        """Read and check it, once. Raises LLMFileError."""
+        """Read and check the file, once. Raises LLMFileError."""
         if self.url is not None:
             _check_url(self)
             return
@@ -177,7 +176,7 @@ class LLMFile:
         return data
 
     def _checked_type(self, data: bytes) -> str:
-        """The media type, as an image's or a PDF's content says it where nobody has declared another."""
+        """The media type. For images and PDFs, the content decides, unless another type was declared."""
         real = media_types.sniff(data)
         # Readers look for a PDF's header in the first kilobyte (ISO 32000-2, annex I).
         if real == self._type or (self._type == PDF and real is None and b"%PDF-" in data[:1024]):
@@ -186,15 +185,15 @@ class LLMFile:
             return real
         if real is None and self._type not in {*IMAGE_TYPES, PDF}:
             return self._type
-        fault = f"is {real}. Pass that as media_type." if real else "is not. Is it damaged, or misnamed?"
+        fault = f"is {real}. Pass that as media_type." if real else "is not. Is it damaged or misnamed?"
         raise LLMFileError(
-            self.filename, f"File {self.filename!r} is said to be {self._type}, and its content {fault}"
+            self.filename, f"File {self.filename!r} has the type {self._type}, but its content {fault}"
         )
 
     def encoded(self) -> list[bytes]:
-        """The content as it stands inside a request's JSON, in pieces: base64, or text with its quotes escaped.
+        """The content as it is written into a request's JSON, in pieces: base64, or escaped text.
 
-        Made once, and kept for further requests.
+        It is encoded once and kept for later requests.
         """
         self.load()
         with self._lock:
@@ -216,12 +215,12 @@ class LLMFile:
 
 
 def _read_django(file: Any, most: int | None) -> bytes:
-    """From the start, leaving the file as it was: open or closed, and where it stood."""
+    """Read the file from the start. Its position and open state stay the same."""
     name, storage = getattr(file, "name", None), getattr(file, "storage", None)
     if file is None or (storage is not None and not name):
-        raise LLMFileError("file", "The file field holds no file.")
+        raise LLMFileError("file", "The file field is empty.")
     if storage is not None and getattr(file, "_committed", True):
-        # A handle of its own: the field's own is the caller's.
+        # A new handle, because the field's own handle belongs to the caller.
         with storage.open(name, "rb") as handle:
             return _bytes_of(handle, most)
     before = file.tell()
@@ -241,7 +240,7 @@ def _bytes_of(handle: IO[Any], most: int | None) -> bytes:
     pieces: list[bytes] = []
     left = most
     while left is None or left > 0:
-        piece = handle.read() if left is None else handle.read(left)  # which may be less than there is
+        piece = handle.read() if left is None else handle.read(left)  # may return less than is left
         if not piece:
             break
         pieces.append(piece.encode() if isinstance(piece, str) else piece)
@@ -252,27 +251,27 @@ def _bytes_of(handle: IO[Any], most: int | None) -> bytes:
 def _too_large(filename: str, max_bytes: int) -> LLMFileError:
     return LLMFileError(
         filename,
-        f"File {filename!r} is larger than {max_bytes} bytes. Send a smaller one, or raise "
+        f"File {filename!r} is larger than {max_bytes} bytes. Send a smaller file, or raise "
         "ZANGO_AI['MAX_FILE_BYTES'].",
     )
 
 
 def _check_url(file: LLMFile) -> None:
-    """Raises LLMFileError. The URL itself is not in the text: it may hold a secret."""
+    """Raises LLMFileError. The message does not contain the URL, because it may contain a secret."""
     url, named = file.url or "", f"The URL of file {file.filename!r}"
     if not _can_be_split(url):
-        raise LLMFileError(file.filename, f"{named} is not one. Pass https://...")
+        raise LLMFileError(file.filename, f"{named} is not a valid URL. Pass https://...")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"}:
         raise LLMFileError(
             file.filename,
-            f"{named} is of the scheme {parts.scheme!r}; a provider fetches http and https only. Pass the content "
-            "instead: LLMFile.from_bytes(), from_path().",
+            f"{named} has the scheme {parts.scheme!r}. Providers download only http and https URLs. Pass the "
+            "content with LLMFile.from_bytes() or from_path().",
         )
     if "@" in parts.netloc:
-        raise LLMFileError(file.filename, f"{named} holds a user name or password. Leave them out.")
+        raise LLMFileError(file.filename, f"{named} contains a user name or password. Remove them.")
     if not parts.hostname or len(url) > _LONGEST_URL or not url.isprintable() or " " in url:
-        raise LLMFileError(file.filename, f"{named} is too long, or not a URL. Pass https://...")
+        raise LLMFileError(file.filename, f"{named} is too long or not valid. Pass https://...")
 
 
 def _is_fetchable(url: str) -> bool:
@@ -288,7 +287,7 @@ def _can_be_split(url: str) -> bool:
 
 
 def _base_name(path: object) -> str:
-    """The last part of a path of either system; "" for what is none, as the number of an open file."""
+    """The last part of a POSIX or Windows path; "" if ``path`` is no path, for example a file descriptor."""
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     return "" if not isinstance(path, str) else path.replace("\\", "/").rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Find a media type from a name, a header or the first bytes; and write content into a request's JSON."""
+"""Find a media type by a name, a header or the first bytes; and encode content for a request's JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ..exceptions import LLMFileError
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""Those that vendors take."""
+"""The image types that vendors accept."""
 PDF = "application/pdf"
 _TEXT_TYPES = {
     *("application/json", "application/x-ndjson", "application/jsonl", "application/xml", "application/yaml"),
@@ -41,7 +41,7 @@ _TYPES_BY_SUFFIX = {
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
 }
-"""What ``mimetypes`` does not know everywhere."""
+"""Types that ``mimetypes`` does not know on every system."""
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -76,7 +76,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def plain(media_type: object) -> str:
-    """Without parameters, in lower case, by its usual name; "" for none."""
+    """The media type without parameters, in lower case, by its usual name; "" if there is none."""
     plain = str(media_type or "").partition(";")[0].strip().lower()
     return _SAME.get(plain, plain)
 
@@ -88,7 +88,7 @@ def guess(filename: str) -> str:
 
 
 def charset_of(media_type: str) -> str:
-    """The encoding that the media type names, by Python's name for it; "" for none that Python knows."""
+    """Python's name of the charset in the media type; "" if it has none or Python does not know it."""
     found = _CHARSET.search(media_type)
     try:
         return codecs.lookup(found[1]).name if found else ""
@@ -97,7 +97,7 @@ def charset_of(media_type: str) -> str:
 
 
 def require_charset(filename: str, charset: str) -> None:
-    """Raises LLMFileError for a codec of Python's that does not decode text, as zlib, idna or undefined."""
+    """Raises LLMFileError for a Python codec that does not decode text, for example zlib."""
     if not charset:
         return
     try:
@@ -106,8 +106,8 @@ def require_charset(filename: str, charset: str) -> None:
     except (LookupError, UnicodeError, AttributeError, TypeError):
         raise LLMFileError(
             filename,
-            f"File {filename!r} names the charset {charset!r}, which is no encoding of text. Pass media_type with "
-            "the file's own, as 'text/plain; charset=utf-8'.",
+            f"File {filename!r} has the charset {charset!r}, which is not a text encoding. Pass its real charset "
+            "in media_type, for example 'text/plain; charset=utf-8'.",
         ) from None
 
 
@@ -117,7 +117,7 @@ def base64_pieces(data: bytes) -> Iterator[bytes]:
 
 
 def json_pieces(data: bytes, charset: str) -> Iterator[bytes]:
-    """Text as it stands between the quotes of a JSON string, in pieces: one str of it may be four times as long."""
+    """The text, escaped for a JSON string, in pieces. One str of it could need four times the memory."""
     decoder = codecs.getincrementaldecoder(_encoding_of(data, charset))("replace")
     for start in range(0, len(data), _PIECE):
         text = decoder.decode(data[start : start + _PIECE], start + _PIECE >= len(data))
@@ -126,7 +126,9 @@ def json_pieces(data: bytes, charset: str) -> Iterator[bytes]:
 
 def require_text(filename: str, data: bytes) -> None:
     if b"\x00" in data and not data.startswith(tuple(_MARKS)):
-        raise LLMFileError(filename, f"File {filename!r} is said to be text, and is not: it holds zero bytes.")
+        raise LLMFileError(
+            filename, f"File {filename!r} has a text type but contains zero bytes, so it is not text."
+        )
 
 
 def _encoding_of(data: bytes, charset: str) -> str:

@@ -39,7 +39,7 @@ def may_be_billed(exc: BaseException) -> bool:
 
 
 def log_unavailable(what: str, exc: Exception) -> LogUnavailable:
-    """The error when the database rejects what must be written before a request is sent."""
+    """The error to raise if the log cannot be written before a request is sent."""
     return LogUnavailable(
         f"{what} ({type(exc).__name__}), so nothing was sent. Check that PostgreSQL accepts another connection, "
         "that no other transaction locks the ledger's tables, and that the tenant is migrated and committed."

@@ -50,7 +50,7 @@ class OutcomeModel(TimestampedModel):
 
 
 class Invocation(OutcomeModel):
-    """One ``run()``: who asked which agent, what was sent, what came back and what it cost."""
+    """One ``run()``: its agent and user, the rendered prompts, the answer, and the cost."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", _("Queued")
@@ -175,7 +175,7 @@ class InvocationRound(OutcomeModel):
 
 
 class ToolCall(TimestampedModel):
-    """A tool call that the model asked for, whether or not the tool ran."""
+    """A tool call that the model requested, whether or not the tool was executed."""
 
     class Status(models.TextChoices):
         AWAITING_APPROVAL = "awaiting_approval", _("Awaiting approval")

@@ -108,7 +108,7 @@ class Provider(DirectCalls, BudgetedModel):
 
     @classmethod
     def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
-        """Replace the encrypted token ``before`` by ``after``. False if the credentials have changed meanwhile."""
+        """Replace the encrypted token ``before`` by ``after``. False if the credentials have changed since."""
         table = connection.ops.quote_name(cls._meta.db_table)
         with connection.cursor() as cursor:
             cursor.execute(

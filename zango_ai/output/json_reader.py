@@ -43,7 +43,7 @@ def parse_answer(content: str, *, stop_reason: StopReason) -> Any:
 
 
 def load(text: str) -> Any:
-    """The value of a text that is one JSON value and nothing else. Raises ValueError."""
+    """Parse a text that is exactly one JSON value. Raises ValueError."""
     if not json_limits.is_within(text):
         raise ValueError(
             f"it is nested more than {json_limits.MAX_DEPTH} levels deep, or has a number of more than "

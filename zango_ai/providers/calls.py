@@ -96,7 +96,7 @@ def ping(provider: ProviderSpec, model: str) -> None:
 def warm_up() -> None:
     """Load what the first run of a process needs: litellm and the certificate authorities.
 
-    This takes some seconds, once per process. Without it the first run takes them; call it when a worker or a web
+    This takes a few seconds, once per process. Without it the first run takes them; call it when a worker or a web
     process starts. It starts no thread and opens no connection, so call it before a process forks if you like.
     """
     litellm_import.load()

@@ -45,7 +45,7 @@ class Client:
     _last_used: float = 0.0
 
     def for_litellm(self, kind: Kind, credentials: Secrets) -> Any:
-        """The object that litellm takes as its client for this vendor."""
+        """The client object that litellm expects for this vendor."""
         if self._for_litellm is None:
             self._for_litellm = kind.litellm_client(self.http, credentials, self.litellm_arguments)
         return self._for_litellm

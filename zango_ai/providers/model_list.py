@@ -23,7 +23,7 @@ _MAX_NAME = 200
 def list_models(provider: ProviderSpec) -> list[str]:
     """The names of the models that the provider's key may use for chat, sorted.
 
-    Raises ProviderConfigInvalid if the vendor has no such list, and what ``PreparedCall.send()`` raises.
+    Raises ProviderConfigInvalid if the vendor does not list models, and what ``PreparedCall.send()`` raises.
     """
     kind = checks.check_provider(provider)
     if not kind.models_path:

@@ -102,7 +102,7 @@ class AnswerStream:
         return self._answer
 
     def partial(self) -> ModelAnswer:
-        """What has arrived so far, with an estimated usage: for a stream that is closed before its end."""
+        """What has arrived so far, with an estimated usage: the answer of a stream that was closed early."""
         return self._answer or self._answer_with(self._estimated_usage(), 0, is_estimated=True)
 
     def _step(self, work: Any) -> BaseException | None:

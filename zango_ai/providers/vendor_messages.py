@@ -81,7 +81,7 @@ def _without_tags(page: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Cleaner:
-    """Makes a vendor's words fit to be shown. It never shows what it takes out."""
+    """Removes secrets and request content from a vendor's message."""
 
     mask: Mask
     request: ModelRequest | None = None

@@ -35,7 +35,7 @@ class RetryPolicy:
         return float(min(first_s * 2**self.attempt, _MAX_WAIT_S))
 
     def next_attempt(self, exc: BaseException) -> dict[str, Any]:
-        """Fields of ``RunState``. With them a message that is delivered twice or too early does no harm."""
+        """Fields of ``RunState``. With them, a message that is delivered too early or twice starts no attempt."""
         not_before = datetime.now(UTC) + timedelta(seconds=self.wait_s(exc))
         return {"attempt": self.attempt + 1, "not_before": not_before.isoformat()}
 

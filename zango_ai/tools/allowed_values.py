@@ -40,7 +40,7 @@ class _AllowedValues:
 
 
 def limit(hint: Any, values: Iterable[Any]) -> Any:
-    """The type limited to these values. Raises EnumInvalid for a value that is not of the type.
+    """The type, limited to these values. Raises EnumInvalid for a value that is not of the type.
 
     In ``list[T]`` and other collections, each item is limited. ``None`` stays allowed if the type allows it.
     """

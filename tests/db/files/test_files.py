@@ -295,14 +295,14 @@ def test_nothing_is_fetched_by_this_server(model, north, settings):
 REFUSED = {
     "empty": (lambda: LLMFile.from_bytes(b"", "text/plain", "a.txt"), "is empty", "a.txt"),
     "missing": (lambda: LLMFile.from_path("/no/such/file.pdf"), "cannot be read", "file.pdf"),
-    "no file in the field": (lambda: LLMFile.from_django_file(None), "holds no file", "file"),
+    "no file in the field": (lambda: LLMFile.from_django_file(None), "file field is empty", "file"),
     "misnamed": (lambda: LLMFile.from_bytes(b"x", "image/png", "a.png"), "its content is not", "a.png"),
     "unknown": (lambda: LLMFile.from_bytes(b"x", "application/zip", "a.zip"), "OpenAI takes PNG", "a.zip"),
     "nameless": (lambda: LLMFile.from_bytes(b"x", "", "a"), "its type is not known", "a"),
     "docx": (lambda: LLMFile.from_bytes(b"PK", DOCX, "a.docx"), "gpt-4o-mini", "a.docx"),
-    "ftp": (lambda: LLMFile.from_url("ftp://example.com/a.png"), "http and https only", "file"),
-    "file": (lambda: LLMFile.from_url("file:///etc/hosts"), "http and https only", "file"),
-    "data": (lambda: LLMFile.from_url("data:text/plain,x"), "http and https only", "file"),
+    "ftp": (lambda: LLMFile.from_url("ftp://example.com/a.png"), "only http and https", "file"),
+    "file": (lambda: LLMFile.from_url("file:///etc/hosts"), "only http and https", "file"),
+    "data": (lambda: LLMFile.from_url("data:text/plain,x"), "only http and https", "file"),
     "password": (lambda: LLMFile.from_url("https://a:b@example.com/a.png"), "user name or password", "a.png"),
     "document by url": (lambda: LLMFile.from_url("https://example.com/a.pdf"), "fetches no documents", "a.pdf"),
     "text by url": (lambda: LLMFile.from_url("https://example.com/a.csv"), "not fetched from a URL", "a.csv"),
@@ -434,7 +434,7 @@ def test_a_file_that_the_storage_has_lost_is_named(model, north, tmp_path):
     with pytest.raises(LLMFileError, match=r"gone\.pdf.*cannot be read \(FileNotFoundError\)"):
         get_agent("helper").run("hi", files=[LLMFile.from_django_file(field)])
     empty = FieldFile(None, models.FileField(storage=FileSystemStorage(tmp_path)), "")
-    with pytest.raises(LLMFileError, match="holds no file"):
+    with pytest.raises(LLMFileError, match="file field is empty"):
         get_agent("helper").run("hi", files=[LLMFile.from_django_file(empty)])
 
 

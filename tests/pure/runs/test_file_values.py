@@ -30,8 +30,8 @@ def test_an_image_or_pdf_is_known_by_its_content(content, media_type):
 @pytest.mark.parametrize(
     ("content", "media_type", "words"),
     [
-        (b"hello", "application/pdf", "is said to be application/pdf, and its content is not"),
-        (b"<html>", "image/png", "and its content is not"),
+        (b"hello", "application/pdf", "has the type application/pdf, but its content is not"),
+        (b"<html>", "image/png", "but its content is not"),
         (JPEG, "image/png", "its content is image/jpeg. Pass that as media_type"),
         (PDF, "image/png", "its content is application/pdf"),
     ],
@@ -97,15 +97,15 @@ def test_nothing_is_read_and_nothing_raised_before_it_is_needed(tmp_path):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("https:///a.png", "not a URL"),
+        ("https:///a.png", "not valid"),
         ("file:///etc/passwd", "'file'"),
         ("data:image/png;base64,AAAA", "'data'"),
         ("ftp://example.com/a.png", "'ftp'"),
         ("a.png", "''"),
         ("https://user:secret-word@example.com/a.png", "user name or password"),
-        ("https://example.com/a b.png", "not a URL"),
+        ("https://example.com/a b.png", "not valid"),
         ("https://example.com/" + "a" * 9000, "too long"),
-        ("https://[::1/a.png", "is not one"),
+        ("https://[::1/a.png", "is not a valid URL"),
     ],
 )
 def test_a_url_that_no_provider_should_fetch_is_refused_and_not_shown(url, words):
@@ -242,7 +242,7 @@ def test_an_image_or_pdf_that_is_called_text_is_not_sent_as_text(content):
     file = LLMFile.from_django_file(upload)
     file.load()
     assert not file.is_text
-    with pytest.raises(LLMFileError, match="said to be text/plain"):
+    with pytest.raises(LLMFileError, match="has the type text/plain"):
         LLMFile.from_bytes(content, "text/plain").load()
 
 
@@ -298,7 +298,7 @@ def test_a_test_case_may_copy_one():
 @pytest.mark.parametrize("charset", ["zlib", "hex", "base64", "rot13", "idna", "undefined", "bz2", "uu"])
 def test_a_charset_that_is_no_encoding_of_text_is_refused(charset):
     file = LLMFile.from_bytes(b"hi", f"text/plain; charset={charset}", "a.txt")
-    with pytest.raises(LLMFileError, match="no encoding of text") as caught:
+    with pytest.raises(LLMFileError, match="not a text encoding") as caught:
         file.load()
     assert caught.value.filename == "a.txt"
 

@@ -101,7 +101,7 @@ class Kind:
         return [value for value in values if value]
 
     def base_url(self, credentials: Secrets) -> str:
-        """The configured API base, or the vendor's own. KeyError if that needs a credential that is missing."""
+        """The configured API base, or the vendor's own. Raises KeyError if its address lacks a credential."""
         configured = _text(credentials, "api_base").rstrip("/")
         return configured or self.api_base.format_map(
             {slot.name: value for slot in self.slots if (value := credentials.get(slot.name))}
@@ -135,7 +135,7 @@ class Kind:
         return model
 
     def accepts_schema(self, schema: Mapping[str, Any]) -> bool:
-        """Whether the vendor gets this JSON schema unchanged and accepts it."""
+        """Whether this JSON schema is sent to the vendor unchanged and the vendor accepts it."""
         return self.is_self_hosted or schema.get("type") == "object"
 
     def model_list_headers(self, credentials: Secrets) -> dict[str, str]:
