@@ -92,7 +92,7 @@ class ProviderForm(forms.ModelForm):
 
     def _entered(self, cleaned: dict[str, Any], kind: Kind) -> dict[str, str]:
         """The entered credentials. An empty secret keeps its saved value unless the kind or address changes."""
-        typed = {slot.name: str(cleaned.get(slot.name) or "").strip() for slot in SLOTS.values()}
+        typed = {slot.name: str(cleaned.get(slot.name) or "").strip() for slot in kind.slots}
         entered = {name: value for name, value in typed.items() if value}
         if self._goes_elsewhere(entered, kind):
             for slot in kind.slots:
@@ -102,7 +102,9 @@ class ProviderForm(forms.ModelForm):
                     )
                     self.add_error(slot.name, text)
             return entered
-        kept = {name: value for name, value in self._saved.items() if name not in SLOTS or SLOTS[name].is_secret}
+        kept = {
+            slot.name: self._saved[slot.name] for slot in kind.slots if slot.is_secret and slot.name in self._saved
+        }
         return {**kept, **entered}
 
     def _goes_elsewhere(self, entered: dict[str, str], kind: Kind) -> bool:

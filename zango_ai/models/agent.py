@@ -33,6 +33,7 @@ _RANGES: Ranges = {
     "max_tool_rounds": (0, limits.MAX_TOOL_ROUNDS),
     "short_term_memory_max_messages": (0, limits.MAX_REMEMBERED_TURNS),
 }
+_PROMPT_TYPES = {"system_prompt": Prompt.Type.SYSTEM, "user_prompt": Prompt.Type.USER}
 _FALLBACK_RANGES: Ranges = {"position": (0, limits.MAX_POSITION)}
 
 
@@ -186,10 +187,6 @@ class AgentConfig(BudgetedModel):
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
-        for field, wanted in (("system_prompt", Prompt.Type.SYSTEM), ("user_prompt", Prompt.Type.USER)):
-            prompt = getattr(self, field)
-            if prompt is not None and prompt.type != wanted:
-                errors[field] = _("Choose a prompt of type “%(type)s”.") % {"type": wanted.label}
         if self.provider_id and not self.model and not self.provider.default_model:
             errors["model"] = _NO_MODEL
         if self.output_json_schema is not None:
@@ -203,6 +200,17 @@ class AgentConfig(BudgetedModel):
         for warning in (self.strict_schema_warning(), self.unused_schema_warning()):
             if warning:
                 logger.warning("Agent %s: %s", self.name, warning)
+
+    def _error(self, field: Any, value: Any) -> Any:
+        if field.name == "name":
+            try:
+                field.run_validators(value)
+            except ValidationError as exc:
+                return exc
+        wanted = _PROMPT_TYPES.get(field.name)
+        if wanted is not None and Prompt.objects.filter(pk=value).exclude(type=wanted).exists():
+            return _("Choose a prompt of type “%(type)s”.") % {"type": wanted.label}
+        return super()._error(field, value)
 
     def model_warnings(self) -> list[str]:
         """Warnings about models of the agent and its fallbacks that their providers do not allow."""

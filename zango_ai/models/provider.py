@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, models
@@ -183,6 +183,15 @@ class Provider(DirectCalls, BudgetedModel):
         if not model or self.spec().allows(model):
             return ""
         return str(_NOT_ALLOWED) % {"model": model, "provider": self.name}
+
+    def _error(self, field: Any, value: Any) -> Any:
+        kind = KINDS.get(self.kind) if field.name == "credentials" else None
+        if kind is not None:
+            try:
+                return kind.unknown_credential(field.to_python(value).reveal())
+            except Undecryptable:
+                return None  # a run reports it
+        return super()._error(field, value)
 
     def clean(self) -> None:
         kind = KINDS.get(self.kind)

@@ -73,21 +73,23 @@ def problem_of(api_base: str, prefixes: tuple[str, ...]) -> str | None:
         return "It must have no ? and no #."
     if is_listed(api_base, prefixes):
         return None
+    origin = f"{parts.scheme}://{parts.netloc}"
     if _is_local_name(host):
-        return refusal(host, prefixes)
+        return refusal(host, origin, prefixes)
     try:
         inside = is_inside(host)
     except ValueError:
         return None  # a name: its address is looked at when the connection is made
-    return refusal(host, prefixes) if inside else None
+    return refusal(host, origin, prefixes) if inside else None
 
 
-def refusal(host: str, prefixes: tuple[str, ...]) -> str:
-    """Why an address is not allowed, and which are."""
+def refusal(host: str, origin: str, prefixes: tuple[str, ...]) -> str:
+    """Why an address is not allowed, which are, and the setting that allows this one, ready to paste."""
+    entry = f"ZANGO_AI = {{'ALLOWED_API_BASES': {[*prefixes, origin]}}}"
     allowed = f"allows {', '.join(prefixes)}" if prefixes else "allows no address"
     return (
         f"{host} is inside this server's network, where ZANGO_AI['ALLOWED_API_BASES'] {allowed}. Enter an address "
-        "that begins with an allowed one, or ask the operator to add this one."
+        f"that begins with an allowed one, or ask the operator to add this one: {entry}"
     )
 
 

@@ -36,7 +36,13 @@ class CallPlan:
         where = f"Provider {self.provider.name!r} (model {self.request.model!r})"
         cleaner = Cleaner(client.mask, self.request)
         return errors.of_call(
-            exc, trace, caught_before, provider_name=self.provider.name, where=where, cleaner=cleaner
+            exc,
+            trace,
+            caught_before,
+            provider_name=self.provider.name,
+            where=where,
+            cleaner=cleaner,
+            is_v1_missing=self.kind.is_v1_missing(self.provider.credentials),
         )
 
     def arguments(self, client: Client, trace: CallTrace) -> dict[str, Any]:

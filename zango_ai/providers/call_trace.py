@@ -51,6 +51,10 @@ class CallTrace:
     """Of a stream: the response whose body is being read."""
     is_sent: bool = False
     """Whether any byte of the request was sent."""
+    origin: str = ""
+    """Scheme, host and port of the last request."""
+    unreachable: str | None = None
+    """Why no connection could be opened, as the rest of a sentence."""
     refusal: str | None = None
     """Why the address may not be called, if it leads into the host's network."""
     timed_out: bool = False

@@ -70,8 +70,12 @@ def of_call(
     provider_name: str,
     where: str,
     cleaner: Cleaner,
+    is_v1_missing: bool = False,
 ) -> BaseException:
-    """The exception to raise for ``exc``. ``caught_before`` is the one that the caller was handling already."""
+    """The exception to raise for ``exc``. ``caught_before`` is the one that the caller was handling already.
+
+    ``is_v1_missing``: whether the address lacks the path with which that of a self-hosted server usually ends.
+    """
     foreign = foreign_cause(exc, caught_before)
     if foreign is not None:
         return foreign
@@ -79,6 +83,8 @@ def of_call(
         error = translate(exc, trace, provider_name=provider_name, where=where, cleaner=cleaner)
     except Exception as own:  # the vendor's response broke the translation: show nothing of it
         error = LLMAPIError(f"{where} failed, and its error could not be read ({type(own).__name__}).")
+    if is_v1_missing and isinstance(error, LLMAPIError) and error.status_code == 404:
+        error.args = (f"{error} The address of such a server usually ends in /v1.",)
     error.request_params = trace.request_params
     error.may_be_billed = _may_be_billed(trace)
     return error
@@ -122,6 +128,8 @@ def translate(
     clean = scrub(exc, cleaner)
     message = cleaner.shown(message_in(trace.error_event or trace.body))
     quote = f': "{message}".' if message else "."
+    if trace.unreachable is not None:
+        trace.unreachable = cleaner.cleaned(trace.unreachable)
     error = _error(CLASSES.get(type(exc).__name__), trace, clean, provider_name, where, quote)
     error.__cause__ = clean
     return error
@@ -141,12 +149,14 @@ def _error(
     if trace.watch.refused is not None and not trace.is_sent:
         message = f"{where} cannot be called: litellm tried to {trace.watch.refused}, which is not allowed."
         return ProviderConfigInvalid(provider_name, message)
+    if trace.timed_out and trace.unreachable is not None:
+        return LLMTimeoutError(_unreachable_message(where, trace.unreachable))
     if trace.timed_out or (known is LLMTimeoutError and trace.status is None):
         return LLMTimeoutError(
             f"{where} did not answer in time. Raise the agent's timeout_seconds, or request a shorter answer."
         )
     if trace.is_broken:
-        return _unreachable(clean, where)
+        return _unreachable(clean, where, trace)
     if trace.status == 429:
         return _rate_limited(trace.headers, words, where, quote)
     refused = trace.status in {400, 413, 422}
@@ -183,7 +193,7 @@ def _api_error(trace: CallTrace, clean: Exception, where: str, quote: str) -> LL
         )
         return LLMAPIError(message, original_error=clean, is_retryable=False)
     if status is None:
-        return _unreachable(clean, where)
+        return _unreachable(clean, where, trace)
     if trace.error_event:
         message = f"{where} stopped its answer with an error{quote} Try again later."
         return LLMAPIError(message, original_error=clean)
@@ -205,12 +215,13 @@ def _api_error(trace: CallTrace, clean: Exception, where: str, quote: str) -> LL
     )
 
 
-def _unreachable(clean: Exception, where: str) -> LLMAPIError:
-    message = (
-        f"{where} could not be reached, or the connection broke off. Check its API base URL, and that the server "
-        "is up."
-    )
-    return LLMAPIError(message, original_error=clean)
+def _unreachable(clean: Exception, where: str, trace: CallTrace) -> LLMAPIError:
+    return LLMAPIError(_unreachable_message(where, trace.unreachable), original_error=clean)
+
+
+def _unreachable_message(where: str, reason: str | None) -> str:
+    problem = ", or the connection broke off" if reason is None else f": {reason}"
+    return f"{where} could not be reached{problem}. Check its API base URL, and that the server is up."
 
 
 def vendor_message(error: ZangoAIError) -> str:

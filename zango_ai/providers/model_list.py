@@ -52,7 +52,13 @@ def _fetch(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
                 where = f"Provider {provider.name!r} (its list of models)"
                 cleaner = Cleaner(client.mask)
                 return errors.of_call(
-                    exc, trace, caught_before, provider_name=provider.name, where=where, cleaner=cleaner
+                    exc,
+                    trace,
+                    caught_before,
+                    provider_name=provider.name,
+                    where=where,
+                    cleaner=cleaner,
+                    is_v1_missing=kind.is_v1_missing(provider.credentials),
                 )
     except BaseException as exc:  # a task's time limit, raised before the call or while its error was read
         return errors.without_frames(exc)

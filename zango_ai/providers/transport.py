@@ -97,6 +97,7 @@ class _Backend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 if position + 1 == len(found):
                     trace.timed_out = isinstance(exc, httpcore.ConnectTimeout)
+                    trace.unreachable = f"{_connection_problem(exc)} ({host}, port {port})"
                     raise
         raise httpcore.ConnectError(f"{host} has no address")
 
@@ -105,11 +106,20 @@ class _Backend(httpcore.NetworkBackend):
             with network_guard.lifted():
                 found = addresses.resolve(host, port)
         except OSError as exc:
+            current_trace().unreachable = f"no address is known for the host name {host} (port {port})"
             raise httpcore.ConnectError(f"{host} is not known") from exc
         if self._public_only and any(addresses.is_inside(address) for address in found):
-            refusal = current_trace().refusal = addresses.refusal(host, get_conf().allowed_api_bases)
-            raise httpcore.ConnectError(refusal)
+            trace = current_trace()
+            trace.refusal = addresses.refusal(host, trace.origin, get_conf().allowed_api_bases)
+            raise httpcore.ConnectError(trace.refusal)
         return found
+
+
+def _connection_problem(exc: Exception) -> str:
+    if isinstance(exc, httpcore.ConnectTimeout):
+        return "the connection timed out"
+    is_refused = isinstance(exc.__cause__, ConnectionRefusedError)
+    return "the server refused the connection" if is_refused else "the connection failed"
 
 
 @contextmanager
@@ -144,7 +154,8 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         trace = current_trace()
         trace.remaining()
-        trace.status, trace.headers, trace.body = None, {}, b""
+        trace.status, trace.headers, trace.body, trace.unreachable = None, {}, b"", None
+        trace.origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
         trace.request_params = _params_of(request)
         trace.placeholders.fill(request)
         is_listed = addresses.is_listed(str(request.url), get_conf().allowed_api_bases)

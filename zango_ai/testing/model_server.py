@@ -177,13 +177,26 @@ class ModelServer:
             self._arrived.notify_all()
 
 
+def _start_lines(model: ModelServer) -> str:
+    """The settings and the addresses of providers that use the server, ready to paste."""
+    return "\n".join(
+        (
+            STAND_IN,
+            f'settings.py:  ZANGO_AI = {{"ALLOWED_API_BASES": ["{model.url}"]}}',
+            f'kind openai or openai_compatible:  "api_base": "{model.openai_base}"',
+            f'kind anthropic:  "api_base": "{model.anthropic_base}"',
+            f'kind gemini:  "api_base": "{model.gemini_base}"',
+        )
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the local model server (a stand-in, not a language model).")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds added to every reply")
     options = parser.parse_args()
     with ModelServer(port=options.port, delay_s=options.delay) as model:
-        print(f"{STAND_IN} openai: {model.openai_base}  anthropic: {model.anthropic_base}", flush=True)  # noqa: T201
+        print(_start_lines(model), flush=True)  # noqa: T201
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt, make_provider
 from zango_ai import LLMFile, get_agent
 from zango_ai.configuration import tool_rows
-from zango_ai.models import Tool
+from zango_ai.models import Prompt, Tool
 from zango_ai.testing import Call, Reply
 from zango_ai.tools import registry
 
@@ -84,6 +86,29 @@ def test_call_a_provider(model, provider, capsys):
     assert capsys.readouterr().out == "À neuf heures.\n"
     run_block(page, "prompt.render(")
     assert model.requests[-1].body["messages"] == [{"role": "user", "content": "Remind Ada of 9:00."}]
+
+
+def test_an_agent_is_created_in_code(model, north):
+    page = "run-an-agent.md"
+    tool_rows.sync()  # the example project declares find_patient
+    agent = run_block(page, "agent.tools.add", api_key="sk-test").agent
+    assert [tool.name for tool in agent.tools.all()] == ["find_patient"]
+    agent.provider.credentials["api_base"] = model.openai_base
+    agent.provider.save()
+    model.script('{"urgency": "high"}')
+    response = get_agent("triage").run(variables={"message": "Pain"}, system_variables={"clinic": "North"})
+    assert response.parsed_content == {"urgency": "high"}
+    sent = [message["content"] for message in model.requests[-1].body["messages"]]
+    assert sent[0] == "You sort the messages of patients of North."
+    assert sent[1] == "How urgent is this message?\n\nPain"
+
+
+def test_a_migration_creates_a_prompt(model, provider):
+    state = MigrationExecutor(connection).loader.project_state()
+    run_block("run-an-agent.md", "def create_prompt").create_prompt(state.apps, None)
+    make_agent(model, "greeter", provider=provider, user_prompt=Prompt.objects.get(name="greeting"))
+    get_agent("greeter").run(variables={"name": "Ada"})
+    assert model.requests[-1].body["messages"][-1]["content"] == "Greet Ada."
 
 
 def test_an_async_view_calls_an_agent(model, provider, request_):

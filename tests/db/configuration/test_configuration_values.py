@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import F
 
@@ -125,3 +126,51 @@ def test_numbers_as_text_and_expressions_can_be_saved(rows):
     agent.save()
     agent.refresh_from_db()
     assert (agent.timeout_seconds, agent.max_tokens) == (45, 2001)
+
+
+@pytest.mark.parametrize("name", ["patient summary", "-x", "é", "a/b"])
+def test_an_agents_name_has_the_form_that_the_admin_asks_for(rows, name):
+    agent = rows[AgentConfig]
+    agent.name = name
+    with pytest.raises(ValidationError) as caught:
+        agent.save()
+    assert "name" in caught.value.message_dict
+    agent.refresh_from_db()
+    assert agent.name == "helper"
+
+
+@pytest.mark.parametrize(("field", "kind"), [("system_prompt", "user"), ("user_prompt", "system")])
+def test_an_agent_takes_prompts_of_the_right_type_only(rows, field, kind):
+    agent = rows[AgentConfig]
+    setattr(agent, field, make_prompt("Hi", kind, name="wrong"))
+    with pytest.raises(ValidationError) as caught:
+        agent.save()
+    assert "Choose a prompt of type" in caught.value.message_dict[field][0]
+    with pytest.raises(ValidationError) as caught:
+        agent.full_clean()
+    assert [len(messages) for messages in caught.value.message_dict.values()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        ({"apikey": "sk-1"}, "'apikey' is not a credential of kind openai. Use: api_key, api_base, organization."),
+        ({"apikey": "sk-1"}, "Did you mean 'api_key'?"),
+        ({"api_key": "sk-1", "base_url": "https://x"}, "Did you mean 'api_base'?"),
+        ({"api_key": "sk-1", "aws_region_name": "x"}, "'aws_region_name' is not a credential of kind openai."),
+    ],
+)
+def test_a_credential_of_an_unknown_name_is_refused_with_the_known_ones(north, credentials, said):
+    with pytest.raises(ValidationError) as caught:
+        Provider.objects.create(name="new", kind="openai", credentials=credentials)
+    (message,) = caught.value.message_dict["credentials"]
+    assert said in message
+    assert "sk-1" not in message
+
+
+def test_a_fixture_of_an_older_release_is_loaded(rows, tmp_path):
+    Provider.objects.update(credentials={"apikey": "sk-1"})
+    AgentConfig.objects.update(name="patient summary")
+    call_command("dumpdata", "zango_ai.provider", "zango_ai.agentconfig", output=str(tmp_path / "all.json"))
+    call_command("loaddata", str(tmp_path / "all.json"), verbosity=0)
+    assert AgentConfig.objects.get().provider.credentials["apikey"] == "sk-1"

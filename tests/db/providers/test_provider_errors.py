@@ -83,7 +83,8 @@ def test_a_provider_that_is_down_is_named_with_what_to_check(model, kind, settin
     settings.ZANGO_AI = {"ALLOWED_API_BASES": ["http://127.0.0.1:9"]}
     dead = {"api_key": API_KEY, "api_base": "http://127.0.0.1:9/v1"}
     make_agent(model, provider=make_provider(model, kind=kind, credentials=dead))
-    with pytest.raises(LLMAPIError, match="could not be reached") as caught:
+    refused = r"could not be reached: the server refused the connection \(127\.0\.0\.1, port 9\)\. Check"
+    with pytest.raises(LLMAPIError, match=refused) as caught:
         get_agent("helper").run("hi")
     assert caught.value.status_code is None
     assert Invocation.objects.get(pk=caught.value.invocation_id).status == "failed"
@@ -138,3 +139,39 @@ def test_no_frame_of_the_error_holds_the_key(fail):
 def test_the_next_run_after_an_error_is_none_the_worse(model, fail):
     fail(Reply(status=500))
     assert get_agent("helper").run("again").content
+
+
+def test_a_host_name_that_is_not_known_is_told(model):
+    credentials = {"api_key": API_KEY, "api_base": "https://llm.invalid/v1"}
+    make_agent(model, provider=make_provider(model, credentials=credentials))
+    unknown = r"could not be reached: no address is known for the host name llm\.invalid \(port 443\)"
+    with pytest.raises(LLMAPIError, match=unknown) as caught:
+        get_agent("helper").run("hi")
+    assert API_KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("", True), ("/v1", False)])
+def test_a_404_of_a_self_hosted_server_recalls_the_usual_path(model, path, is_told):
+    credentials = {"api_base": model.url + path}
+    make_agent(model, provider=make_provider(model, kind="openai_compatible", credentials=credentials))
+    model.script(Reply("no such model", status=404))
+    with pytest.raises(LLMAPIError) as caught:
+        get_agent("helper").run("hi")
+    assert caught.value.status_code == 404
+    assert ("usually ends in /v1" in str(caught.value)) is is_told
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:8765"])
+def test_a_refused_local_address_comes_with_the_setting_that_allows_it(model, host, settings):
+    settings.ZANGO_AI = {"ALLOWED_API_BASES": ["http://llm.internal"]}
+    make_agent(model, provider=make_provider(model, credentials={"api_key": "x", "api_base": f"http://{host}/v1"}))
+    with pytest.raises(ProviderConfigInvalid) as caught:
+        get_agent("helper").run("hi")
+    entry = f"ZANGO_AI = {{'ALLOWED_API_BASES': ['http://llm.internal', 'http://{host}']}}"
+    assert str(caught.value).endswith(entry)
+
+
+def test_a_missing_credential_is_named_by_its_key(model):
+    make_agent(model, provider=make_provider(model, kind="openai_compatible", credentials={}))
+    with pytest.raises(ProviderConfigInvalid, match=r"has no API base URL \(api_base\)\."):
+        get_agent("helper").run("hi")

@@ -103,3 +103,10 @@ def test_a_call_that_waits_for_approval_is_told(model):
     assert code == 9
     assert "needs_somebody" in words
     assert str(Invocation.objects.get().run_id) in words
+
+
+def test_a_missing_value_is_told_with_the_commands_own_option(model):
+    make_agent(model, user_prompt=make_prompt("{{ a }}"))
+    code, message = code_of("helper")
+    assert code == 1
+    assert "--var NAME=VALUE" in message

@@ -10,6 +10,7 @@ from django_tenants.utils import schema_context
 from tests.build import make_agent_with
 from zango_ai import ToolParam, get_agent, tool
 from zango_ai.checks import check_tools
+from zango_ai.configuration import tool_rows
 from zango_ai.models import Tool
 from zango_ai.testing import Call, Reply
 from zango_ai.tools import registry
@@ -125,3 +126,20 @@ def test_a_type_without_a_schema_is_found_by_manage_py_check(north):
     (error,) = [each for each in check_tools() if "take_opaque" in each.msg]
     assert error.id == "zango_ai.E003"
     assert f"{__file__}:" in error.msg
+
+
+def test_a_run_takes_everything_but_is_active_from_the_code(model, north):
+    @tool(name="mirrored", description="Look.")
+    def mirrored() -> str:
+        return "seen"
+
+    make_agent_with(model, mirrored)
+    Tool.objects.update(requires_approval=True, timeout_seconds=0.001)
+    model.script(Reply(calls=[Call("mirrored")]), "Done.")
+    assert get_agent("helper").run("hi").tool_calls[0].status == "success"
+    Tool.objects.update(is_active=False)
+    get_agent("helper").run("hi")
+    assert "tools" not in model.requests[-1].body
+    tool_rows.sync()
+    get_agent("helper").run("hi")
+    assert "tools" in model.requests[-1].body

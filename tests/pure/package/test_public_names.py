@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_a_message_with_a_wrong_role_says_which_there_are():
         LLMMessage("robot", "x")
     with pytest.raises(TypeError, match="pass the text as a str"):
         LLMMessage("user", 5)
+
+
+def test_the_model_server_prints_what_to_paste():
+    command = [sys.executable, "-m", "zango_ai.testing.model_server", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            lines = [server.stdout.readline().rstrip("\n") for _ in range(5)]
+        finally:
+            server.terminate()
+    url = lines[1].partition('["')[2].partition('"')[0]
+    page = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "test.md"
+    assert "\n".join(lines).replace(url, "http://127.0.0.1:8765") in page.read_text()
 
 
 def test_the_model_server_starts_as_a_module_without_a_warning():

@@ -27,6 +27,7 @@ EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
 }
 """The exit code for each exception. 1 is any other error, 2 wrong arguments."""
 AWAITING_APPROVAL = 9
+_VALUE_OPTIONS = " Options of this command: --var NAME=VALUE and --system-var NAME=VALUE."
 
 _EPILOG = """
 Exit codes: 0 success; 1 other error; 2 wrong arguments; 3 agent or tenant not found, or disabled; 4 budget exceeded
@@ -77,7 +78,8 @@ class Command(BaseCommand):
         except ZangoAIError as exc:
             code = next((code for code, kinds in EXIT_CODES.items() if isinstance(exc, kinds)), 1)
             where = f" (invocation {exc.invocation_id})" if exc.invocation_id else ""
-            raise CommandError(f"{type(exc).__name__}: {exc}{where}", returncode=code) from exc
+            options_to_use = _VALUE_OPTIONS if isinstance(exc, exceptions.PromptRenderError) else ""
+            raise CommandError(f"{type(exc).__name__}: {exc}{options_to_use}{where}", returncode=code) from exc
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from exc
         if isinstance(sys.stdout, io.TextIOWrapper):  # print the answer whatever the locale

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ... import argument_checks
 from ...files.media_types import PDF
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ class CredentialSlot:
     is_required: bool = False
     help_text: str = ""
 
+
+_OTHER_NAMES = {
+    "base_url": "api_base",
+    "url": "api_base",
+    "endpoint": "api_base",
+    "key": "api_key",
+    "token": "api_key",
+}
+"""What other libraries call a credential."""
 
 API_KEY = CredentialSlot("api_key", "API key", is_secret=True, is_required=True)
 OPTIONAL_API_KEY = CredentialSlot("api_key", "API key", is_secret=True)
@@ -95,6 +105,15 @@ class Kind:
                 return slot
         return None
 
+    def unknown_credential(self, names: Iterable[str]) -> str | None:
+        """What is wrong with the first name that is not the name of a slot; None if all are."""
+        allowed = [slot.name for slot in self.slots]
+        for name in names:
+            if name not in allowed:
+                suggestion = argument_checks.did_you_mean(_OTHER_NAMES.get(name, name), allowed)
+                return f"{name!r} is not a credential of kind {self.name}. Use: {', '.join(allowed)}.{suggestion}"
+        return None
+
     def secrets(self, credentials: Secrets) -> list[str]:
         """The values that must never be shown."""
         values = (_text(credentials, slot.name) for slot in self.slots if slot.is_secret)
@@ -106,6 +125,10 @@ class Kind:
         return configured or self.api_base.format_map(
             {slot.name: value for slot in self.slots if (value := credentials.get(slot.name))}
         )
+
+    def is_v1_missing(self, credentials: Secrets) -> bool:
+        """Whether this is a self-hosted server at an address that does not end in /v1, as most do."""
+        return self.is_self_hosted and not self.base_url(credentials).endswith("/v1")
 
     # Calls
 
