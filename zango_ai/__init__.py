@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .providers.calls import warm_up
     from .runs.background import EnqueuedRun, get_run
     from .tools import ToolParam, ToolSafety, tool
-    from .types import LLMMessage, LLMResponse, LLMToolCall, LLMUsage, PendingApproval
+    from .types import LLMMessage, LLMResponse, LLMStreamChunk, LLMToolCall, LLMUsage, PendingApproval
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "LLMFile",
     "LLMMessage",
     "LLMResponse",
+    "LLMStreamChunk",
     "LLMToolCall",
     "LLMUsage",
     "PendingApproval",
@@ -54,6 +55,7 @@ _HOMES = {
     "LLMFile": "files.file",
     "LLMMessage": "types",
     "LLMResponse": "types",
+    "LLMStreamChunk": "types",
     "LLMToolCall": "types",
     "LLMUsage": "types",
     "PendingApproval": "types",

@@ -5,11 +5,12 @@ To follow one run, read ``Agent.run()``, then ``runs/preparation.py``, ``runs/ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack
 from typing import Any, Unpack
 from uuid import UUID
 
-from . import argument_checks
+from . import argument_checks, tenancy
 from .configuration import agents
 from .exceptions import AgentNotFound
 from .ledger import stored_runs
@@ -20,8 +21,8 @@ from .runs import approval, background, queue, resumption
 from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun
 from .runs.preparation import prepare
-from .runs.run import execute, open_run, queue_run
-from .types import LLMResponse
+from .runs.run import execute, open_run, queue_run, stream
+from .types import LLMResponse, LLMStreamChunk
 
 
 def get_agent(name: str) -> Agent:
@@ -71,6 +72,34 @@ class Agent:
         ) as recorder:
             prepared = prepare(recorder, self.name, request)
             return execute(open_run(prepared))
+
+    @lists_run_arguments
+    def stream(
+        self, input: str | None = None, **arguments: Unpack[RunArguments]
+    ) -> Generator[LLMStreamChunk, None, None]:
+        """Like ``run()``, but yield the answer while the model writes it. The arguments are those of ``run()``.
+
+        The arguments are checked, the agent is read and the prompts are rendered now: the errors of that are raised
+        here. The session is opened and the provider called when the first chunk is read. The last chunk has the
+        type ``final`` and the ``response``.
+
+        Closing the iterator early, or leaving its ``for`` loop, closes the connection to the provider and ends the
+        run as ``cancelled``. What the model has produced is billed; the turn is not remembered. A stream that
+        nobody reads is ``cancelled`` as well.
+
+        The iterator may be read in another thread, and while another tenant is active: the run keeps to its own
+        tenant.
+        """
+        task_id = queue.current_task_id() or ""
+        request = RunRequest.from_arguments(
+            "stream", input, arguments, default_trigger="task" if task_id else "user"
+        )
+        with ExitStack() as stack:
+            recorder = stack.enter_context(
+                record_run(self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id)
+            )
+            prepared = prepare(recorder, self.name, request)
+            return tenancy.keep_active(stream(prepared, stack.pop_all()))
 
     @lists_run_arguments
     def enqueue(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> EnqueuedRun:

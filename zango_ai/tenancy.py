@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +31,7 @@ from psycopg import ClientCursor
 
 from .exceptions import NotMigrated
 
+T = TypeVar("T")
 _UNDEFINED = {"42P01", "42703", "3F000"}
 """PostgreSQL's codes for an undefined table, an undefined column and a schema that does not exist."""
 
@@ -190,3 +191,27 @@ def active_tenant(tenant: Model) -> Iterator[None]:
     """Like ``active``, and set ``connection.tenant`` to the tenant."""
     with tenant_context(tenant):
         yield
+
+
+def keep_active(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """Yield the items. The generator works in the tenant that is active now, its reader in any other or in none."""
+    return _iterate(connection().tenant, items)  # type: ignore[attr-defined]
+
+
+def _iterate(tenant: Any, items: Generator[T, None, None]) -> Generator[T, None, None]:
+    try:
+        while True:
+            with _active_if_needed(tenant):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+    finally:
+        with _active_if_needed(tenant):
+            items.close()
+
+
+def _active_if_needed(tenant: Any) -> AbstractContextManager[None]:
+    is_active = current_schema() == tenant.schema_name
+    return nullcontext() if is_active else active_tenant(tenant)

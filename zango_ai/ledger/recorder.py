@@ -88,6 +88,10 @@ class RunRecorder:
     def rounds_count(self) -> int:
         return self._rounds.totals.rounds_count
 
+    def elapsed_ms(self) -> int:
+        """Wall clock of the run so far. Waiting for a person does not count."""
+        return self._worked_ms + round((time.monotonic() - self._started) * 1000)
+
     # What becomes known of the run. The next statement writes it.
 
     def note(self, **columns: Any) -> None:
@@ -160,9 +164,12 @@ class RunRecorder:
         """
         self._rounds.settle(answer, ends_run=is_last)
 
-    def fail_round(self, exc: BaseException, message: str) -> None:
-        """Write that the provider has not answered. ``message`` is the provider's own, for staff."""
-        self._rounds.fail(exc, message)
+    def fail_round(self, exc: BaseException, message: str, partial: ModelAnswer | None = None) -> None:
+        """Write that the provider has not answered. ``message`` is the provider's own, for staff.
+
+        ``partial`` is what a stream had produced when it failed, and what the call is billed for.
+        """
+        self._rounds.fail(exc, message, partial)
 
     # How the run ends or pauses.
 
@@ -247,7 +254,7 @@ class RunRecorder:
 
     def _note_status(self, status: Status) -> None:
         self._row.is_complete = True
-        self.latency_ms = self._worked_ms + round((time.monotonic() - self._started) * 1000)
+        self.latency_ms = self.elapsed_ms()
         self.note(status=status.value, latency_ms=self.latency_ms)
 
     def _write_row(self) -> None:
@@ -283,6 +290,10 @@ def resume_run(schema: str, run: RunRow) -> Iterator[RunRecorder]:
 def _recorded(recorder: RunRecorder) -> Iterator[RunRecorder]:
     try:
         yield recorder
+    except GeneratorExit as exc:  # the caller has closed the run's stream, or dropped it unread
+        recorder.cancel()
+        recorder.fail(exc)
+        raise
     except BaseException as exc:
         recorder.fail(exc)
         raise

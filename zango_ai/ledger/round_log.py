@@ -104,37 +104,38 @@ class RoundLog:
 
     def settle(self, answer: ModelAnswer, status: Status = Status.SUCCESS, *, ends_run: bool = False) -> None:
         """The provider has answered. ``ends_run`` leaves the settlement to the statement that ends the run."""
+        stop_reason = "tool_use" if answer.tool_calls else answer.stop_reason
         self._prepare(
             answer.usage,
             answer.cost_usd,
             status=status.value,
-            stop_reason="tool_use" if answer.tool_calls else answer.stop_reason,
-            time_to_first_token_ms=answer.time_to_first_token_ms,
-            is_usage_estimated=answer.is_usage_estimated,
-            request_params=sanitize.document(answer.request_params),
-            response_content=sanitize.text(answer.content),
-            response_tool_calls=sanitize.document(transcript.calls_to_json(answer.tool_calls)),
+            stop_reason=stop_reason,
+            **_answer_columns(answer),
         )
         if ends_run:
             self._open[-1].ends_run = True
         else:
             self._write_or_log()
 
-    def fail(self, exc: BaseException, message: str) -> None:
-        """The provider has not answered. ``message`` is the provider's own, for staff."""
-        self.prepare_failure(exc, message)
+    def fail(self, exc: BaseException, message: str, partial: ModelAnswer | None = None) -> None:
+        """The provider has not answered, or only with ``partial``. ``message`` is its own, for staff."""
+        self.prepare_failure(exc, message, partial)
         self._write_or_log()
 
-    def prepare_failure(self, exc: BaseException, message: str) -> None:
+    def prepare_failure(self, exc: BaseException, message: str, partial: ModelAnswer | None = None) -> None:
         """Settle the running call with an error, at the next write."""
         is_free = not (self._open[-1].is_granted and outcomes.may_be_billed(exc))
+        usage, cost_usd = LLMUsage(), Decimal(0) if is_free else None
+        columns = {"request_params": sanitize.document(getattr(exc, "request_params", {}))}
+        if partial is not None:
+            usage, cost_usd, columns = partial.usage, partial.cost_usd, _answer_columns(partial)
         self._prepare(
-            LLMUsage(),
-            Decimal(0) if is_free else None,
+            usage,
+            cost_usd,
             status=outcomes.status_of(exc).value,
             error_type=type(exc).__name__[:200],
             error_message=sanitize.text(message, MAX_ERROR_CHARS),
-            request_params=sanitize.document(getattr(exc, "request_params", {})),
+            **columns,
         )
 
     def prepare_cancellation(self) -> None:
@@ -198,6 +199,16 @@ class RoundLog:
                     row.mark_written()
                 return result
         return reserve_and_settle.settle_round(row.schema, settlement)
+
+
+def _answer_columns(answer: ModelAnswer) -> dict[str, Any]:
+    return {
+        "time_to_first_token_ms": answer.time_to_first_token_ms,
+        "is_usage_estimated": answer.is_usage_estimated,
+        "request_params": sanitize.document(answer.request_params),
+        "response_content": sanitize.text(answer.content),
+        "response_tool_calls": sanitize.document(transcript.calls_to_json(answer.tool_calls)),
+    }
 
 
 def _settle_with(schema: str, settlement: Settlement, end: Mapping[str, Any]) -> SettlementResult | None:

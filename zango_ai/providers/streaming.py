@@ -101,6 +101,11 @@ class AnswerStream:
             raise RuntimeError("The stream has not ended. Iterate to its end, or use partial().")
         return self._answer
 
+    @property
+    def time_to_first_token_ms(self) -> int | None:
+        """None as long as the model has produced nothing."""
+        return self._first_token_ms
+
     def partial(self) -> ModelAnswer:
         """What has arrived so far, with an estimated usage: the answer of a stream that was closed early."""
         return self._answer or self._answer_with(self._estimated_usage(), 0, is_estimated=True)

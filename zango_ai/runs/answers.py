@@ -75,6 +75,10 @@ class AnswerReader:
             value = json_schema.validate_answer(value, self._agent.output_json_schema)
         return value if self._output_type is None else self._output_type.read(value)
 
+    def forget_turn(self) -> None:
+        """Remember nothing: the run is cancelled."""
+        self._last_answer = None
+
     def _remember(self, session: sessions.Session) -> None:
         if self._last_answer is None:
             return

@@ -1,4 +1,4 @@
-"""The arguments of ``Agent.run()`` and ``Agent.enqueue()``: declared once, and checked once."""
+"""The arguments of ``Agent.run()``, ``stream()`` and ``enqueue()``: declared once, and checked once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class RunArguments(TypedDict, total=False):
-    """The keyword arguments of ``Agent.run()`` and ``Agent.enqueue()``. All are optional."""
+    """The keyword arguments of ``Agent.run()``, ``stream()`` and ``enqueue()``. All are optional."""
 
     variables: Mapping[str, Any] | None
     """Values for the placeholders of the user prompt. Used if ``input`` is None."""

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol, TypeVar
 
-from ..types import LLMMessage, ModelAnswer
+from ..types import LLMMessage, LLMStreamChunk, ModelAnswer
 from .engine import Ask, Step, Steps, UseTools, Wait
+
+T = TypeVar("T")
+Chunks = Generator[LLMStreamChunk, None, T]
+"""Yields the chunks of a streamed run, and returns a result."""
 
 
 class Handlers(Protocol):
     """Carry out the steps of the loop; see ``engine`` for their results."""
 
-    def ask(self, step: Ask) -> ModelAnswer: ...
+    def ask(self, step: Ask) -> Chunks[ModelAnswer]: ...
 
-    def use_tools(self, step: UseTools) -> Sequence[LLMMessage] | None: ...
+    def use_tools(self, step: UseTools) -> Chunks[Sequence[LLMMessage] | None]: ...
 
-    def wait(self, step: Wait) -> None: ...
+    def wait(self, step: Wait) -> Chunks[None]: ...
 
 
-def drive(steps: Steps, handlers: Handlers) -> ModelAnswer:
+def drive(steps: Steps, handlers: Handlers) -> Chunks[ModelAnswer]:
     """Carry out the steps one after the other in the calling thread, and return the final answer."""
     try:
         step = next(steps)
         while True:
             try:
-                result = _carry_out(step, handlers)
+                result = yield from _carry_out(step, handlers)
             except Exception as exc:
                 step = steps.throw(exc)
             else:
@@ -37,12 +41,21 @@ def drive(steps: Steps, handlers: Handlers) -> ModelAnswer:
         steps.close()
 
 
-def _carry_out(step: Step, handlers: Handlers) -> ModelAnswer | Sequence[LLMMessage] | None:
+def _carry_out(step: Step, handlers: Handlers) -> Chunks[Any]:
     match step:
         case Ask():
             return handlers.ask(step)
         case UseTools():
             return handlers.use_tools(step)
         case Wait():
-            handlers.wait(step)
-            return None
+            return handlers.wait(step)
+
+
+def exhaust(chunks: Chunks[T]) -> T:
+    """The result of a run whose chunks nobody reads."""
+    while True:
+        try:
+            next(chunks)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -4,13 +4,16 @@
 
     prepared = prepare(recorder, agent_name, request)       # preparation.py
     response = execute(open_run(prepared))                  # or queue_run(prepared), for a worker
+
+``stream()`` does the same and yields chunks. Both use one engine, one driver and the same handlers.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -18,12 +21,16 @@ from ..exceptions import ZangoAIError
 from ..ledger.run_state import RunState, SessionToOpen
 from ..memory import sessions
 from ..providers import calls, checks, errors
-from ..types import LLMMessage, LLMResponse, ModelAnswer, Target
+from ..providers.calls import PreparedCall
+from ..providers.streaming import AnswerStream
+from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
 from . import drivers, engine, preflight, saved_state
 from .answers import AnswerReader
+from .drivers import Chunks
 from .preparation import PreparedRun
 from .request_builder import ComposedRequest
 from .retry_policy import RetryPolicy
+from .stream_chunks import StreamChunks
 
 _TIMING = engine.Timing(now=time.monotonic, random=random.random)
 
@@ -83,25 +90,48 @@ def execute(run: OpenRun, retries: RetryPolicy | None = None) -> LLMResponse:
 
     With ``retries``, an error that allows one queues the run again before it is raised.
     """
-    return _Execution(run, retries).execute()
+    return drivers.exhaust(_Execution(run, retries).execute())
+
+
+def stream(
+    prepared: PreparedRun, recording: AbstractContextManager[object]
+) -> Generator[LLMStreamChunk, None, None]:
+    """Like ``open_run()`` and ``execute()``, but ask with streaming, and yield the chunks of the run.
+
+    ``recording`` is the open ``record_run()``. It is left before the last chunks: closing the stream there changes
+    nothing on the run's row.
+    """
+    with recording:
+        execution = _Execution(open_run(prepared), is_streamed=True)
+        response = yield from execution.execute()
+    yield from execution.chunks.end_round()
+    yield execution.chunks.final(response)
 
 
 class _Execution:
     """The handlers of the loop's steps, with the loop's latest state."""
 
-    def __init__(self, run: OpenRun, retries: RetryPolicy | None) -> None:
+    def __init__(self, run: OpenRun, retries: RetryPolicy | None = None, *, is_streamed: bool = False) -> None:
         prepared = run.prepared
-        self._run, self._retries = run, retries
+        self._run, self._retries, self._is_streamed = run, retries, is_streamed
+        self.chunks = StreamChunks()
+        self._answer_stream: AnswerStream | None = None
+        """The stream of the current call, until the call is settled."""
+        self._first_token_ms: int | None = None
         self._recorder, self._toolbox = prepared.recorder, prepared.toolbox
         self._loop_state = run.start
         self._reader = AnswerReader(
             prepared.agent, prepared.output.output_type, self._recorder, run.session, run.composed, self._toolbox
         )
 
-    def execute(self) -> LLMResponse:
+    def execute(self) -> Chunks[LLMResponse]:
         self._recorder.retry_with(self._state_to_retry)
         steps = engine.run_loop(self._run.start, self._run.targets, _TIMING, self._reader.read, self._checkpoint)
-        answer = drivers.drive(steps, self)
+        try:
+            answer = yield from drivers.drive(steps, self)
+        except GeneratorExit:
+            self._cancel()
+            raise
         self._recorder.note_last_answer(answer)
         if self._toolbox.pending:
             self._recorder.pause()
@@ -109,24 +139,58 @@ class _Execution:
             self._recorder.succeed()
         return self._response(answer)
 
-    def ask(self, step: engine.Ask) -> ModelAnswer:
+    def ask(self, step: engine.Ask) -> Chunks[ModelAnswer]:
         """Reserve, call the provider, and settle."""
+        yield from self.chunks.begin_round()
         call = calls.prepare(step.target.provider, step.request)
         self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
-            answer = call.send()
+            answer = (yield from self._read_stream(call)) if self._is_streamed else call.send()
         except ZangoAIError as exc:
-            self._recorder.fail_round(exc, errors.vendor_message(exc))
+            self._recorder.fail_round(exc, errors.vendor_message(exc), self._partial_answer())
+            self._answer_stream = None
             raise
         # JSON may still need a retry, and tool calls another round.
         is_last = not answer.tool_calls and self._run.prepared.agent.output_schema != "json"
         self._recorder.settle_round(answer, is_last=is_last)
+        self._answer_stream = None
         return answer
 
-    def use_tools(self, step: engine.UseTools) -> Sequence[LLMMessage] | None:
-        return self._toolbox.use(step.answer, may_call=step.may_call, pause=self._pause)
+    def _read_stream(self, call: PreparedCall) -> Chunks[ModelAnswer]:
+        started_ms = self._recorder.elapsed_ms()
+        stream = self._answer_stream = call.stream()
+        try:
+            with stream:
+                for text in stream:
+                    yield self.chunks.text(text)
+            return stream.answer
+        finally:
+            if self._first_token_ms is None and stream.time_to_first_token_ms is not None:
+                self._first_token_ms = started_ms + stream.time_to_first_token_ms
 
-    def wait(self, step: engine.Wait) -> None:
+    def _partial_answer(self) -> ModelAnswer | None:
+        """What the current call has produced so far. None if it has produced nothing or is not streamed."""
+        stream = self._answer_stream
+        return None if stream is None or stream.time_to_first_token_ms is None else stream.partial()
+
+    def _cancel(self) -> None:
+        self._reader.forget_turn()
+        self._recorder.cancel(self._partial_answer())
+
+    def use_tools(self, step: engine.UseTools) -> Chunks[Sequence[LLMMessage] | None]:
+        if step.may_call:  # otherwise the answer may still be corrected, which resets the round
+            yield from self.chunks.end_round()
+        using = self._toolbox.use(step.answer, may_call=step.may_call, pause=self._pause)
+        while True:
+            try:
+                call = next(using)
+            except StopIteration as end:
+                messages: Sequence[LLMMessage] | None = end.value
+                return messages
+            yield self.chunks.tool(call)
+
+    def wait(self, step: engine.Wait) -> Chunks[None]:
+        yield from self.chunks.reset()
         time.sleep(step.seconds)
 
     def _checkpoint(self, state: engine.LoopState) -> None:
@@ -157,6 +221,7 @@ class _Execution:
             usage=recorder.usage,
             model=answer.model,
             latency_ms=recorder.latency_ms,
+            time_to_first_token_ms=self._first_token_ms,
             stop_reason=answer.stop_reason,
             tool_calls=self._toolbox.calls,
             pending_approvals=self._toolbox.pending,

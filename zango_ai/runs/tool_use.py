@@ -6,7 +6,7 @@ The model is told how each call ended. A failed call never ends the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any
@@ -66,15 +66,22 @@ class Toolbox:
 
     def use(
         self, answer: ModelAnswer, *, may_call: bool, pause: Callable[[ModelAnswer], None]
-    ) -> Sequence[LLMMessage] | None:
+    ) -> Generator[LLMToolCall, None, Sequence[LLMMessage] | None]:
         """Execute the answer's tool calls, in order, and return the messages that the model is asked with next.
+
+        Yields each call twice: before it is executed, as ``running``, and afterwards with its result.
 
         At the first call that a person must approve, call ``pause`` and return None. With ``may_call=False`` all
         calls are refused.
         """
         plans = self._plan(answer, may_call=may_call)
         ready = list(takewhile(lambda plan: plan.action is not Action.AWAIT_APPROVAL, plans))
-        tool_messages = [self._carry_out(plan) for plan in ready]
+        tool_messages = []
+        for plan in ready:
+            request = plan.request
+            yield _call(request.id, request.name, plan.json_arguments, "running", None)
+            tool_messages.append(self._carry_out(plan))
+            yield self.calls[-1]
         self._log_excess([plan for plan in ready if plan.action is Action.REFUSE_EXCESS])
         waiting = [plan for plan in plans[len(ready) :] if plan.action is Action.AWAIT_APPROVAL]
         if waiting:
@@ -143,6 +150,10 @@ class Toolbox:
             self.pending.append(PendingApproval(str(plan.columns["uid"]), call.name, call.input, shown_expiry))
 
     def _add_call(self, call_id: str, name: str, arguments: Any, status: str, result: Any) -> LLMToolCall:
-        call = LLMToolCall(call_id, name, arguments if isinstance(arguments, dict) else {}, result, str(status))
+        call = _call(call_id, name, arguments, status, result)
         self.calls.append(call)
         return call
+
+
+def _call(call_id: str, name: str, arguments: Any, status: str, result: Any) -> LLMToolCall:
+    return LLMToolCall(call_id, name, arguments if isinstance(arguments, dict) else {}, result, str(status))

@@ -4,7 +4,9 @@ from .messages import ROLES, LLMMessage, Role, ToolRequest
 from .requests import Estimate, JSONForm, ModelAnswer, ModelRequest, ToolSchema
 from .responses import (
     TRIGGERS,
+    ChunkType,
     LLMResponse,
+    LLMStreamChunk,
     LLMToolCall,
     LLMUsage,
     PendingApproval,
@@ -29,10 +31,12 @@ __all__ = [
     "TRIGGERS",
     "AgentSpec",
     "Budget",
+    "ChunkType",
     "Estimate",
     "JSONForm",
     "LLMMessage",
     "LLMResponse",
+    "LLMStreamChunk",
     "LLMToolCall",
     "LLMUsage",
     "ModelAnswer",

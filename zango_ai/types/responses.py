@@ -11,6 +11,7 @@ from uuid import UUID
 StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
 Trigger = Literal["user", "task", "system"]
 TRIGGERS: tuple[str, ...] = get_args(Trigger)
+ChunkType = Literal["text", "tool_call", "tool_result", "round_end", "reset", "final"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class LLMToolCall:
     """What the model received."""
     status: str = "success"
     """Or ``error``, ``timeout``, ``invalid_arguments``, ``rate_limited``, ``denied``, ``expired``,
-    ``awaiting_approval``."""
+    ``awaiting_approval``; ``running`` in a stream, before the tool is executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class PendingApproval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
-    """What ``Agent.run()`` returns."""
+    """What ``Agent.run()`` returns, and the last chunk of ``Agent.stream()`` has."""
 
     content: str
     """The model's last text; ``""`` if there is none."""
@@ -79,6 +80,8 @@ class LLMResponse:
     """The model that the provider reports. It may be more specific than the configured one."""
     latency_ms: int
     """Wall-clock time of the whole run."""
+    time_to_first_token_ms: int | None = None
+    """Wall-clock time from the start of the run to the model's first token. None if the run was not streamed."""
     stop_reason: StopReason
     tool_calls: list[LLMToolCall] = field(default_factory=list)
     """The tool calls of all rounds, in order."""
@@ -86,3 +89,34 @@ class LLMResponse:
     """Not empty if ``stop_reason`` is ``approval_required``."""
     invocation_id: int
     run_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMStreamChunk:
+    """One chunk of ``Agent.stream()``."""
+
+    type: ChunkType
+    """``text``: the next piece of the model's text. ``tool_call``: a tool is about to be executed. ``tool_result``:
+    it has ended. ``round_end``: the answer of this round is complete. ``reset``: the text since the last
+    ``round_end`` is void, because the model is asked again. ``final``: the run has ended."""
+    number: int
+    """From 1, without gaps in one run."""
+    text: str = ""
+    tool_call: LLMToolCall | None = None
+    """Of ``tool_call`` and ``tool_result``."""
+    response: LLMResponse | None = None
+    """Of ``final``: what ``Agent.run()`` would have returned."""
+
+    @property
+    def delta_text(self) -> str:
+        """The text to append; ``""`` if the chunk has none."""
+        return self.text
+
+    @property
+    def is_final(self) -> bool:
+        return self.type == "final"
+
+    @property
+    def usage(self) -> LLMUsage | None:
+        """Of ``final``: the sum of all rounds."""
+        return None if self.response is None else self.response.usage

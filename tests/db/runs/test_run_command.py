@@ -110,3 +110,25 @@ def test_a_missing_value_is_told_with_the_commands_own_option(model):
     code, message = code_of("helper")
     assert code == 1
     assert "--var NAME=VALUE" in message
+
+
+def test_it_prints_the_text_of_each_round_as_it_arrives(model):
+    @tool(name="list_beds", description="List the beds.")
+    def list_beds() -> int:
+        return 3
+
+    make_agent_with(model, list_beds)
+    model.script(Reply("Let me  see.", calls=[Call("list_beds")]), Reply("Three.\n"))
+    assert run("helper", "--input", "hi", "--stream") == "Let me  see.\nThree.\n\n"
+    assert all(request.body["stream"] for request in model.requests)
+    with pytest.raises(CommandError, match="not allowed with"):
+        run("helper", "--input", "hi", "--stream", "--json")
+
+
+def test_a_streamed_text_that_is_void_is_told(model, capsys):
+    make_agent(model, output_schema="json", output_retries=1)
+    model.script("no JSON", '{"a": 1}')
+    assert run("helper", "--input", "hi", "--stream") == 'no JSON\n{"a": 1}\n'
+    assert "void" in capsys.readouterr().err
+    model.script(Reply("no", status=400))
+    assert code_of("helper", "--input", "hi", "--stream")[0] == 7

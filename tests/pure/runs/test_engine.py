@@ -145,7 +145,7 @@ def test_what_asking_raises_ends_the_conversation(error):
             raise error
 
     with pytest.raises(error):
-        drivers.drive(conversation, Handlers())
+        drivers.exhaust(drivers.drive(conversation, Handlers()))
     assert conversation.gi_frame is None
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import exceptions, sanitize, tenancy
-from ...agent import get_agent
+from ...agent import Agent, get_agent
 from ...argument_checks import did_you_mean
 from ...exceptions import ZangoAIError
 from ...files.file import LLMFile
-from ...types import TRIGGERS, LLMResponse
+from ...runs.arguments import RunArguments
+from ...types import TRIGGERS, LLMResponse, LLMStreamChunk
 
 EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
     3: (exceptions.NotFoundError, exceptions.DisabledError),
@@ -54,7 +56,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--triggered-by", choices=TRIGGERS, default="system", help="trigger for the log (default: system)"
         )
-        parser.add_argument("--json", action="store_true", help="print the whole response as JSON")
+        output = parser.add_mutually_exclusive_group()
+        output.add_argument("--json", action="store_true", help="print the whole response as JSON")
+        output.add_argument("--stream", action="store_true", help="print the text while the model writes it")
 
     def handle(self, *args: Any, agent: str, schema: str, **options: Any) -> None:
         schemas = tenancy.tenant_schemas()
@@ -63,18 +67,12 @@ class Command(BaseCommand):
             raise CommandError(f"No tenant has the schema {schema!r}.{suggestion}", returncode=3)
         if options["input"] is not None and options["var"]:
             raise CommandError("Use either --input or --var, not both.", returncode=2)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # print the answer whatever the locale
+            sys.stdout.reconfigure(errors="replace")
         text = sys.stdin.read() if options["input"] == "-" else options["input"]
         try:
             with tenancy.active(schema):
-                response = get_agent(agent).run(
-                    text,
-                    variables=_values("--var", options["var"]),
-                    system_variables=_values("--system-var", options["system_var"]),
-                    files=[LLMFile.from_path(path) for path in options["file"] or ()],
-                    session_id=options["session"],
-                    user_ref=options["user_ref"],
-                    triggered_by=options["triggered_by"],
-                )
+                response = self._ask(get_agent(agent), text, options)
         except ZangoAIError as exc:
             code = next((code for code, kinds in EXIT_CODES.items() if isinstance(exc, kinds)), 1)
             where = f" (invocation {exc.invocation_id})" if exc.invocation_id else ""
@@ -82,12 +80,42 @@ class Command(BaseCommand):
             raise CommandError(f"{type(exc).__name__}: {exc}{options_to_use}{where}", returncode=code) from exc
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        if isinstance(sys.stdout, io.TextIOWrapper):  # print the answer whatever the locale
-            sys.stdout.reconfigure(errors="replace")
-        self.stdout.write(_as_json(response) if options["json"] else sanitize.sendable(response.content))
+        if not options["stream"]:
+            self.stdout.write(_as_json(response) if options["json"] else sanitize.sendable(response.content))
         if response.pending_approvals:
             names = ", ".join(pending.tool_name for pending in response.pending_approvals)
             raise CommandError(f"Run {response.run_id} awaits approval of: {names}.", returncode=AWAITING_APPROVAL)
+
+    def _ask(self, agent: Agent, text: str | None, options: Mapping[str, Any]) -> LLMResponse:
+        arguments = RunArguments(
+            variables=_values("--var", options["var"]),
+            system_variables=_values("--system-var", options["system_var"]),
+            files=[LLMFile.from_path(path) for path in options["file"] or ()],
+            session_id=options["session"],
+            user_ref=options["user_ref"],
+            triggered_by=options["triggered_by"],
+        )
+        if not options["stream"]:
+            return agent.run(text, **arguments)
+        with closing(agent.stream(text, **arguments)) as chunks:
+            return self._print(chunks)
+
+    def _print(self, chunks: Iterable[LLMStreamChunk]) -> LLMResponse:
+        """Print the text as it arrives, with a line break after each round that has text."""
+        has_text = False
+        for chunk in chunks:
+            if chunk.response is not None:
+                return chunk.response
+            if chunk.delta_text:
+                has_text = True
+                self.stdout.write(sanitize.sendable(chunk.delta_text), ending="")
+                self.stdout.flush()
+            elif chunk.type in {"round_end", "reset"} and has_text:
+                has_text = False
+                self.stdout.write("")
+            if chunk.type == "reset":
+                self.stderr.write("The text above is void. The model is asked again.")
+        raise AssertionError("The stream ended without its last chunk")
 
 
 def _values(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
