@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .tools import ToolParam, ToolSafety, tool
     from .types import LLMMessage, LLMResponse, LLMStreamChunk, LLMToolCall, LLMUsage, PendingApproval
 
-__version__ = "0.1.0"
+__version__ = "0.1.0a0"
 
 __all__ = [
     "Agent",
