@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from ..agent import Agent, get_agent
 from ..conf import get_conf
 from ..models import AgentConfig, Invocation, MemorySession
+from ..runs.background import uuid_of
 from .errors import ApiError, bad_request, not_found
 
 logger = logging.getLogger("zango_ai.api")
@@ -43,15 +44,10 @@ def open_agent(request: HttpRequest, name: str) -> Agent:
 def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
     """The agent and ID of the caller's own run. Raises ApiError: 404 for another user's run."""
     owner = user_ref(request)
-    try:
-        key = UUID(run_id)
-    except ValueError:
-        raise not_found("Agent or run") from None
-    name = (
-        Invocation.objects.filter(run_id=key, user_ref=owner).values_list("agent_name", flat=True).first()
-        if owner
-        else None
-    )
+    key = uuid_of(run_id)
+    if key is None or not owner:
+        raise not_found("Agent or run")
+    name = Invocation.objects.filter(run_id=key, user_ref=owner).values_list("agent_name", flat=True).first()
     if name is None:
         raise not_found("Agent or run")
     return open_agent(request, name), key

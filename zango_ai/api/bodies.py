@@ -11,11 +11,11 @@ from django.http import HttpRequest
 from ..conf import get_conf
 from ..exceptions import LLMFileError
 from ..files.file import LLMFile
+from ..memory.sessions import require_session_id
 from ..output.json_reader import load
 from .errors import bad_request
 
 _RUN_FIELDS = ("input", "variables", "session_id")
-_MAX_SESSION_ID = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,11 @@ def _validated(values: Mapping[str, Any]) -> dict[str, Any]:
         raise bad_request("input must be a string.", "input")
     if variables is not None and not isinstance(variables, dict):
         raise bad_request("variables must be an object.", "variables")
-    if session_id is not None and not _is_session_id(session_id):
-        raise bad_request(f"session_id must be 1 to {_MAX_SESSION_ID} printable characters.", "session_id")
+    try:
+        require_session_id(session_id)
+    except (TypeError, ValueError) as exc:
+        raise bad_request(str(exc), "session_id") from None
     return {"input": text, "variables": variables, "session_id": session_id}
-
-
-def _is_session_id(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _MAX_SESSION_ID and value.isprintable()
 
 
 def _require_known(names: Collection[str], known: Collection[str]) -> None:
