@@ -12,6 +12,7 @@ from uuid import UUID
 
 from . import argument_checks, tenancy
 from .configuration import agents
+from .configuration.overrides import Overrides
 from .exceptions import AgentNotFound
 from .ledger import stored_runs
 from .ledger.recorder import record_run, resume_run
@@ -22,7 +23,7 @@ from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun
 from .runs.preparation import prepare
 from .runs.run import execute, open_run, queue_run, stream
-from .types import LLMResponse, LLMStreamChunk
+from .types import LLMResponse, LLMStreamChunk, Trigger
 
 
 def get_agent(name: str) -> Agent:
@@ -44,12 +45,16 @@ def get_agent(name: str) -> Agent:
 class Agent:
     """An agent of one tenant. Every run reads its configuration afresh, so an ``Agent`` may be kept and shared."""
 
-    def __init__(self, name: str, schema: str) -> None:
+    def __init__(self, name: str, schema: str, overrides: Overrides = Overrides()) -> None:  # noqa: B008 - frozen
         self.name = name
-        self._schema = schema
+        self._schema, self._overrides = schema, overrides
 
     def __repr__(self) -> str:
         return f"<Agent {self.name!r} of {self._schema!r}>"
+
+    def with_overrides(self, overrides: Overrides) -> Agent:
+        """The same agent, whose runs use these settings in place of the configured ones."""
+        return Agent(self.name, self._schema, overrides)
 
     @lists_run_arguments
     def run(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> LLMResponse:
@@ -66,7 +71,7 @@ class Agent:
         Raises a ZangoAIError with ``invocation_id``; TypeError or ValueError for a wrong argument.
         """
         task_id = queue.current_task_id() or ""
-        request = RunRequest.from_arguments("run", input, arguments, default_trigger="task" if task_id else "user")
+        request = self._request("run", input, arguments, "task" if task_id else "user")
         with record_run(
             self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id
         ) as recorder:
@@ -91,9 +96,7 @@ class Agent:
         tenant.
         """
         task_id = queue.current_task_id() or ""
-        request = RunRequest.from_arguments(
-            "stream", input, arguments, default_trigger="task" if task_id else "user"
-        )
+        request = self._request("stream", input, arguments, "task" if task_id else "user")
         with ExitStack() as stack:
             recorder = stack.enter_context(
                 record_run(self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id)
@@ -114,7 +117,7 @@ class Agent:
         list: the row shows them later. QueueUnavailable if there is no transaction and the broker does not accept
         the task.
         """
-        request = RunRequest.from_arguments("enqueue", input, arguments, default_trigger="task")
+        request = self._request("enqueue", input, arguments, "task")
         with record_run(self._schema, agent_name=self.name, triggered_by=request.trigger) as recorder:
             queue_run(prepare(recorder, self.name, request))
         return background.send(recorder.run_id, self._schema)
@@ -163,3 +166,10 @@ class Agent:
         sessions.require_session_id(session_id)
         agent_id = agents.find_agent_id(self.name)
         return agent_id is not None and sessions.clear(self._schema, agent_id, session_id)
+
+    def _request(
+        self, method: str, input: str | None, arguments: RunArguments, default_trigger: Trigger
+    ) -> RunRequest:
+        return RunRequest.from_arguments(
+            method, input, arguments, default_trigger=default_trigger, base_overrides=self._overrides
+        )

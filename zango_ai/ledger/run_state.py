@@ -27,7 +27,7 @@ _JSON_KEYS = {
 }
 """Fields whose names in version 1 of the JSON are older than the Python names."""
 
-_Saved = TypeVar("_Saved", "SavedSession", "SessionToOpen", Overrides)
+_Saved = TypeVar("_Saved", "SavedSession", "SessionToOpen")
 
 
 class StateUnreadable(ValueError):
@@ -107,7 +107,7 @@ class RunState:
                 session=_restore(SavedSession, stored["session"]),
                 session_to_open=_restore(SessionToOpen, stored["opens"]),
                 output_json_schema=stored["output_json_schema"],
-                overrides=_restore(Overrides, stored.get("overrides")) or Overrides(),
+                overrides=Overrides.from_json(stored.get("overrides") or {}),
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
             )

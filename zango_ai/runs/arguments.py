@@ -68,21 +68,32 @@ class RunRequest:
     temperature: float | None = None
     max_tokens: int | None = None
     default_trigger: Trigger = "user"
+    base_overrides: Overrides = field(default=Overrides(), repr=False)
+    """Those of ``Agent.with_overrides()``. The arguments of the run take precedence."""
     overrides: Overrides = field(init=False, repr=False)
 
     @classmethod
     def from_arguments(
-        cls, method: str, input: str | None, keywords: Mapping[str, Any], *, default_trigger: Trigger
+        cls,
+        method: str,
+        input: str | None,
+        keywords: Mapping[str, Any],
+        *,
+        default_trigger: Trigger,
+        base_overrides: Overrides = Overrides(),  # noqa: B008 - frozen
     ) -> RunRequest:
         """The request of a call of ``Agent.<method>()``. Raises TypeError for an unknown keyword."""
         for name in keywords:
             if name not in RunArguments.__annotations__:
                 suggestion = argument_checks.did_you_mean(name, RunArguments.__annotations__)
                 raise TypeError(f"{method}() got an unexpected keyword argument {name!r}.{suggestion}")
-        return cls(input=input, **keywords, default_trigger=default_trigger)
+        return cls(input=input, **keywords, default_trigger=default_trigger, base_overrides=base_overrides)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "overrides", Overrides(self.model, self.temperature, self.max_tokens))
+        chosen = self.base_overrides.updated(
+            model=self.model, temperature=self.temperature, max_tokens=self.max_tokens
+        )
+        object.__setattr__(self, "overrides", chosen)
         if self.triggered_by is not None and self.triggered_by not in TRIGGERS:
             raise ValueError(f"triggered_by is {self.triggered_by!r}; use one of {', '.join(TRIGGERS)}.")
         rounds = self.max_tool_rounds

@@ -29,7 +29,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """The active version of a prompt. ``version`` and ``content`` are None if no version is active."""
+    """The version of a prompt that a run uses: the active one, unless the run overrides it.
+
+    ``version`` is None for a draft that is not saved. Both it and ``content`` are None if no version is active.
+    """
 
     name: str
     version: int | None

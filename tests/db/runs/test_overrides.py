@@ -4,12 +4,14 @@ from decimal import Decimal
 
 import pytest
 
-from tests.build import make_agent, make_agent_with, make_priced_agent, make_provider
+from tests.build import make_agent, make_agent_with, make_priced_agent, make_prompt, make_provider
 from tests.workers import app
 from zango_ai import LLMFile, get_agent, tool
-from zango_ai.exceptions import BudgetExceeded, LLMFileError, ModelNotAvailable
+from zango_ai.configuration.overrides import Overrides
+from zango_ai.exceptions import BudgetExceeded, LLMAPIError, LLMFileError, ModelNotAvailable, ProviderNotFound
 from zango_ai.models import AgentConfig, Fallback, Invocation, InvocationRound
 from zango_ai.testing import Call, Reply
+from zango_ai.types import PromptSpec
 
 pytestmark = pytest.mark.usefixtures("north")
 
@@ -151,3 +153,59 @@ def test_they_reach_the_worker_and_are_checked_there_again(model, django_capture
         callbacks[0]()
     assert (run.status, len(model.requests)) == ("failed", 1)
     assert Invocation.objects.get(run_id=run.run_id).error_type == "ModelNotAvailable"
+
+
+def test_a_draft_of_a_prompt_is_sent_once_and_logged_without_a_version(model):
+    make_agent(
+        model,
+        system_prompt=make_prompt("Be {{ tone }}.", "system", name="manner"),
+        user_prompt=make_prompt("Greet {{ name }}.", name="greeting"),
+    )
+    draft = PromptSpec("greeting", version=None, content="Greet {{ name }} warmly.")
+    agent = get_agent("helper").with_overrides(Overrides(user_prompt=draft))
+    agent.run(variables={"name": "Ada"}, system_variables={"tone": "brief"})
+    get_agent("helper").run(variables={"name": "Ada"})
+    assert [request.body["messages"][-1]["content"] for request in model.requests] == [
+        "Greet Ada warmly.",
+        "Greet Ada.",
+    ]
+    row = Invocation.objects.last()
+    assert (row.user_prompt_name, row.user_prompt_version) == ("greeting", None)
+    assert (row.system_prompt_version, row.rendered_user_prompt) == (1, "Greet Ada warmly.")
+
+
+def test_another_provider_is_used_with_its_own_model_and_without_fallbacks(model):
+    config = make_agent(model, model="gpt-4o")
+    other = make_provider(model, name="second", default_model="gpt-4.1-mini")
+    Fallback.objects.create(agent=config, provider=config.provider, model="gpt-4o-mini")
+    agent = get_agent("helper").with_overrides(Overrides(provider_id=other.pk))
+    assert agent.run("hi").model == "gpt-4.1-mini"
+    assert agent.run("hi", model="gpt-5").model == "gpt-5"
+    assert list(Invocation.objects.values_list("provider_name", "model")) == [
+        ("second", "gpt-5"),
+        ("second", "gpt-4.1-mini"),
+    ]
+    model.script(*[Reply("down", status=400)] * 3)
+    with pytest.raises(LLMAPIError):
+        agent.run("hi")
+    other.delete()
+    with pytest.raises(ProviderNotFound, match="Choose another one"):
+        agent.run("hi")
+
+
+def test_a_draft_and_another_provider_outlast_a_pause_for_approval(model):
+    @tool(name="write_it", description="Write.", requires_approval=True)
+    def write_it() -> str:
+        return "written"
+
+    make_agent_with(model, write_it, user_prompt=make_prompt("Write.", name="order"))
+    other = make_provider(model, name="second", default_model="gpt-4.1-mini")
+    draft = PromptSpec("order", version=None, content="Write it.")
+    agent = get_agent("helper").with_overrides(Overrides(provider_id=other.pk, user_prompt=draft))
+    model.script(Reply(calls=[Call("write_it")]), "done")
+    paused = agent.run()
+    (pending,) = paused.pending_approvals
+    get_agent("helper").resume(paused.run_id, {pending.id: True})
+    row = Invocation.objects.get()
+    assert (row.status, row.provider_name, row.user_prompt_version) == ("success", "second", None)
+    assert sent(model)[0] == "gpt-4.1-mini"
