@@ -10,6 +10,7 @@ app_name = "zango_ai"
 urlpatterns = [
     path("openapi.json", openapi.document, name="openapi"),
     path("agents/<str:name>/run/", views.run, name="run"),
+    path("agents/<str:name>/stream/", views.stream, name="stream"),
     path("agents/<str:name>/enqueue/", views.enqueue, name="enqueue"),
     path("agents/<str:name>/sessions/<path:session_id>/clear/", views.clear_session, name="clear_session"),
     path("runs/<str:run_id>/", views.run_detail, name="run_detail"),

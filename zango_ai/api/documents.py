@@ -7,7 +7,7 @@ from typing import Any
 
 from ..exceptions import RunFailed
 from ..runs.background import EnqueuedRun
-from ..types import LLMResponse
+from ..types import LLMResponse, LLMStreamChunk, LLMToolCall
 
 
 def response_document(response: LLMResponse) -> dict[str, Any]:
@@ -23,16 +23,7 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
         "cost_usd": response.cost_usd,
         "is_cost_known": response.is_cost_known,
         "latency_ms": response.latency_ms,
-        "tool_calls": [
-            {
-                "id": call.id,
-                "name": call.name,
-                "input": dict(call.input),
-                "result": call.result,
-                "status": call.status,
-            }
-            for call in response.tool_calls
-        ],
+        "tool_calls": [_tool_call(call) for call in response.tool_calls],
         "pending_approvals": [
             {
                 "id": str(pending.id),
@@ -42,6 +33,28 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
             }
             for pending in response.pending_approvals
         ],
+    }
+
+
+def chunk_document(chunk: LLMStreamChunk) -> dict[str, Any]:
+    """A chunk as JSON: its ``type``, and what a chunk of that type has."""
+    document: dict[str, Any] = {"type": chunk.type}
+    if chunk.type == "text":
+        document["text"] = chunk.text
+    if chunk.tool_call is not None:
+        document["tool_call"] = _tool_call(chunk.tool_call)
+    if chunk.response is not None:
+        document["response"] = response_document(chunk.response)
+    return document
+
+
+def _tool_call(call: LLMToolCall) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "name": call.name,
+        "input": dict(call.input),
+        "result": call.result,
+        "status": call.status,
     }
 
 

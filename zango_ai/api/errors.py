@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import connections
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_protect
@@ -52,11 +53,14 @@ class ApiError(Exception):
         self.status, self.kind, self.field = status, kind, field
         self.headers: dict[str, str] = {}
 
-    def response(self) -> JsonResponse:
+    def document(self) -> dict[str, Any]:
         error: dict[str, Any] = {"type": self.kind, "message": str(self)}
         if self.field is not None:
             error["field"] = self.field
-        return JsonResponse({"error": error}, status=self.status, headers=self.headers)
+        return {"error": error}
+
+    def response(self) -> JsonResponse:
+        return JsonResponse(self.document(), status=self.status, headers=self.headers)
 
 
 def bad_request(message: str, field: str) -> ApiError:
@@ -68,8 +72,11 @@ def not_found(what: str) -> ApiError:
     return ApiError(404, "NotFound", f"{what} not found.")
 
 
-def endpoint(method: str) -> Callable[[View], View]:
-    """Allow one HTTP method, check the CSRF token, and return errors as JSON."""
+def endpoint(method: str, *, is_streamed: bool = False) -> Callable[[View], View]:
+    """Allow one HTTP method, check the CSRF token, and return errors as JSON.
+
+    A streamed response outlives the view, so ``ATOMIC_REQUESTS`` does not apply to it.
+    """
 
     def decorate(view: View) -> View:
         protected = csrf_protect(view)
@@ -85,9 +92,20 @@ def endpoint(method: str) -> Callable[[View], View]:
             except Exception as exc:
                 return api_error(exc).response()
 
+        if is_streamed:
+            wrapped._non_atomic_requests = set(connections)  # type: ignore[attr-defined]
         return wrapped
 
     return decorate
+
+
+def streamed_error(exc: Exception) -> ApiError:
+    """The error to send when a stream has begun. Errors that only a bug explains are logged."""
+    try:
+        return api_error(exc)
+    except Exception:
+        logger.exception("A streamed run failed")
+        return ApiError(500, "ServerError", "The server failed. Administrators can find the reason in its log.")
 
 
 def api_error(exc: Exception) -> ApiError:

@@ -9,6 +9,8 @@ from django.views.decorators.http import require_safe
 
 Schema = dict[str, Any]
 
+_JSON = "application/json"
+_EVENTS = "text/event-stream"
 _TEXT: Schema = {"type": "string"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -60,6 +62,9 @@ def _paths() -> dict[str, Any]:
     decisions = {"type": "object", "additionalProperties": {"type": ["boolean", "string"]}, "minProperties": 1}
     return {
         "/agents/{name}/run/": _post("run", "Run an agent", [_AGENT], "Response", body=run_body),
+        "/agents/{name}/stream/": _post(
+            "stream", "Run an agent and stream its answer", [_AGENT], "Event", body=run_body, media_type=_EVENTS
+        ),
         "/agents/{name}/enqueue/": _post(
             "enqueue", "Queue a run", [_AGENT], "QueuedRun", body=run_body, status="202"
         ),
@@ -112,25 +117,33 @@ def _schemas() -> dict[str, Schema]:
         "QueuedRun": _closed({"run_id": _TEXT, "status": _TEXT}),
         "Run": _closed(run),
         "Cleared": _closed({"cleared": {"const": True}}),
+        "Event": {
+            "type": "string",
+            "description": "Server-sent events. Each has the chunk's number as its id, and JSON data with a type: "
+            "text (with text), tool_call and tool_result (with tool_call), round_end, reset, and at last final "
+            "(with response) or error (with error).",
+        },
         "Error": _closed({"error": _object(error | {"field": _TEXT}, required=list(error))}),
     }
 
 
 def _post(
-    name: str, summary: str, parameters: list[Any], answer: str, *, body: Any = None, status: str = "200"
+    name: str, summary: str, parameters: list[Any], answer: str, *, body: Any = None, **options: str
 ) -> dict[str, Any]:
-    operation = _operation(name, summary, parameters, answer, status)
+    operation = _operation(name, summary, parameters, answer, **options)
     return {"post": operation | ({"requestBody": body} if body else {})}
 
 
-def _operation(name: str, summary: str, parameters: list[Any], answer: str, status: str = "200") -> dict[str, Any]:
-    error = {"description": "The error.", "content": _json(_ref("Error"))}
+def _operation(
+    name: str, summary: str, parameters: list[Any], answer: str, status: str = "200", media_type: str = _JSON
+) -> dict[str, Any]:
+    error = {"description": "The error.", "content": _content(_ref("Error"))}
     return {
         "operationId": name,
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            status: {"description": answer, "content": _json(_ref(answer))},
+            status: {"description": answer, "content": _content(_ref(answer), media_type)},
             "4XX": error,
             "5XX": error,
         },
@@ -138,7 +151,7 @@ def _operation(name: str, summary: str, parameters: list[Any], answer: str, stat
 
 
 def _body(schema: Schema, *, with_files: bool = False) -> dict[str, Any]:
-    content = _json(schema)
+    content = _content(schema)
     if with_files:
         files = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
         content["multipart/form-data"] = {"schema": _object({**_MULTIPART, "files": files})}
@@ -152,8 +165,8 @@ _MULTIPART = {
 }
 
 
-def _json(schema: Schema) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _content(schema: Schema, media_type: str = _JSON) -> dict[str, Any]:
+    return {media_type: {"schema": schema}}
 
 
 def _ref(name: str) -> Schema:

@@ -6,8 +6,9 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import reverse
 
 from ..runs.background import get_run
-from . import access, bodies, documents
+from . import access, bodies, documents, streams
 from .errors import bad_request, endpoint, not_found
+from .stream_events import ChunkEvents
 
 
 @endpoint("POST")
@@ -18,6 +19,18 @@ def run(request: HttpRequest, *, name: str) -> HttpResponseBase:
     access.require_own_session(request, agent, body.session_id)
     response = agent.run(**body.arguments(), user_ref=access.user_ref(request), triggered_by="user")
     return JsonResponse(documents.response_document(response))
+
+
+@endpoint("POST", is_streamed=True)
+def stream(request: HttpRequest, *, name: str) -> HttpResponseBase:
+    """Run the agent and send its answer as server-sent events while the model writes it.
+
+    If the client disconnects, the run ends as ``cancelled``.
+    """
+    agent = access.open_agent(request, name)
+    body = bodies.read_run(request)
+    access.require_own_session(request, agent, body.session_id)
+    return streams.respond(request, streams.source_of(agent, body, access.user_ref(request)), ChunkEvents())
 
 
 @endpoint("POST")

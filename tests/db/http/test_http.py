@@ -10,38 +10,12 @@ from django.test import Client
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_prompt
+from tests.db.http.conftest import error_of, post
 from zango_ai import get_agent, tool
 from zango_ai.models import AgentConfig, Invocation
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.urls("tests.http_urls")
-
-
-@pytest.fixture
-def client_of(north):
-    """Logs a user in at north, once by name."""
-
-    def log_in(name, **options):
-        user, _ = User.objects.get_or_create(username=name)
-        client = Client(headers={"host": north.domains.first().domain}, **options)
-        client.force_login(user)
-        return client
-
-    north.domains.get_or_create(domain="north.localhost", is_primary=True)
-    return log_in
-
-
-@pytest.fixture
-def ada(client_of):
-    return client_of("ada")
-
-
-def post(client, path, body=None, **options):
-    return client.post(f"/ai/{path}", json.dumps(body or {}), content_type="application/json", **options)
-
-
-def error_of(response):
-    return response.json()["error"]
 
 
 def test_a_run_answers_with_the_whole_response(model, ada):

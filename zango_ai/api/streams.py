@@ -1,0 +1,134 @@
+"""Responses that send a run's chunks while the run goes on, under WSGI and ASGI.
+
+The response begins with the first chunk, so an error before it has its own HTTP status. If there is no chunk within
+``HEARTBEAT_S``, the response begins with a heartbeat, and errors become events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
+from django.http import HttpRequest, StreamingHttpResponse
+
+from ..agent import Agent
+from ..database.writer import is_in_test_transaction
+from ..types import LLMStreamChunk
+from .bodies import RunBody
+from .pumps import DirectPump, Item, Pump, TaskPump, ThreadPump
+from .stream_events import HEARTBEAT, StreamFormat
+
+HEARTBEAT_S = 15.0
+"""How long a stream may be silent. Proxies often close a connection after 30 or 60 seconds of silence."""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx passes each event on at once
+    "Content-Encoding": "identity",  # GZipMiddleware would hold events back
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The two ways to read the same chunks. Each is called at most once."""
+
+    chunks: Callable[[], Generator[LLMStreamChunk, None, None]]
+    achunks: Callable[[], AsyncGenerator[LLMStreamChunk, None]]
+
+
+def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
+    """The chunks of a new run."""
+
+    def chunks() -> Generator[LLMStreamChunk, None, None]:
+        return agent.stream(**arguments.arguments(), user_ref=user_ref, triggered_by="user")
+
+    return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+
+
+async def _read_in_threads(
+    chunks: Generator[LLMStreamChunk, None, None],
+) -> AsyncGenerator[LLMStreamChunk, None]:
+    try:
+        while (chunk := await sync_to_async(lambda: next(chunks, None), thread_sensitive=False)()) is not None:
+            yield chunk
+    finally:
+        await sync_to_async(chunks.close, thread_sensitive=False)()
+
+
+def respond(request: HttpRequest, source: Source, form: StreamFormat) -> StreamingHttpResponse:
+    """Wait for the first chunk, at most ``HEARTBEAT_S``, and return the response. Raises the errors until then."""
+    if isinstance(request, ASGIRequest):
+        body: _Body | _AsyncBody = async_to_sync(_open_in_loop)(source.achunks(), form)
+    else:
+        chunks = source.chunks()
+        pump: Pump = DirectPump(chunks) if is_in_test_transaction() else ThreadPump(chunks)
+        body = _Body(pump, pump.next(HEARTBEAT_S), form)
+    _release_connections()
+    return StreamingHttpResponse(body, content_type="text/event-stream", headers={**_HEADERS, **form.headers})
+
+
+async def _open_in_loop(chunks: AsyncGenerator[LLMStreamChunk, None], form: StreamFormat) -> _AsyncBody:
+    pump = TaskPump(chunks)
+    try:
+        return _AsyncBody(pump, await pump.next(HEARTBEAT_S), form)
+    except BaseException:  # the run has failed, or the client is gone
+        await pump.stop()
+        raise
+
+
+class _Body:
+    def __init__(self, pump: Pump, first: Item, form: StreamFormat) -> None:
+        self._pump, self._first, self._form = pump, first, form
+
+    def __iter__(self) -> Iterator[bytes]:
+        item, form = self._first, self._form
+        yield form.begin() + _encoded(item, form)
+        while item is not None:
+            try:
+                item = self._pump.next(HEARTBEAT_S)
+            except Exception as exc:
+                yield form.error(exc) + form.end()
+                return
+            yield _encoded(item, form)
+
+    def close(self) -> None:
+        """Called by the server at the end, also when the client is gone."""
+        self._pump.close()
+
+
+class _AsyncBody:
+    def __init__(self, pump: TaskPump, first: Item, form: StreamFormat) -> None:
+        self._pump, self._first, self._form = pump, first, form
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        item, form = self._first, self._form
+        try:
+            yield form.begin() + _encoded(item, form)
+            while item is not None:
+                try:
+                    item = await self._pump.next(HEARTBEAT_S)
+                except Exception as exc:
+                    yield form.error(exc) + form.end()
+                    return
+                yield _encoded(item, form)
+        finally:
+            await self._pump.stop()
+
+    def close(self) -> None:
+        """Called by Django at the end, in another thread. Needed if the body was never read."""
+        self._pump.close()
+
+
+def _encoded(item: Item, form: StreamFormat) -> bytes:
+    if item is None:
+        return form.end()
+    return HEARTBEAT if item == "silence" else form.chunk(item)
+
+
+def _release_connections() -> None:
+    """Close the request's database connections, which a stream would keep for minutes. A query opens them again."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
