@@ -79,7 +79,7 @@ SELECT {_columns("a", _AGENT_FIELDS)}, {_columns("p", _PROVIDER_FIELDS)}, {", ".
     ARRAY(
         SELECT t.name FROM {table(schema, Tool)} t JOIN {table(schema, AgentConfig.tools.through)} listed
             ON listed.tool_id = t.id
-        WHERE listed.agentconfig_id = a.id AND t.is_active ORDER BY t.name
+        WHERE listed.agentconfig_id = a.id AND t.is_active AND t.is_enabled ORDER BY t.name
     ),
     EXISTS (SELECT 1 FROM {table(schema, Fallback)} f WHERE f.agent_id = a.id)
 FROM {table(schema, AgentConfig)} a

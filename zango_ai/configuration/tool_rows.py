@@ -52,7 +52,9 @@ def sync() -> Report:
         # Another process may sync at the same time.
         Tool.objects.bulk_create([Tool(**declared[name]) for name in new], ignore_conflicts=True)
         for name in changed:
-            Tool(pk=rows[name].pk, created_at=rows[name].created_at, **declared[name]).save(force_update=True)
+            for column, value in declared[name].items():
+                setattr(rows[name], column, value)
+            rows[name].save()
         for name in gone:
             rows[name].is_active = False
             rows[name].save(update_fields=["is_active", "updated_at"])

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from .. import tenancy
 from ..argument_checks import did_you_mean
+
+
+def chosen_schemas(schemas: str | Sequence[str] | None) -> list[str]:
+    """The chosen schemas, or those of all tenants for None. Raises CommandError for an unknown one."""
+    known = tenancy.tenant_schemas()
+    chosen = known if schemas is None else [schemas] if isinstance(schemas, str) else list(schemas)
+    for schema in chosen:
+        if schema not in known:
+            raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}")
+    return list(dict.fromkeys(chosen))
 
 
 class TenantCommand(BaseCommand):
@@ -17,11 +28,8 @@ class TenantCommand(BaseCommand):
         parser.add_argument("--schema", help="process only this tenant (default: all tenants)")
 
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
-        known = tenancy.tenant_schemas()
-        if schema is not None and schema not in known:
-            raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}")
         failed = []
-        for name in known if schema is None else [schema]:
+        for name in chosen_schemas(schema):
             with tenancy.active(name):
                 try:
                     is_ok = self.handle_tenant(name, **options)

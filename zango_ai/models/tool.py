@@ -68,6 +68,13 @@ class Tool(ValidatedModel):
     requires_approval = models.BooleanField(_("requires approval"), default=False)
     is_active = models.BooleanField(_("active"), default=True)
     """False if the code no longer declares the tool."""
+    is_enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        help_text=_(
+            "Turn off to hide this tool from every agent. Runs that have already started can still call it."
+        ),
+    )
 
     objects = ToolQuerySet.as_manager()
 

@@ -138,7 +138,7 @@ def test_every_command_in_an_example_is_understood(page):
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     lines += re.findall(r"`(python manage\.py zango_ai[^`]*)`", page.read_text())
     for line in lines:
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.partition(" > ")[0], comments=True)
         if len(words) > 2 and words[1] == "manage.py" and words[2].startswith("zango_ai"):
             command = load_command_class("zango_ai", words[2])
             command.create_parser("manage.py", words[2]).parse_args(words[3:])
