@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import growth, latency, report, resident, site, start, throughput
+from tests.benchmarks import growth, latency, report, resident, site, start, stored, throughput
 
-PARTS = ("latency", "throughput", "growth", "start", "resident")
+PARTS = ("latency", "throughput", "growth", "start", "resident", "stored")
 
 
 def main() -> None:
@@ -56,6 +56,8 @@ def measured(name: str, server: Any, *, is_quick: bool) -> dict[str, Any]:
         return growth.measured(server, 50 if is_quick else 200, is_quick=is_quick)
     if name == "start":
         return start.measured(server, 4 if is_quick else 20)
+    if name == "stored":
+        return stored.measured(server, 30 if is_quick else 200)
     return resident.measured(server, (500, 1_000) if is_quick else (2_000, 5_000, 10_000, 20_000))
 
 

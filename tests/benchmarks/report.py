@@ -98,12 +98,17 @@ def _resident(found: Figures) -> _Rows:
     return ("", "MiB"), [*rows, ("last to first", found["to_first"])]
 
 
+def _stored(found: Figures) -> _Rows:
+    return ("", "bytes", "ms"), [(name, row["bytes"], row["reserve_ms"]) for name, row in found.items()]
+
+
 _TABLES = {
     "latency": (_latency, _parts),
     "throughput": (_throughput,),
     "growth": (_growth,),
     "start": (_start,),
     "resident": (_resident,),
+    "stored": (_stored,),
 }
 _TITLES = {
     "latency": "A run beside the same calls, at a model that answers at once",
@@ -111,6 +116,7 @@ _TITLES = {
     "growth": "Growth",
     "start": "Start",
     "resident": "Resident size of one process",
+    "stored": "What a run takes in the database, and its reservation in time",
 }
 
 

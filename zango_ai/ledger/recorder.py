@@ -279,7 +279,7 @@ def record_run(schema: str, *, agent_name: str, **columns: Any) -> Iterator[RunR
 @contextmanager
 def resume_run(schema: str, run: RunRow) -> Iterator[RunRecorder]:
     """Record what a run does after it was queued or paused, and then claimed."""
-    row = RunColumns(schema, run.run_id, invocation_id=run.invocation_id)
+    row = RunColumns(schema, run.run_id, user_ref=run.user_ref, invocation_id=run.invocation_id)
     totals = RunTotals(run.rounds_count, run.usage, run.cost_usd)
     recorder = RunRecorder(row, totals, agent_name=run.agent_name, worked_ms=run.latency_ms, is_resumed=True)
     with _recorded(recorder):

@@ -19,7 +19,8 @@ from django.db import OperationalError
 from ..database import writer
 from ..database.sql import parameters, table
 from ..models import Spend
-from . import clock, rate_limits
+from . import clock, payloads, rate_limits
+from .payloads import RequestPayloads
 from .reservation_amounts import Owner, Reservation
 from .sql.reserve_round import reserve_round as reserve_round_sql
 from .sql.run_row import write_run_row
@@ -94,12 +95,14 @@ def reserve_round(
     run: Mapping[str, Any],
     round_: Mapping[str, Any],
     reservation: Reservation,
+    texts: RequestPayloads,
     *,
     is_first: bool,
 ) -> Decision:
     """Reserve budget and rate limits, and write the rows of the round and of the run with the ``run_id`` ``key``.
 
-    The run's row is written also if the reservation is refused. ``is_first`` inserts it.
+    The run's row is written also if the reservation is refused. ``is_first`` inserts it. ``texts`` has the
+    payloads that the round's row refers to.
     """
     agent = reservation.agent
     values = {
@@ -109,7 +112,13 @@ def reserve_round(
         "provider_month": reservation.provider.month_start,
         "agent_month": None if agent is None else agent.month_start,
     }
-    arguments = {"key": key, **parameters(run, "run"), **parameters(values, "round"), **_arguments(reservation)}
+    arguments = {
+        "key": key,
+        **parameters(run, "run"),
+        **parameters(values, "round"),
+        **payloads.parameters(texts, clock.now()),
+        **_arguments(reservation),
+    }
     form = {"is_first": is_first, "has_limits": bool(reservation.shares)}
     statement = reserve_round_sql(schema, tuple(run), tuple(values), **form)
 

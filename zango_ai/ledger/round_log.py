@@ -17,6 +17,7 @@ from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
 from . import alerts, clock, outcomes, reserve_and_settle, transcript
 from .database_errors import may_be_temporary
+from .payloads import RequestPayloads
 from .reservation_amounts import Reservation, reservation_for
 from .reserve_and_settle import BudgetAlert, Decision, Settlement, SettlementResult
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
@@ -82,20 +83,22 @@ class RoundLog:
         open_round.charged_at, open_round.is_granted = decision.at, True
 
     def _reserve(self, open_round: _OpenRound, target: Target, request: ModelRequest) -> Decision:
-        row, now = self._row, clock.now()
+        row, now, texts = self._row, clock.now(), RequestPayloads(self._row.user_ref)
+        is_newest_inline = row.is_new and not row.has_session and not request.tools
+        messages = transcript.messages_to_json(request.messages)
         round_ = {
             "number": open_round.number,
             "provider_name": target.provider.name,
             "model": target.model,
             "status": Status.RUNNING.value,
-            "request_tools": sanitize.document(transcript.tools_to_json(request.tools)),
-            "request_messages": sanitize.document(transcript.messages_to_json(request.messages)),
+            "request_tools": texts.tools(transcript.tools_to_json(request.tools)),
+            "request_messages": texts.messages(messages, is_newest_inline=is_newest_inline),
             "created_at": now,
             "updated_at": now,
         }
         run = row.to_write(now, **self.totals.columns(open_round.number), status=Status.RUNNING.value)
         return reserve_and_settle.reserve_round(
-            row.schema, row.run_id, run, round_, open_round.reservation, is_first=row.is_new
+            row.schema, row.run_id, run, round_, open_round.reservation, texts, is_first=row.is_new
         )
 
     def _count(self, open_round: _OpenRound) -> None:

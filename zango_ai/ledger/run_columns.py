@@ -51,6 +51,7 @@ class RunColumns:
     run_id: UUID
     pending: dict[str, Any] = field(default_factory=dict)
     """Known and not written yet."""
+    user_ref: str = ""
     invocation_id: int | None = None
     """The row's primary key; None until it is inserted."""
     started_at: datetime = field(default_factory=clock.now)
@@ -60,6 +61,11 @@ class RunColumns:
     @property
     def is_new(self) -> bool:
         return self.invocation_id is None
+
+    @property
+    def has_session(self) -> bool:
+        """Whether the run continues a conversation, as far as that is not written yet."""
+        return self.pending.get("session_id") is not None
 
     def set(self, **columns: Any) -> None:
         self.pending.update(columns)
@@ -71,7 +77,8 @@ class RunColumns:
         system_variables: Mapping[str, Any] | None,
     ) -> None:
         """What the caller has passed. Every value can be stored."""
-        self.set(user_ref="" if user_ref is None else sanitize.shown(user_ref))
+        self.user_ref = "" if user_ref is None else sanitize.shown(user_ref)
+        self.set(user_ref=self.user_ref)
         for name, values in (("variables", variables), ("system_variables", system_variables)):
             if values is not None:
                 self.set(**{name: sanitize.document(values)})

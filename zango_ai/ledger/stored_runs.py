@@ -39,6 +39,7 @@ class RunRow:
     status: str
     claim: str
     triggered_by: str
+    user_ref: str
     session_id: str | None
     rounds_count: int
     latency_ms: int
@@ -150,6 +151,7 @@ _COLUMNS = {
     "status": "i.status",
     "claim": "i.claim",
     "triggered_by": "i.triggered_by",
+    "user_ref": "i.user_ref",
     "session_id": "i.session_id",
     "rounds_count": "i.rounds_count",
     "latency_ms": "coalesce(i.latency_ms, 0)",

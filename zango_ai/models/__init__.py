@@ -3,6 +3,7 @@
 from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationFile, InvocationRound, ToolCall
 from .memory import MemoryMessage, MemorySession
+from .payload import Payload
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .tool import Tool
@@ -16,6 +17,7 @@ __all__ = [
     "InvocationRound",
     "MemoryMessage",
     "MemorySession",
+    "Payload",
     "Prompt",
     "PromptVersion",
     "Provider",

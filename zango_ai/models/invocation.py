@@ -17,6 +17,7 @@ from django.dispatch import receiver
 from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext_lazy as _
 
+from .payload import PayloadListField
 from .timestamps import TimestampedModel
 
 
@@ -141,8 +142,8 @@ class InvocationRound(OutcomeModel):
     provider = _reference("Provider", _("provider"))
     provider_name = models.CharField(_("provider name"), max_length=100, blank=True, default="", db_default="")
     model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
-    request_messages = models.JSONField(_("messages sent"), default=list, db_default=[])
-    request_tools = models.JSONField(_("tools sent"), default=list, db_default=[])
+    request_messages = PayloadListField(_("messages sent"), default=list, db_default=[])
+    request_tools = PayloadListField(_("tools sent"), default=list, db_default=[])
     request_params = models.JSONField(_("parameters sent"), default=dict, db_default={})
     response_tool_calls = models.JSONField(_("tool calls"), default=list, db_default=[])
     stop_reason = models.CharField(_("stop reason"), max_length=30, blank=True, default="", db_default="")

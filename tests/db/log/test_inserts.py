@@ -17,6 +17,7 @@ from zango_ai.models import (
     InvocationRound,
     MemoryMessage,
     MemorySession,
+    Payload,
     RateLimitState,
     Spend,
     ToolCall,
@@ -26,7 +27,7 @@ from zango_ai.testing import Call, Reply
 pytestmark = pytest.mark.usefixtures("live_north")
 INSERTED = (
     *(Invocation, InvocationFile, InvocationRound, MemoryMessage),
-    *(MemorySession, RateLimitState, Spend, ToolCall),
+    *(MemorySession, Payload, RateLimitState, Spend, ToolCall),
 )
 INSERT = re.compile(r'INSERT INTO "north"\."(\w+)"(?: AS \w+)?\s*\(([^)]*)\)')
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from ...database.sql import column_list, placeholders, table
 from ...models import AgentConfig, Invocation, InvocationRound, Provider, Spend
+from .payloads import write_payloads
 from .rate_limits import HAS_ALL_LIMITS, charge_limits, check_limits
 from .run_row import CACHE_SIZE, Columns, write_run_row
 
@@ -63,7 +64,7 @@ round AS (
     SELECT run.id, {placeholders(round_, "round")} FROM run, decision
     WHERE has_all_counters AND disabled_owner IS NULL AND exceeded_owner IS NULL AND wait_s IS NULL
     ON CONFLICT (invocation_id, number) DO NOTHING RETURNING id
-),
+),{write_payloads(schema, granted="round")}
 reserved_months AS (
     UPDATE {table(schema, Spend)} s SET reserved_usd = s.reserved_usd + %(usd)s, calls = s.calls + 1
     FROM months, round WHERE s.id = months.id
