@@ -50,11 +50,13 @@ def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
 async def _read_in_threads(
     chunks: Generator[LLMStreamChunk, None, None],
 ) -> AsyncGenerator[LLMStreamChunk, None]:
+    pump = ThreadPump(chunks)
     try:
-        while (chunk := await sync_to_async(lambda: next(chunks, None), thread_sensitive=False)()) is not None:
-            yield chunk
+        while (item := await sync_to_async(pump.next, thread_sensitive=False)(1.0)) is not None:
+            if item != "silence":
+                yield item
     finally:
-        await sync_to_async(chunks.close, thread_sensitive=False)()
+        pump.close()
 
 
 def respond(request: HttpRequest, source: Source, form: StreamFormat) -> StreamingHttpResponse:

@@ -1,0 +1,96 @@
+"""Streams on real web servers: gunicorn with threads, and uvicorn. A client here is a socket."""
+
+import time
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django_tenants.utils import schema_context
+from tenants.models import Clinic, Domain
+
+from tests.build import make_agent
+from tests.db.http.conftest import events_of, kinds, said
+from tests.servers import COMMANDS, web_servers
+from zango_ai.models import Invocation
+from zango_ai.testing import Reply
+
+STREAM = "/ai/agents/helper/stream/"
+CSRF = "c" * 32
+
+
+@pytest.fixture(scope="module")
+def ports(django_db_setup, django_db_blocker, _running_model):
+    """The ports of both servers."""
+    with django_db_blocker.unblock(), web_servers({"ALLOWED_API_BASES": [_running_model.url]}) as ports:
+        yield ports
+
+
+@pytest.fixture(params=COMMANDS)
+def server(request, ports, live_north):
+    """An HTTP client of each server, logged in at north."""
+    with schema_context("public"):
+        domain = Domain.objects.create(domain="north.localhost", tenant=Clinic.objects.get(schema_name="north"))
+    user = User.objects.create(username="ada")
+    session = Client()
+    session.force_login(user)
+    cookies = {"sessionid": session.cookies["sessionid"].value, "csrftoken": CSRF}
+    headers = {"Host": "north.localhost", "X-CSRFToken": CSRF}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{ports[request.param]}", cookies=cookies, headers=headers, timeout=30
+    ) as client:
+        yield client
+    Session.objects.all().delete()
+    user.delete()
+    with schema_context("public"):
+        domain.delete()
+
+
+def ended():
+    """The latest run's row, once it has ended."""
+    deadline = time.monotonic() + 30
+    while (row := Invocation.objects.order_by("-pk").first()) is None or row.status == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return row
+
+
+def test_a_whole_stream_is_read_and_the_run_succeeds(model, server):
+    make_agent(model, is_public_api=True)
+    model.script("Two a day, — with water.")
+    answer = server.post(STREAM, json={"input": "How many?"})
+    events = events_of(answer.text)
+    assert (answer.status_code, kinds(events)) == (200, ["text", "round_end", "final"])
+    assert said(events) == "Two a day, — with water."
+    assert ended().status == "success"
+
+
+def test_a_client_that_disconnects_cancels_the_run(model, server):
+    make_agent(model, is_public_api=True)
+    model.script(Reply("word " * 2000, trickle_s=0.01))
+    with server.stream("POST", STREAM, json={"input": "Hi"}) as answer:
+        pieces = answer.iter_raw()
+        assert "word" in next(pieces).decode()
+        assert Invocation.objects.get().status == "running"
+    model.wait_for_abandoned(1)
+    row = ended()
+    assert row.status == "cancelled"
+    assert row.output_tokens > 0
+
+
+def test_a_silent_stream_has_heartbeats_and_then_the_error_as_an_event(model, server):
+    make_agent(model, is_public_api=True)
+    model.script(Reply("no", status=500, delay_s=0.5))
+    server.get("/heartbeat/0.05/")
+    answer = server.post(STREAM, json={"input": "Hi"})
+    server.get("/heartbeat/15/")
+    assert (answer.status_code, answer.text.count(": heartbeat\n\n") > 1) == (200, True)
+    assert [event["type"] for event in events_of(answer.text)] == ["error"]
+    assert ended().status == "failed"
+
+
+def test_an_early_error_has_its_own_status(model, server):
+    make_agent(model, is_public_api=True)
+    model.script(Reply("no", status=500))
+    assert server.post(STREAM, json={"input": "Hi"}).status_code == 502
