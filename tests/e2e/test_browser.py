@@ -5,6 +5,7 @@ Set ZANGO_AI_PICTURES to a folder to keep a picture of every page.
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -217,7 +218,8 @@ def contrast(one: str, other: str) -> float:
     """The contrast ratio of two CSS colours, as WCAG 2 defines it."""
 
     def luminance(colour: str) -> float:
-        parts = [int(float(part)) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+        numbers = [float(part) for part in re.findall(r"[\d.]+", colour)[:3]]
+        parts = numbers if colour.startswith("color(srgb") else [part / 255 for part in numbers]
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

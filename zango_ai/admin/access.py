@@ -18,9 +18,6 @@ from .. import tenancy
 class TenantOnly(admin.options.BaseModelAdmin):
     """Hides the pages on the public schema, which has no tables of zango_ai."""
 
-    class Media:
-        css = {"all": ["zango_ai/admin.css"]}
-
     formfield_overrides = {
         models.TextField: {"widget": widgets.AdminTextareaWidget(attrs={"rows": 3})},
     }

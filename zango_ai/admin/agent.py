@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import AgentConfig, Fallback, Spend
 from ..output import json_limits
 from .access import TenantOnly
+from .panel import PanelAdmin
 from .spending import ShowsSpend
 
 
@@ -44,8 +45,9 @@ class FallbackInline(TenantOnly, admin.TabularInline):
 
 
 @admin.register(AgentConfig)
-class AgentConfigAdmin(ShowsSpend, admin.ModelAdmin):
+class AgentConfigAdmin(ShowsSpend, PanelAdmin, admin.ModelAdmin):
     spend_owner = Spend.Owner.AGENT
+    panel_lead = _("Each agent combines a model, prompts and tools. Your application calls it by name.")
     list_display = ["name", "provider", "model", "output_schema", "this_month", "is_enabled"]
     readonly_fields = ("this_month",)
     list_filter = ["is_enabled", "provider", "output_schema"]

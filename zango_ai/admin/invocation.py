@@ -18,7 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from ..ledger.money import format_usd
 from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
 from ..models.invocation import OutcomeModel
+from . import components
 from .access import ViewOnly, preformatted
+from .panel import PanelAdmin
 
 
 class OutcomeColumns:
@@ -26,8 +28,7 @@ class OutcomeColumns:
 
     @admin.display(description=_("status"), ordering="status")
     def badge(self, row: Invocation | InvocationRound) -> SafeString:
-        label = row.get_status_display()
-        return format_html('<span class="zango-ai-status zango-ai-status-{}">{}</span>', row.status, label)
+        return components.badge(row.status, row.get_status_display())
 
     @admin.display(description=_("tokens (in / out)"))
     def tokens(self, row: OutcomeModel) -> str:
@@ -120,7 +121,8 @@ class FileInline(ViewOnly, admin.TabularInline):
 
 
 @admin.register(Invocation)
-class InvocationAdmin(OutcomeColumns, ViewOnly, admin.ModelAdmin):
+class InvocationAdmin(OutcomeColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
+    panel_lead = _("Every run of an agent: what was sent and answered, and what it cost.")
     list_display = [
         "id",
         "badge",

@@ -11,12 +11,14 @@ from django.utils.translation import ngettext
 from .. import tenancy
 from ..models import MemorySession
 from .access import ViewOnly, preformatted
+from .panel import PanelAdmin
 
 _MAX_MESSAGES = 50
 
 
 @admin.register(MemorySession)
-class MemorySessionAdmin(ViewOnly, admin.ModelAdmin):
+class MemorySessionAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
+    panel_lead = _("Conversations that agents remember.")
     list_display = ["session_id", "agent", "user_ref", "is_active", "turns_count", "last_active_at"]
     list_filter = ["is_active", "agent"]
     list_select_related = ["agent"]

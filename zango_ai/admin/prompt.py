@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Prompt, PromptVersion
 from ..prompts import rendering
-from .access import TenantOnly, ViewOnly, preformatted
+from .access import ViewOnly, preformatted
+from .panel import PanelAdmin
 
 
 class PromptForm(forms.ModelForm):
@@ -86,8 +87,9 @@ class PromptVersionInline(ViewOnly, admin.TabularInline):
 
 
 @admin.register(Prompt)
-class PromptAdmin(TenantOnly, admin.ModelAdmin):
+class PromptAdmin(PanelAdmin, admin.ModelAdmin):
     form = PromptForm
+    panel_lead = _("Texts that agents send, with placeholders. Every change is kept as a version.")
     list_display = ["name", "type", "version", "description"]
     list_filter = ["type"]
     list_select_related = ["active_version"]
@@ -128,7 +130,7 @@ class PromptAdmin(TenantOnly, admin.ModelAdmin):
 
 
 @admin.register(PromptVersion)
-class PromptVersionAdmin(ViewOnly, admin.ModelAdmin):
+class PromptVersionAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
     """Shows a version and activates it. New versions are written on the prompt's page."""
 
     list_display = ["prompt", "version_number", "status", "change_description", "created_at"]

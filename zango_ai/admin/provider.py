@@ -17,6 +17,7 @@ from ..exceptions import ZangoAIError
 from ..models import Provider, ProviderModel, Spend
 from ..providers.kinds import KINDS, CredentialSlot, Kind
 from .access import TenantOnly
+from .panel import PanelAdmin
 from .spending import ShowsSpend
 
 LIMITS = [*Provider.BUDGET_FIELDS, "allow_unpriced", "rate_limit_rpm", "rate_limit_tpm"]
@@ -149,8 +150,9 @@ class ProviderModelInline(TenantOnly, admin.TabularInline):
 
 
 @admin.register(Provider)
-class ProviderAdmin(ShowsSpend, admin.ModelAdmin):
+class ProviderAdmin(ShowsSpend, PanelAdmin, admin.ModelAdmin):
     spend_owner = Spend.Owner.PROVIDER
+    panel_lead = _("Accounts with model vendors and servers of your own, with their budgets and limits.")
     form = ProviderForm
     list_display = ["name", "kind_label", "default_model", "agents", "this_month", "connection", "is_enabled"]
     readonly_fields = ("this_month",)

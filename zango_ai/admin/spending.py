@@ -15,6 +15,7 @@ from .. import tenancy
 from ..ledger.money import format_usd
 from ..models import Spend
 from .access import TenantOnly, ViewOnly
+from .panel import PanelAdmin
 
 
 class ShowsSpend(TenantOnly):
@@ -54,7 +55,8 @@ class ShowsSpend(TenantOnly):
 
 
 @admin.register(Spend)
-class SpendAdmin(ViewOnly, admin.ModelAdmin):
+class SpendAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
+    panel_lead = _("What each provider and agent has cost in each budget month.")
     list_display = ["owner_name", "owner", "month_start", "spent", "reserved", "unknown_calls", "alerted_at"]
     list_filter = ["owner", "month_start"]
     search_fields = ["owner_name"]

@@ -10,11 +10,14 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import Tool
 from .access import ViewOnly, preformatted
+from .panel import PanelAdmin
 
 
 @admin.register(Tool)
-class ToolAdmin(ViewOnly, admin.ModelAdmin):
+class ToolAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
     """Tools that code declares. ``zango_ai_sync_tools`` writes the rows."""
+
+    panel_lead = _("Functions of your application that agents may call. They are declared in code.")
 
     list_display = [
         *("name", "section", "safety", "requires_approval", "is_active"),

@@ -175,6 +175,7 @@ class AgentConfig(BudgetedModel):
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
         ordering = ["name"]
+        permissions = [("run_agent", _("Can run agents in the admin"))]
         constraints = [
             *range_constraints("agent", _RANGES),
             choice_constraint("agent", "output_schema", ("text", "json", "markdown")),

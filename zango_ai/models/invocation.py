@@ -108,6 +108,7 @@ class Invocation(OutcomeModel):
         verbose_name = _("invocation")
         verbose_name_plural = _("invocations")
         ordering = ["-id"]
+        permissions = [("view_payload", _("Can read the texts of invocations and conversations"))]
         indexes = [
             models.Index(fields=["agent_name", "-id"], name="zango_ai_inv_agent"),
             models.Index(fields=["-started_at"], name="zango_ai_inv_started"),
@@ -223,9 +224,15 @@ class ToolCall(TimestampedModel):
         verbose_name = _("tool call")
         verbose_name_plural = _("tool calls")
         ordering = ["round", "position"]
+        permissions = [("decide_approval", _("Can approve and deny tool calls"))]
         constraints = [models.UniqueConstraint(fields=["round", "position"], name="zango_ai_call_once")]
         indexes = [
             models.Index(fields=["tool_name", "status"], name="zango_ai_call_tool"),
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(status="awaiting_approval"),
+                name="zango_ai_call_waiting",
+            ),
         ]
 
     def __str__(self) -> str:

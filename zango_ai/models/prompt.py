@@ -63,6 +63,7 @@ class Prompt(TenantRow, ValidatedModel):
         verbose_name = _("prompt")
         verbose_name_plural = _("prompts")
         ordering = ["name"]
+        permissions = [("activate_prompt", _("Can activate prompt versions"))]
         constraints = [choice_constraint("prompt", "type", ("system", "user"))]
 
     def __str__(self) -> str:

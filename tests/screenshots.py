@@ -1,0 +1,120 @@
+"""Take pictures of the admin pages: ``python -m tests.screenshots [page ...]``.
+
+Starts PostgreSQL and the example project with thirty days of data, and photographs each page with headless
+Chromium at 1,280 and 390 pixels, light and dark. ``--docs`` takes the documentation's pictures instead.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+ADMIN = "/admin/zango_ai"
+
+PAGES: dict[str, str | Callable[["Page"], None]] = {
+    "admin": "/admin/",
+    "overview": f"{ADMIN}/",
+    "agents": f"{ADMIN}/agentconfig/",
+    "agent": f"{ADMIN}/agentconfig/2/change/",
+    "agent-add": f"{ADMIN}/agentconfig/add/",
+    "providers": f"{ADMIN}/provider/",
+    "provider": f"{ADMIN}/provider/1/change/",
+    "prompts": f"{ADMIN}/prompt/",
+    "prompt": f"{ADMIN}/prompt/1/change/",
+    "tools": f"{ADMIN}/tool/",
+    "tool": f"{ADMIN}/tool/1/change/",
+    "sessions": f"{ADMIN}/memorysession/",
+    "session": f"{ADMIN}/memorysession/1/change/",
+    "invocations": f"{ADMIN}/invocation/",
+    "invocation": f"{ADMIN}/invocation/?agent_name=care-assistant&status=success",
+    "spending": f"{ADMIN}/spend/",
+}
+"""The address of each page, or what to do in the browser to reach it."""
+
+DOCS = ("overview",)
+"""Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", nargs="*", metavar="page", help=f"default: all of {', '.join(PAGES)}")
+    parser.add_argument("--docs", action="store_true", help="write docs/images/")
+    parser.add_argument("--out", type=Path, help="the folder (default: a new one in the temp folder)")
+    options = parser.parse_args()
+    unknown = set(options.pages) - set(PAGES)
+    if unknown:
+        parser.error(f"unknown pages: {', '.join(sorted(unknown))}")
+    folder = ROOT / "docs/images" if options.docs else options.out or Path(tempfile.mkdtemp(prefix="panel-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    start_database()
+    pages = options.pages or list(DOCS if options.docs else PAGES)
+    take(pages, folder, only_docs=options.docs)
+
+
+def start_database() -> None:
+    """A database with tenant north, filled; deleted when this process ends."""
+    sys.path.insert(0, str(ROOT / "example_project"))
+    from clinic import database
+
+    folder = Path(tempfile.mkdtemp(prefix="panel-db-"))
+    folder.chmod(0o755)
+    os.environ["DATABASE_URL"] = database.start(folder, keep=False)
+    os.environ.setdefault("MEDIA_ROOT", tempfile.mkdtemp(prefix="panel-media-"))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "clinic.settings"
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate_schemas", shared=True, verbosity=0)
+    from patients import setup
+
+    for schema in ("public", "north"):
+        setup.create_site(schema)
+
+
+def take(pages: list[str], folder: Path, *, only_docs: bool) -> None:
+    from django.conf import settings
+    from django_tenants.utils import schema_context
+
+    from tests import panel_data
+    from tests.panel_browser import SCHEMES, WIDTHS, chromium, open_page, serve
+    from zango_ai.testing import ModelServer
+
+    settings.DEBUG = False
+    # Chromium first: within its event loop, this thread has another database connection.
+    with ModelServer() as model, chromium() as browser, schema_context("north"):
+        settings.ZANGO_AI = {"ALLOWED_API_BASES": [model.url]}
+        panel_data.fill(api_base=model.openai_base)
+        with serve() as site:
+            for width in WIDTHS[:1] if only_docs else WIDTHS:
+                for scheme in SCHEMES[:1] if only_docs else SCHEMES:
+                    page = open_page(browser, site, width=width, scheme=scheme)
+                    for name in pages:
+                        _show(page, name)
+                        path = folder / (f"{name}.png" if only_docs else f"{name}-{width}-{scheme}.png")
+                        page.screenshot(path=path, full_page=True)
+                        print(path, *(error[:200] for error in page.errors))  # type: ignore[attr-defined]
+                        page.errors.clear()  # type: ignore[attr-defined]
+
+
+def _show(page: "Page", name: str) -> None:
+    way = PAGES[name]
+    if callable(way):
+        way(page)
+        return
+    page.goto(way, wait_until="networkidle")
+    if name == "invocation":
+        page.click("#result_list tbody th a >> nth=0")
+        page.wait_for_load_state("networkidle")
+
+
+if __name__ == "__main__":
+    main()

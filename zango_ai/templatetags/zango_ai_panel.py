@@ -1,0 +1,63 @@
+"""Tags and filters of the panel's templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from ..admin import components, formats, panel
+
+register = template.Library()
+
+register.filter("usd", formats.usd)
+register.filter("count", formats.count)
+register.filter("short_count", formats.short_count)
+register.filter("latency", formats.latency)
+register.filter("percent", formats.percent)
+register.filter("when", formats.when)
+register.filter("tone", components.tone_of)
+
+register.simple_tag(components.icon, name="icon")
+register.simple_tag(components.badge, name="badge")
+register.simple_tag(components.tag, name="tag")
+register.simple_tag(components.code_box, name="code_box")
+register.simple_tag(components.budget_meter, name="budget_meter")
+
+
+@register.inclusion_tag("admin/zango_ai/includes/tabs.html", takes_context=True)
+def section_tabs(context: Context) -> dict[str, Any]:
+    """The sections of the panel that the user may see."""
+    request, opts = context.get("request"), context.get("opts")
+    if request is None or context.get("is_popup"):
+        return {"tabs": []}
+    return {"tabs": list(panel.tabs(request, opts.model_name if opts else ""))}
+
+
+@register.inclusion_tag("admin/zango_ai/includes/filters.html")
+def list_filters(changelist: Any) -> dict[str, Any]:
+    """A change list's filters as a row of menus."""
+    filters = []
+    for spec in changelist.filter_specs:
+        choices = list(spec.choices(changelist))
+        chosen = next((each for each in choices if each.get("selected")), None)
+        is_set = chosen is not None and chosen is not choices[0]
+        filters.append({"title": spec.title, "choices": choices, "chosen": chosen, "is_set": is_set})
+    return {"filters": filters, "cl": changelist}
+
+
+@register.filter
+def labelled(cells: list[str], headers: list[dict[str, Any]]) -> Iterator[SafeString]:
+    """The cells of a row of a change list, each with its column's title for the narrow layout."""
+    for cell, header in zip(cells, headers, strict=False):
+        text = str(cell)
+        tag = text[:3]
+        if "action-checkbox" in text[:40] or tag not in ("<td", "<th"):
+            yield mark_safe(text)  # noqa: S308  Django has escaped it
+        else:
+            label = format_html(' data-label="{}"', str(header["text"]).capitalize())
+            yield mark_safe(f"{tag}{label}{text[3:]}")  # noqa: S308
