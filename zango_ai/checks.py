@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import ProgrammingError, transaction
 
 from . import tenancy
 from .conf import read
+from .configuration.retiring_models import RetiringModel, retiring_models
 from .exceptions import ToolDeclarationInvalid
 from .models import AgentConfig
 from .runs import queue
@@ -57,10 +60,7 @@ def check_tenant_apps(**kwargs: Any) -> list[CheckMessage]:
 @register("zango_ai", Tags.database)
 def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Tenants without the tables. A warning, because an error would also stop ``migrate_schemas``."""
-    if not tenancy.is_used() or tenancy.connection().alias not in (databases or ()):
-        return []
-    # While a tenant is being migrated, its schema is active: the other tenants are not of interest then.
-    if not tenancy.is_public(tenancy.current_schema()) or not tenancy.has_tenants_table():
+    if not _can_read_tenants(databases):
         return []
     missing = tenancy.schemas_without(AgentConfig._meta.db_table)
     if not missing:
@@ -73,6 +73,38 @@ def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> l
             id="zango_ai.W003",
         )
     ]
+
+
+def _can_read_tenants(databases: Sequence[str] | None) -> bool:
+    """Whether a check of the database is asked for, and the list of tenants can be read."""
+    if not tenancy.is_used() or tenancy.connection().alias not in (databases or ()):
+        return False
+    # While a tenant is being migrated, its schema is active: the other tenants are not of interest then.
+    return tenancy.is_public(tenancy.current_schema()) and tenancy.has_tenants_table()
+
+
+@register("zango_ai", Tags.database)
+def check_retiring_models(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Models in use that their vendor switches off soon. Tenants whose tables are not migrated are skipped."""
+    if not _can_read_tenants(databases):
+        return []
+    messages: list[CheckMessage] = []
+    missing = tenancy.schemas_without(AgentConfig._meta.db_table)
+    for schema in sorted({*tenancy.tenant_schemas()} - {*missing}):
+        alias = tenancy.connection().alias
+        with tenancy.active(schema), suppress(ProgrammingError), transaction.atomic(using=alias):
+            messages += [_retirement(schema, model) for model in retiring_models()]
+    return messages
+
+
+def _retirement(schema: str, model: RetiringModel) -> CheckMessage:
+    verb = "ended" if model.is_retired else "ends"
+    return Warning(
+        f"Tenant {schema}: support for the model {model.model!r} of provider {model.provider_name!r} {verb} on "
+        f"{model.retires_on}. Used by: {', '.join(model.used_by)}.",
+        hint="Choose another model in the admin, or with zango_ai_import.",
+        id="zango_ai.W005",
+    )
 
 
 @register("zango_ai")

@@ -61,11 +61,10 @@ def _listing(kind: Kind, model: str) -> Mapping[str, Any] | None:
     if not kind.price_lists:
         return None
     listings = litellm_import.load().model_cost
-    for vendor in kind.price_lists:
-        for key in (f"{vendor}/{model}", model):
-            listing: Mapping[str, Any] = listings.get(key) or {}
-            if listing.get("litellm_provider") == vendor:
-                return listing
+    for vendor, name in kind.price_list_entries(model):
+        listing: Mapping[str, Any] = listings.get(name) or {}
+        if listing.get("litellm_provider") == vendor:
+            return listing
     return None
 
 

@@ -157,6 +157,12 @@ class Kind:
         """The name of the model in the price list."""
         return model
 
+    def price_list_entries(self, model: str) -> Iterator[tuple[str, str]]:
+        """The vendors and names with which the price list may have the model, named as there."""
+        for vendor in self.price_lists:
+            yield vendor, f"{vendor}/{model}"
+            yield vendor, model
+
     def accepts_schema(self, schema: Mapping[str, Any]) -> bool:
         """Whether this JSON schema is sent to the vendor unchanged and the vendor accepts it."""
         return self.is_self_hosted or schema.get("type") == "object"
