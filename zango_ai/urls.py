@@ -12,6 +12,8 @@ urlpatterns = [
     path("agents/<str:name>/run/", views.run, name="run"),
     path("agents/<str:name>/stream/", views.stream, name="stream"),
     path("agents/<str:name>/enqueue/", views.enqueue, name="enqueue"),
+    path("agents/<str:name>/chat/", views.chat, name="chat"),
+    path("agents/<str:name>/chat", views.chat),
     path("agents/<str:name>/sessions/<path:session_id>/clear/", views.clear_session, name="clear_session"),
     path("runs/<str:run_id>/", views.run_detail, name="run_detail"),
     path("runs/<str:run_id>/approvals/", views.approvals, name="approvals"),

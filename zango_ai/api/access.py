@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -51,6 +52,16 @@ def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
     if name is None:
         raise not_found("Agent or run")
     return open_agent(request, name), key
+
+
+def own_pending_run(request: HttpRequest, agent: Agent, approval_ids: Collection[str]) -> UUID:
+    """ID of the caller's own run that asked for these approvals. Raises ApiError (404)."""
+    keys = [key for key in map(uuid_of, approval_ids) if key is not None]
+    runs = Invocation.objects.filter(agent_name=agent.name, user_ref=user_ref(request))
+    run_id = runs.filter(rounds__tool_calls__uid__in=keys).values_list("run_id", flat=True).first()
+    if run_id is None or not user_ref(request):
+        raise not_found("Agent or run")
+    return run_id
 
 
 def require_own_session(request: HttpRequest, agent: Agent, session_id: str | None) -> None:

@@ -32,6 +32,34 @@ _RUN_REQUEST = {
 }
 
 
+_PART: Schema = {"type": "object", "required": ["type"], "properties": {"type": _TEXT}}
+_MESSAGE: Schema = {
+    "type": "object",
+    "required": ["role", "parts"],
+    "properties": {
+        "id": _TEXT,
+        "role": {"enum": ["user", "assistant"]},
+        "parts": {"type": "array", "items": _PART},
+    },
+}
+_CHAT: Schema = {
+    "type": "object",
+    "required": ["id", "messages"],
+    "additionalProperties": False,
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": 255, "description": "The chat's ID."},
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": _MESSAGE,
+            "description": "Only the last one is read.",
+        },
+        "trigger": _TEXT,
+        "messageId": _TEXT,
+    },
+}
+
+
 @require_safe
 def document(request: HttpRequest) -> JsonResponse:
     """Serve the OpenAPI document for the path at which the API is included."""
@@ -67,6 +95,9 @@ def _paths() -> dict[str, Any]:
         ),
         "/agents/{name}/enqueue/": _post(
             "enqueue", "Queue a run", [_AGENT], "QueuedRun", body=run_body, status="202"
+        ),
+        "/agents/{name}/chat/": _post(
+            "chat", "Answer a chat of Vercel's AI SDK", [_AGENT], "ChatParts", body=_body(_CHAT), media_type=_EVENTS
         ),
         "/agents/{name}/sessions/{session_id}/clear/": _post(
             "clear_session", "End a conversation", [_AGENT, _SESSION], "Cleared"
@@ -122,6 +153,10 @@ def _schemas() -> dict[str, Schema]:
             "description": "Server-sent events. Each has the chunk's number as its id, and JSON data with a type: "
             "text (with text), tool_call and tool_result (with tool_call), round_end, reset, and at last final "
             "(with response) or error (with error).",
+        },
+        "ChatParts": {
+            "type": "string",
+            "description": "Server-sent events: the parts of the AI SDK's UI message stream, version 1.",
         },
         "Error": _closed({"error": _object(error | {"field": _TEXT}, required=list(error))}),
     }

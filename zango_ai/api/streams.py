@@ -6,18 +6,21 @@ The response begins with the first chunk, so an error before it has its own HTTP
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
 
+from .. import tenancy
 from ..agent import Agent
 from ..database.writer import is_in_test_transaction
 from ..types import LLMStreamChunk
 from .bodies import RunBody
+from .errors import bad_request
 from .pumps import DirectPump, Item, Pump, TaskPump, ThreadPump
 from .stream_events import HEARTBEAT, StreamFormat
 
@@ -45,6 +48,30 @@ def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
         return agent.stream(**arguments.arguments(), user_ref=user_ref, triggered_by="user")
 
     return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+
+
+def resumed_source(agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str) -> Source:
+    """The chunks of a run that continues after its tool calls were decided."""
+
+    def chunks() -> Generator[LLMStreamChunk, None, None]:
+        return tenancy.keep_active(_resume(agent, run_id, approvals, decided_by))
+
+    return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+
+
+def _resume(
+    agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str
+) -> Generator[LLMStreamChunk, None, None]:
+    try:
+        response = agent.resume(run_id, approvals, decided_by=decided_by)
+    except ValueError as exc:
+        raise bad_request(str(exc), "messages") from None
+    ended = [call for call in response.tool_calls if call.status != "awaiting_approval"]
+    for number, call in enumerate(ended, start=1):
+        yield LLMStreamChunk(type="tool_result", number=number, tool_call=call)
+    if response.content:
+        yield LLMStreamChunk(type="text", number=len(ended) + 1, text=response.content)
+    yield LLMStreamChunk(type="final", number=len(ended) + 2, response=response)
 
 
 async def _read_in_threads(

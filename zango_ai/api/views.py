@@ -7,6 +7,9 @@ from django.urls import reverse
 
 from ..runs.background import get_run
 from . import access, bodies, documents, streams
+from .bodies import RunBody
+from .chat_events import ChatEvents
+from .chat_messages import read_chat
 from .errors import bad_request, endpoint, not_found
 from .stream_events import ChunkEvents
 
@@ -66,6 +69,21 @@ def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
     except ValueError as exc:
         raise bad_request(str(exc), "approvals") from None
     return JsonResponse(documents.response_document(response))
+
+
+@endpoint("POST", is_streamed=True)
+def chat(request: HttpRequest, *, name: str) -> HttpResponseBase:
+    """Answer the last message of an AI SDK chat, or continue its run once the user has decided its tool calls."""
+    agent = access.open_agent(request, name)
+    body = read_chat(request)
+    access.require_own_session(request, agent, body.session_id)
+    owner = access.user_ref(request)
+    if body.approvals is None:
+        source = streams.source_of(agent, RunBody(input=body.text, session_id=body.session_id), owner)
+    else:
+        run_id = access.own_pending_run(request, agent, body.approvals)
+        source = streams.resumed_source(agent, run_id, body.approvals, owner)
+    return streams.respond(request, source, ChatEvents(known_calls=body.tool_calls))
 
 
 @endpoint("POST")
