@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.csrf import ensure_csrf_cookie
 
+import tests.server_tools  # noqa: F401
 import zango_ai
 from zango_ai.api import streams
 

@@ -1,11 +1,17 @@
-"""Clients of users of north, and the events that they read."""
+"""Clients of users of north, in this process and on real web servers, and the events that they read."""
 
 import json
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django_tenants.utils import schema_context
+from tenants.models import Clinic, Domain
+
+from tests.servers import COMMANDS, web_servers
 
 
 @pytest.fixture
@@ -25,6 +31,49 @@ def client_of(north):
 @pytest.fixture
 def ada(client_of):
     return client_of("ada")
+
+
+CSRF = "c" * 32
+
+
+@pytest.fixture(scope="session")
+def script(tmp_path_factory):
+    """The file that the page of the servers loads as its script."""
+    return tmp_path_factory.mktemp("script") / "script.js"
+
+
+@pytest.fixture(scope="session")
+def ports(django_db_setup, django_db_blocker, _running_model, script):
+    """The ports of both servers."""
+    with django_db_blocker.unblock(), web_servers({"ALLOWED_API_BASES": [_running_model.url]}, script) as ports:
+        yield ports
+
+
+@pytest.fixture
+def cookies(live_north):
+    """Those of a user who is logged in at north."""
+    names = ("north.localhost", "127.0.0.1")
+    with schema_context("public"):
+        north = Clinic.objects.get(schema_name="north")
+        Domain.objects.bulk_create(Domain(domain=name, tenant=north, is_primary=False) for name in names)
+    user = User.objects.create(username="ada")
+    session = Client()
+    session.force_login(user)
+    yield {"sessionid": session.cookies["sessionid"].value, "csrftoken": CSRF}
+    Session.objects.all().delete()
+    user.delete()
+    with schema_context("public"):
+        Domain.objects.filter(domain__in=names).delete()
+
+
+@pytest.fixture(params=COMMANDS)
+def server(request, ports, cookies):
+    """An HTTP client of each server, logged in at north."""
+    headers = {"Host": "north.localhost", "X-CSRFToken": CSRF}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{ports[request.param]}", cookies=cookies, headers=headers, timeout=30
+    ) as client:
+        yield client
 
 
 def post(client, path, body=None, **options):

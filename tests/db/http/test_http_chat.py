@@ -6,25 +6,13 @@ import pytest
 
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.db.http.conftest import error_of, post, read
-from zango_ai import tool
+from tests.server_tools import count_cots, move_cot
 from zango_ai.models import Invocation
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.urls("tests.http_urls")
 
 CHAT = "agents/helper/chat/"
-
-
-@tool(name="count_cots", description="Count.")
-def count_cots(ward: str) -> int:
-    if ward == "none":
-        raise LookupError("no such ward")
-    return 12
-
-
-@tool(name="move_cot", description="Move.", requires_approval=True)
-def move_cot(to: str) -> str:
-    return f"moved to {to}"
 
 
 def user(text):

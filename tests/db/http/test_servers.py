@@ -2,49 +2,13 @@
 
 import time
 
-import httpx
-import pytest
-from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
-from django.test import Client
-from django_tenants.utils import schema_context
-from tenants.models import Clinic, Domain
-
 from tests.build import make_agent
 from tests.db.http.conftest import events_of, kinds, said
-from tests.servers import COMMANDS, web_servers
 from zango_ai.models import Invocation
 from zango_ai.testing import Reply
 
 STREAM = "/ai/agents/helper/stream/"
 CSRF = "c" * 32
-
-
-@pytest.fixture(scope="module")
-def ports(django_db_setup, django_db_blocker, _running_model):
-    """The ports of both servers."""
-    with django_db_blocker.unblock(), web_servers({"ALLOWED_API_BASES": [_running_model.url]}) as ports:
-        yield ports
-
-
-@pytest.fixture(params=COMMANDS)
-def server(request, ports, live_north):
-    """An HTTP client of each server, logged in at north."""
-    with schema_context("public"):
-        domain = Domain.objects.create(domain="north.localhost", tenant=Clinic.objects.get(schema_name="north"))
-    user = User.objects.create(username="ada")
-    session = Client()
-    session.force_login(user)
-    cookies = {"sessionid": session.cookies["sessionid"].value, "csrftoken": CSRF}
-    headers = {"Host": "north.localhost", "X-CSRFToken": CSRF}
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{ports[request.param]}", cookies=cookies, headers=headers, timeout=30
-    ) as client:
-        yield client
-    Session.objects.all().delete()
-    user.delete()
-    with schema_context("public"):
-        domain.delete()
 
 
 def ended():
