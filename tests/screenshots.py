@@ -28,6 +28,9 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "provider": f"{ADMIN}/provider/1/change/",
     "prompts": f"{ADMIN}/prompt/",
     "prompt": f"{ADMIN}/prompt/1/change/",
+    "prompt-version": f"{ADMIN}/prompt/1/versions/1/",
+    "prompt-diff": f"{ADMIN}/prompt/1/compare/",
+    "prompt-diff-inline": f"{ADMIN}/prompt/1/compare/?view=inline",
     "tools": f"{ADMIN}/tool/",
     "tool": f"{ADMIN}/tool/1/change/",
     "sessions": f"{ADMIN}/memorysession/",
@@ -38,7 +41,7 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
 }
 """The address of each page, or what to do in the browser to reach it."""
 
-DOCS = ("overview",)
+DOCS = ("overview", "prompt-diff")
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
 
 

@@ -10,10 +10,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.test.utils import setup_databases, teardown_databases
 from django_tenants.utils import schema_context, tenant_context
-from tenants.models import Clinic
+from tenants.models import Clinic, Domain
 
 from tests.workers import Worker, redis_server, stop, worker
 from zango_ai.testing import ModelServer
@@ -104,3 +106,14 @@ def workers(django_db_setup: None, _running_model: ModelServer, redis_url: str) 
             each.wait_until_ready()
         yield started
         stop(*started.values())
+
+
+@pytest.fixture
+def staff(north: Clinic) -> Client:
+    """A superuser of tenant north, logged in to its admin."""
+    for schema in ("north", "public"):
+        Domain.objects.get_or_create(domain=f"{schema}.localhost", defaults={"tenant": north})
+    User.objects.create_superuser("root", password="root")
+    client = Client(headers={"host": "north.localhost"})
+    assert client.login(username="root", password="root")
+    return client

@@ -203,7 +203,7 @@ def test_the_pages_can_be_read_in_light_and_dark(browser, site, scheme):
         "index": "/admin/",
         "agent": "/admin/zango_ai/agentconfig/1/change/",
         "run": "/admin/zango_ai/invocation/1/change/",
-        "version": "/admin/zango_ai/promptversion/1/change/",
+        "version": "/admin/zango_ai/prompt/1/versions/1/",
         "patient": "/patients/1/",
     }.items():
         page.goto(site("north") + path)

@@ -17,7 +17,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
         "zango_ai/py.typed",
         "zango_ai/migrations/0001_initial.py",
         "zango_ai/static/zango_ai/panel.css",
-        "zango_ai/templates/admin/zango_ai/promptversion/change_form.html",
+        "zango_ai/templates/admin/zango_ai/prompt/change_form.html",
         "zango_ai/testing/model_server.py",
     ):
         assert needed in names

@@ -37,7 +37,7 @@ SECTIONS = (
     Section("overview", _("Overview"), "layout-dashboard", ()),
     Section("agents", _("Agents"), "bot", ("agentconfig",)),
     Section("providers", _("Providers"), "cloud", ("provider", "spend")),
-    Section("prompts", _("Prompts"), "message-square-text", ("prompt", "promptversion")),
+    Section("prompts", _("Prompts"), "message-square-text", ("prompt",)),
     Section("tools", _("Tools"), "wrench", ("tool",)),
     Section("approvals", _("Approvals"), "shield-check", ("toolcall",)),
     Section("sessions", _("Sessions"), "messages-square", ("memorysession",)),

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
@@ -163,9 +164,11 @@ class Prompt(TenantRow, ValidatedModel):
         newest = self.versions.aggregate(newest=models.Max("version_number"))["newest"]
         return max(self.last_version_number, newest or 0) + 1
 
-    def add_version(self, content: str, *, change_description: str = "") -> PromptVersion:
+    def add_version(self, content: str, *, change_description: str = "", created_by: str = "") -> PromptVersion:
         """Save a new version with ``content``. The first version of a prompt is active, later ones are drafts."""
-        return PromptVersion.objects.create(prompt=self, content=content, change_description=change_description)
+        return PromptVersion.objects.create(
+            prompt=self, content=content, change_description=change_description, created_by=created_by
+        )
 
 
 class PromptVersionQuerySet(models.QuerySet["PromptVersion"]):
@@ -195,6 +198,10 @@ class PromptVersion(ValidatedModel):
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.DRAFT, editable=False)
     variables = models.JSONField(_("placeholders"), default=list, editable=False)
     """Names of the placeholders in ``content``, in order of appearance."""
+    created_by = models.CharField(_("written by"), max_length=255, blank=True, default="", editable=False)
+    activated_at = models.DateTimeField(_("activated"), null=True, editable=False)
+    """When the version last became the active one."""
+    activated_by = models.CharField(_("activated by"), max_length=255, blank=True, default="", editable=False)
 
     objects = PromptVersionQuerySet.as_manager()
 
@@ -248,7 +255,7 @@ class PromptVersion(ValidatedModel):
                 last_version_number=max(prompt.last_version_number, self.version_number)
             )
             if becomes_active:
-                self.activate()
+                self.activate(activated_by=self.created_by)
 
     def _require_unchanged(self) -> None:
         """Raise ValidationError if an immutable field was reassigned."""
@@ -258,8 +265,12 @@ class PromptVersion(ValidatedModel):
         if changed:
             raise ValidationError(_IMMUTABLE, code="immutable")
 
-    def activate(self) -> None:
-        """Make agents use this version. The previous one becomes inactive."""
+    def activate(self, *, activated_by: str = "") -> None:
+        """Make agents use this version. The previous one becomes inactive.
+
+        ``activated_by`` names the person, for the version history.
+        """
+        self.activated_at, self.activated_by = timezone.now(), activated_by[:255]
         # Plain querysets, because update() of our own rejects these fields.
         versions: models.QuerySet[PromptVersion] = models.QuerySet(PromptVersion)
         with transaction.atomic():
@@ -267,7 +278,9 @@ class PromptVersion(ValidatedModel):
             versions.filter(prompt=self.prompt_id, status=self.Status.ACTIVE).exclude(pk=self.pk).update(
                 status=self.Status.INACTIVE
             )
-            versions.filter(pk=self.pk).update(status=self.Status.ACTIVE)
+            versions.filter(pk=self.pk).update(
+                status=self.Status.ACTIVE, activated_at=self.activated_at, activated_by=self.activated_by
+            )
             prompts: models.QuerySet[Prompt] = models.QuerySet(Prompt)
             prompts.filter(pk=self.prompt_id).update(active_version=self)
         self.status = self.Status.ACTIVE

@@ -28,6 +28,20 @@ def find_placeholders(content: str) -> list[str]:
     return list(dict.fromkeys(_PLACEHOLDER.findall(content)))
 
 
+def split_at_placeholders(content: str) -> list[tuple[str, bool]]:
+    """The text in parts, and whether each part is a placeholder."""
+    parts: list[tuple[str, bool]] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(content):
+        if match.start() > end:
+            parts.append((content[end : match.start()], False))
+        parts.append((match[0], True))
+        end = match.end()
+    if end < len(content):
+        parts.append((content[end:], False))
+    return parts
+
+
 def find_mistakes(content: str) -> list[str]:
     """Texts that look like placeholders but are not, such as ``{{ a.b }}``, ``{{ a`` or ``{% if a %}``."""
     candidates = _CANDIDATE.finditer(content)

@@ -4,11 +4,11 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from tests.admin_pages import fields, url
 from tests.build import (
     API_KEY,
     QUARTER,
@@ -26,40 +26,13 @@ from zango_ai.models import (
     Invocation,
     MemorySession,
     Prompt,
-    PromptVersion,
     Provider,
     Spend,
     Tool,
 )
 from zango_ai.testing import Call, Reply
 
-MODELS = ["provider", "prompt", "promptversion", "agentconfig", "invocation", "spend", "memorysession", "tool"]
-
-
-@pytest.fixture
-def staff(north):
-    from tenants.models import Domain
-
-    for schema in ("north", "public"):
-        Domain.objects.get_or_create(domain=f"{schema}.localhost", defaults={"tenant": north})
-    User.objects.create_superuser("root", password="root")
-    client = Client(headers={"host": "north.localhost"})
-    assert client.login(username="root", password="root")
-    return client
-
-
-def url(name, *args):
-    return reverse(f"admin:zango_ai_{name}", args=args)
-
-
-def fields(page):
-    form = page.context["adminform"].form
-    values = {name: form[name].value() for name in form.fields}
-    prefixes = {}
-    for formset in page.context["inline_admin_formsets"]:
-        for key in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS"):
-            prefixes[f"{formset.formset.prefix}-{key}"] = "0"
-    return {key: value for key, value in values.items() if value is not None and value is not False} | prefixes
+MODELS = ["provider", "prompt", "agentconfig", "invocation", "spend", "memorysession", "tool"]
 
 
 def test_every_page_of_a_tenant_opens(model, staff):
@@ -114,7 +87,7 @@ def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     request = rf.get("/")
     request.user = User.objects.get()
     with schema_context("public"):
-        for model in (Provider, Prompt, PromptVersion, AgentConfig, Invocation, Spend, MemorySession, Tool):
+        for model in (Provider, Prompt, AgentConfig, Invocation, Spend, MemorySession, Tool):
             page = admin.site.get_model_admin(model)
             assert not page.has_module_permission(request)
             assert page.get_model_perms(request) == dict.fromkeys(["add", "change", "delete", "view"], False)
@@ -237,21 +210,6 @@ def test_a_prompt_can_be_deleted_with_its_versions(staff):
     assert not Prompt.objects.exists()
 
 
-def test_a_prompt_that_a_migration_made_can_be_changed(staff):
-    state = MigrationExecutor(connection).loader.project_state()
-    rows = {name: state.apps.get_model("zango_ai", name).objects for name in ("Prompt", "PromptVersion")}
-    made = rows["Prompt"].create(name="made", type="user")
-    rows["PromptVersion"].create(prompt=made, version_number=1, status="active", content="Hi {{ who }}")
-    page = staff.get(url("prompt_change", made.pk))
-    assert fields(page)["content"] == "Hi {{ who }}"
-    answer = staff.post(url("prompt_change", made.pk), {**fields(page), "content": "Hello", "make_active": "on"})
-    assert answer.status_code == 302
-    assert list(Prompt.objects.get().versions.values_list("version_number", "status")) == [
-        (2, "active"),
-        (1, "inactive"),
-    ]
-
-
 def test_an_agent_with_conversations_can_be_deleted(model, staff):
     agent = make_agent(model, short_term_memory=True)
     get_agent("helper").run("hi", session_id="s")
@@ -315,55 +273,6 @@ def test_a_provider_that_no_key_opens_can_still_be_opened_and_mended(model, staf
     assert answer.status_code == 302
     provider.refresh_from_db()
     assert provider.credentials["api_key"] == "sk-new"
-
-
-def test_changing_a_prompts_wording_makes_a_version_and_keeps_the_old_one(staff):
-    page = staff.get(url("prompt_add"))
-    staff.post(
-        url("prompt_add"),
-        {**fields(page), "name": "greet", "type": "user", "content": "Hello {{ name }}\r\nBye"},
-    )
-    prompt = Prompt.objects.get()
-    assert (prompt.active_version.content, prompt.active_version.version_number) == ("Hello {{ name }}\nBye", 1)
-
-    page = staff.get(url("prompt_change", prompt.pk))
-    staff.post(url("prompt_change", prompt.pk), {**fields(page), "description": "only this"})
-    assert prompt.versions.count() == 1
-
-    page = staff.get(url("prompt_change", prompt.pk))
-    answer = staff.post(
-        url("prompt_change", prompt.pk),
-        {**fields(page), "content": "Hi {{ a.b }}", "change_description": "shorter"},
-        follow=True,
-    )
-    assert "looks like a placeholder but is sent to the model unchanged" in answer.content.decode()
-    prompt.refresh_from_db()
-    assert prompt.active_version.content == "Hi {{ a.b }}"
-    assert [v.status for v in prompt.versions.order_by("version_number")] == ["inactive", "active"]
-
-
-def test_a_draft_waits_until_it_is_made_active(staff):
-    prompt = make_prompt("one")
-    page = staff.get(url("prompt_change", prompt.pk))
-    data = {**fields(page), "content": "two"}
-    del data["make_active"]
-    staff.post(url("prompt_change", prompt.pk), data)
-    draft = prompt.versions.get(version_number=2)
-    assert draft.status == "draft"
-    assert "Make this version active" in staff.get(url("promptversion_change", draft.pk)).content.decode()
-    assert staff.get(url("promptversion_activate", draft.pk)).status_code == 405
-    staff.post(url("promptversion_activate", draft.pk))
-    assert Prompt.objects.get().active_version == draft
-
-
-def test_making_a_version_active_needs_the_permission_to_change_prompts(staff):
-    prompt = make_prompt("one")
-    draft = prompt.add_version("two")
-    viewer = User.objects.create_user("viewer", password="viewer", is_staff=True)
-    viewer.user_permissions.add(Permission.objects.get(codename="view_promptversion"))
-    staff.login(username="viewer", password="viewer")
-    assert "Make this version" not in staff.get(url("promptversion_change", draft.pk)).content.decode()
-    assert staff.post(url("promptversion_activate", draft.pk)).status_code == 403
 
 
 def test_an_agent_is_checked_before_it_is_saved(model, staff):
