@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Count, Sum
 from django.utils import timezone
 
 from zango_ai.configuration import tool_rows
@@ -23,6 +24,7 @@ from zango_ai.models import (
     Spend,
     Tool,
     ToolCall,
+    ToolUsage,
 )
 
 MODELS = {
@@ -63,6 +65,7 @@ def fill(*, runs: int = 900, api_base: str = "") -> None:
     picks = chance.choices(agents, weights=[9, 6, 4, 3, 1][: len(agents)], k=runs)
     made = [_run(chance, agent, at) for agent, at in zip(picks, moments, strict=True)]
     _store(chance, made, now)
+    _count_tool_calls()
     _wait_for_approval(agents[1], now)
     _converse(agents[2], now)
     _spend(made, now)
@@ -183,6 +186,13 @@ def _call(chance: random.Random, of: InvocationRound, **fields: Any) -> ToolCall
         **{"duration_ms": chance.randint(4, 60), "error_message": "" if status == "success" else "Database busy."},
     }
     return ToolCall(**{**values, **fields})
+
+
+def _count_tool_calls() -> None:
+    """Fill in the figures that the ledger keeps as calls end."""
+    ended = ToolCall.objects.order_by().values("tool_name", "status")
+    figures = ended.annotate(calls=Count("pk"), timed_calls=Count("duration_ms"), duration_ms=Sum("duration_ms"))
+    ToolUsage.objects.bulk_create(ToolUsage(**row) for row in figures)
 
 
 def _wait_for_approval(agent: AgentConfig, now: datetime) -> None:

@@ -9,6 +9,7 @@ from ..database.sql import table
 from ..models import Invocation, InvocationRound, ToolCall
 from ..tools.approval_decisions import Verdict
 from . import alerts, clock
+from .sql.tool_usage import ENDED_COLUMNS, count_calls
 
 Status = Invocation.Status
 CallStatus = ToolCall.Status
@@ -74,7 +75,8 @@ calls AS (
         decided_at = %(now)s, updated_at = %(now)s
     FROM {table(schema, InvocationRound)} r, run
     WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = '{CallStatus.AWAITING_APPROVAL}'
-)
+    RETURNING {ENDED_COLUMNS}
+),{count_calls(schema, "calls")}
 UPDATE {table(schema, Invocation)} i
 SET status = '{Status.FAILED}', error_type = %(error_type)s, error_message = %(run_message)s, resume_state = '',
     finished_at = %(now)s, updated_at = %(now)s

@@ -15,6 +15,7 @@ from ..database.sql import in_list, table
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
 from . import alerts, clock
 from .run_columns import TOKEN_COLUMNS
+from .sql.tool_usage import ENDED_COLUMNS, count_calls
 
 logger = logging.getLogger("zango_ai.maintenance")
 
@@ -185,7 +186,8 @@ ended_calls AS (
         error_message = %(message)s, updated_at = %(now)s
     FROM {table(schema, InvocationRound)} r, orphan
     WHERE r.invocation_id = orphan.id AND c.round_id = r.id AND c.status IN {in_list(ToolCall.UNFINISHED)}
-)"""
+    RETURNING {ENDED_COLUMNS}
+),{count_calls(schema, "ended_calls")}"""
 
 
 def _run_columns() -> str:

@@ -18,6 +18,7 @@ from ..models import Invocation, InvocationRound, ToolCall
 from . import clock, rate_limits
 from .rate_limits import RateLimitShare
 from .sql.rate_limits import HAS_ALL_LIMITS, charge_limits, check_limits
+from .sql.tool_usage import ENDED_COLUMNS, count_calls
 
 Status = ToolCall.Status
 
@@ -36,7 +37,9 @@ class ToolCallStart:
 def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> bool:
     """Insert or update the row of one call of that round; False if the call has ended already."""
     values = {**columns, "updated_at": clock.now()}
-    sql = f"WITH {_this_round(schema)}, {_write_call(schema, values)} SELECT count(*) FROM written"
+    has_ended = values["status"] not in ToolCall.UNFINISHED
+    counted = f",{count_calls(schema, 'written', after='touched_run')}" if has_ended else ""
+    sql = f"WITH {_this_round(schema)}, {_write_call(schema, values)}{counted} SELECT count(*) FROM written"
     ((count,),) = writer.execute(sql, _arguments(run_id, round_number, values))
     return bool(count)
 
@@ -47,14 +50,17 @@ def write_many(
     """Insert calls of that round that have all ended in the same way, in one statement."""
     values = {**end, "updated_at": clock.now()}
     sql = f"""
-WITH {_this_round(schema)}
-INSERT INTO {table(schema, ToolCall)}
-    (round_id, created_at, uid, position, call_id, tool_name, arguments, {column_list(values)})
-SELECT this_round.id, %(now)s, row.uid, row.position, row.call_id, row.tool_name, row.arguments::jsonb,
-    {placeholders(values, "call")}
-FROM this_round, jsonb_to_recordset(%(rows)s::jsonb)
-    AS row(uid uuid, position integer, call_id text, tool_name text, arguments text)
-ON CONFLICT (uid) DO NOTHING
+WITH {_this_round(schema)}, written AS (
+    INSERT INTO {table(schema, ToolCall)} AS c
+        (round_id, created_at, uid, position, call_id, tool_name, arguments, {column_list(values)})
+    SELECT this_round.id, %(now)s, row.uid, row.position, row.call_id, row.tool_name, row.arguments::jsonb,
+        {placeholders(values, "call")}
+    FROM this_round, jsonb_to_recordset(%(rows)s::jsonb)
+        AS row(uid uuid, position integer, call_id text, tool_name text, arguments text)
+    ON CONFLICT (uid) DO NOTHING
+    RETURNING {ENDED_COLUMNS}
+),{count_calls(schema, "written")}
+SELECT 1
 """
     arguments = {
         "run_id": run_id,
@@ -95,10 +101,14 @@ def start(
 def deny_undecided(schema: str, run_id: UUID) -> None:
     """Deny the calls of a run that has ended while they were waiting for approval."""
     sql = f"""
-UPDATE {table(schema, ToolCall)} c
-SET status = '{Status.DENIED}', error_message = %(message)s, updated_at = %(now)s
-FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
-WHERE c.round_id = r.id AND i.run_id = %(run_id)s AND c.status = '{Status.AWAITING_APPROVAL}'
+WITH denied AS (
+    UPDATE {table(schema, ToolCall)} c
+    SET status = '{Status.DENIED}', error_message = %(message)s, updated_at = %(now)s
+    FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
+    WHERE c.round_id = r.id AND i.run_id = %(run_id)s AND c.status = '{Status.AWAITING_APPROVAL}'
+    RETURNING {ENDED_COLUMNS}
+),{count_calls(schema, "denied")}
+SELECT 1
 """
     writer.execute(sql, {"run_id": run_id, "message": _NOT_MADE, "now": clock.now()})
 
@@ -135,13 +145,13 @@ def _write_call(schema: str, values: Mapping[str, Any], where: str = "") -> str:
     return f"""
 touched_run AS (
     UPDATE {table(schema, Invocation)} i SET updated_at = %(now)s
-    FROM this_round WHERE i.id = this_round.invocation_id
+    FROM this_round WHERE i.id = this_round.invocation_id RETURNING i.id
 ),
 written AS (
     INSERT INTO {table(schema, ToolCall)} AS c (round_id, created_at, {column_list(values)})
     SELECT this_round.id, %(now)s, {placeholders(values, "call")} FROM this_round {where}
     ON CONFLICT (uid) DO UPDATE SET {updates} WHERE c.status IN {in_list(ToolCall.UNFINISHED)}
-    RETURNING c.id
+    RETURNING {ENDED_COLUMNS}
 )
 """
 

@@ -14,11 +14,13 @@ from ..argument_checks import did_you_mean
 def chosen_schemas(schemas: str | Sequence[str] | None) -> list[str]:
     """The chosen schemas, or those of all tenants for None. Raises CommandError for an unknown one."""
     known = tenancy.tenant_schemas()
-    chosen = known if schemas is None else [schemas] if isinstance(schemas, str) else list(schemas)
+    if schemas is None:
+        return known
+    chosen = list(dict.fromkeys([schemas] if isinstance(schemas, str) else schemas))
     for schema in chosen:
         if schema not in known:
             raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}")
-    return list(dict.fromkeys(chosen))
+    return chosen
 
 
 class TenantCommand(BaseCommand):

@@ -7,7 +7,7 @@ from .payload import Payload
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .tool import Tool
-from .usage import RateLimitState, Spend
+from .usage import RateLimitState, Spend, ToolUsage
 
 __all__ = [
     "AgentConfig",
@@ -26,4 +26,5 @@ __all__ = [
     "Spend",
     "Tool",
     "ToolCall",
+    "ToolUsage",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import Avg, Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Max, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Cast, Coalesce, NullIf
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
 from ..tools import ToolSafety
 from .invocation import ToolCall
+from .usage import ToolUsage
 from .validated import Ranges, ValidatedModel, choice_constraint, range_constraints
 
 _SAFETIES = [
@@ -30,24 +31,25 @@ _RANGES: Ranges = {
 
 class ToolQuerySet(models.QuerySet["Tool"]):
     def with_statistics(self) -> ToolQuerySet:
-        """Annotate tools with ``calls``, ``errors``, ``timeouts`` and ``average_ms`` of their finished calls."""
-        finished = (
-            ToolCall.objects.filter(tool_name=OuterRef("name"))
-            .exclude(status__in=ToolCall.UNFINISHED)
-            .order_by()
-            .values("tool_name")
-        )
-        counts = {
-            "calls": Count("pk"),
-            "errors": Count("pk", filter=Q(status__in=ToolCall.ERRORS)),
-            "timeouts": Count("pk", filter=Q(status=ToolCall.Status.TIMEOUT)),
+        """Annotate tools with ``calls``, ``errors``, ``timeouts``, ``average_ms`` and ``last_called_at``."""
+        usage = ToolUsage.objects.filter(tool_name=OuterRef("name")).order_by().values("tool_name")
+        ended = {
+            "calls": Sum("calls"),
+            "errors": Sum("calls", filter=Q(status__in=ToolCall.ERRORS)),
+            "timeouts": Sum("calls", filter=Q(status=ToolCall.Status.TIMEOUT)),
         }
         statistics: dict[str, Any] = {
-            name: Coalesce(Subquery(finished.annotate(_value=count).values("_value")), 0)
-            for name, count in counts.items()
+            name: Coalesce(Subquery(usage.annotate(_value=total).values("_value")), 0)
+            for name, total in ended.items()
         }
-        average = finished.annotate(_value=Avg("duration_ms")).values("_value")
-        return self.annotate(**statistics, average_ms=Subquery(average))
+        total_ms = Cast(Sum("duration_ms"), models.FloatField())
+        average = usage.annotate(_value=total_ms / Cast(NullIf(Sum("timed_calls"), 0), models.FloatField()))
+        last = usage.annotate(_value=Max("updated_at"))
+        return self.annotate(
+            **statistics,
+            average_ms=Subquery(average.values("_value")),
+            last_called_at=Subquery(last.values("_value")),
+        )
 
 
 class Tool(ValidatedModel):

@@ -58,3 +58,24 @@ class RateLimitState(TimestampedModel):
     arrival_at = models.DateTimeField(db_default=Now())
     busy_since = models.DateTimeField(db_default=Now())
     """When the full allowance was last available."""
+
+
+class ToolUsage(TimestampedModel):
+    """How often a tool was called with one result. The ledger writes it as it ends a call."""
+
+    tool_name = models.CharField(_("tool"), max_length=200)
+    status = models.CharField(_("status"), max_length=20)
+    """As in ``ToolCall.status``."""
+    calls = models.PositiveBigIntegerField(_("calls"), default=0, db_default=0)
+    timed_calls = models.PositiveBigIntegerField(default=0, db_default=0)
+    """The calls that were executed and so have a duration."""
+    duration_ms = models.PositiveBigIntegerField(_("duration (ms)"), default=0, db_default=0)
+    """Sum over ``timed_calls``."""
+
+    class Meta:
+        verbose_name = _("use of a tool")
+        verbose_name_plural = _("use of tools")
+        constraints = [models.UniqueConstraint(fields=["tool_name", "status"], name="zango_ai_tool_usage_once")]
+
+    def __str__(self) -> str:
+        return f"{self.tool_name}: {self.status}"

@@ -21,13 +21,14 @@ from zango_ai.models import (
     RateLimitState,
     Spend,
     ToolCall,
+    ToolUsage,
 )
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
 INSERTED = (
     *(Invocation, InvocationFile, InvocationRound, MemoryMessage),
-    *(MemorySession, Payload, RateLimitState, Spend, ToolCall),
+    *(MemorySession, Payload, RateLimitState, Spend, ToolCall, ToolUsage),
 )
 INSERT = re.compile(r'INSERT INTO "north"\."(\w+)"(?: AS \w+)?\s*\(([^)]*)\)')
 

@@ -1,0 +1,31 @@
+"""Keep the figures of tools: the part of a statement that ends tool calls and counts them.
+
+A call is counted when its status becomes a final one. That happens once, so repeating a statement counts nothing
+twice. Calls of names that are no tool of the tenant are not counted: a model can invent any number of them.
+"""
+
+from __future__ import annotations
+
+from ...database.sql import table
+from ...models import Tool, ToolUsage
+
+ENDED_COLUMNS = "c.tool_name, c.status, c.duration_ms"
+"""What a statement must return of the calls ``c`` that it ends."""
+
+
+def count_calls(schema: str, ended: str, *, after: str = "") -> str:
+    """The CTE that counts the rows of the CTE ``ended``. It waits until the CTE ``after`` has taken its locks."""
+    is_after = f" AND (SELECT count(*) FROM {after}) >= 0" if after else ""
+    return f"""
+counted_calls AS (
+    INSERT INTO {table(schema, ToolUsage)} AS u
+        (tool_name, status, calls, timed_calls, duration_ms, created_at, updated_at)
+    SELECT c.tool_name, c.status, count(*), count(c.duration_ms), coalesce(sum(c.duration_ms), 0), now(), now()
+    FROM {ended} c JOIN {table(schema, Tool)} t ON t.name = c.tool_name
+    WHERE TRUE{is_after}
+    GROUP BY c.tool_name, c.status ORDER BY c.tool_name, c.status
+    ON CONFLICT (tool_name, status) DO UPDATE SET calls = u.calls + EXCLUDED.calls,
+        timed_calls = u.timed_calls + EXCLUDED.timed_calls, duration_ms = u.duration_ms + EXCLUDED.duration_ms,
+        updated_at = EXCLUDED.updated_at
+)
+"""
