@@ -22,6 +22,8 @@ from django.utils.module_loading import import_string
 
 from .argument_checks import did_you_mean
 
+_MAX_DAYS = 36_500
+
 
 @dataclass(frozen=True, slots=True)
 class Conf:
@@ -45,6 +47,10 @@ class Conf:
     """How many times a background run is retried after a temporary error."""
     session_ttl_days: int | None = None
     """Maintenance deletes conversations that have been idle for longer. None: never."""
+    payload_ttl_days: int | None = None
+    """Maintenance removes the texts and files of runs that are older. None: never."""
+    invocation_ttl_days: int | None = None
+    """Maintenance deletes runs that are older from the log. None: never."""
     api_permission: Callable[[Any, str], bool] | None = None
     """Decides who can call an agent over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
     None: any logged-in user."""
@@ -120,6 +126,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _days(value: Any) -> int | None:
+    if value is not None and _count(value) > _MAX_DAYS:
+        raise ValueError(f"must be at most {_MAX_DAYS}, or None to keep everything.")
+    return value  # type: ignore[no-any-return]
+
+
 def _count_from_zero(value: Any) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else _count(value)
 
@@ -156,7 +168,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "MAX_TOOL_CALLS_PER_ROUND": _count,
     "APPROVAL_TTL_HOURS": _count,
     "BACKGROUND_RETRIES": _count_from_zero,
-    "SESSION_TTL_DAYS": lambda value: None if value is None else _count(value),
+    "SESSION_TTL_DAYS": _days,
+    "PAYLOAD_TTL_DAYS": _days,
+    "INVOCATION_TTL_DAYS": _days,
     "API_PERMISSION": _callable,
     "TENANT_TIME_ZONE": _attribute,
 }

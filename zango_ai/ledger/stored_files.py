@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -105,6 +105,26 @@ WHERE invocation_id = %(id)s AND sha256 = %(sha256)s AND file <> '' LIMIT 1
         with suppress(OSError), storage.open(name) as stored:
             return bytes(stored.read())
     return None
+
+
+def delete_content(schema: str, invocation_ids: Sequence[int]) -> int:
+    """Delete the stored content of the files of these runs, unless another run has sent the same.
+
+    Returns how many were deleted. Raises the storage's error; then the rows still name the content.
+    """
+    files = table(schema, InvocationFile)
+    sql = f"""
+SELECT DISTINCT f.file FROM {files} f
+WHERE f.invocation_id = ANY(%(ids)s::bigint[]) AND f.file <> '' AND NOT EXISTS (
+    SELECT 1 FROM {files} o
+    WHERE o.sha256 = f.sha256 AND o.file = f.file AND NOT o.invocation_id = ANY(%(ids)s::bigint[])
+)
+"""
+    storage = InvocationFile._meta.get_field("file").storage
+    names = [name for (name,) in writer.query(sql, {"ids": list(invocation_ids)})]
+    for name in names:
+        storage.delete(name)
+    return len(names)
 
 
 def _is_complete(storage: Storage, name: str, file: LLMFile) -> bool:

@@ -247,19 +247,28 @@ def delete_orphans(schema: str) -> None:
         f"""
 DELETE FROM {sessions} s
 WHERE s.last_active_at < now() - interval '1 hour'
-    AND NOT EXISTS (SELECT 1 FROM {table(schema, AgentConfig)} a WHERE a.id = s.agent_id);
+    AND NOT s.is_on_hold AND NOT EXISTS (SELECT 1 FROM {table(schema, AgentConfig)} a WHERE a.id = s.agent_id);
 DELETE FROM {messages} m WHERE NOT EXISTS (SELECT 1 FROM {sessions} s WHERE s.id = m.session_id)
 """,
         {},
     )
 
 
+_IS_IDLE = "last_active_at < %(now)s - make_interval(days => %(days)s::int) AND NOT is_on_hold"
+
+
+def count_idle(schema: str, days: int) -> int:
+    """How many sessions ``delete_idle()`` would delete."""
+    sql = f"SELECT count(*) FROM {table(schema, MemorySession)} WHERE {_IS_IDLE}"
+    ((count,),) = writer.query(sql, {"now": clock.now(), "days": days})
+    return int(count)
+
+
 def delete_idle(schema: str, days: int) -> int:
     """Delete the sessions that have been idle for that many days. Return how many."""
     sql = f"""
 WITH idle AS (
-    SELECT id FROM {table(schema, MemorySession)}
-    WHERE last_active_at < %(now)s - make_interval(days => %(days)s::int)
+    SELECT id FROM {table(schema, MemorySession)} WHERE {_IS_IDLE}
     ORDER BY last_active_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 ),
 deleted_messages AS (DELETE FROM {table(schema, MemoryMessage)} m USING idle WHERE m.session_id = idle.id)

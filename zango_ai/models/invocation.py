@@ -100,6 +100,10 @@ class Invocation(OutcomeModel):
         _("model that answered"), max_length=200, blank=True, default="", db_default=""
     )
     """As the provider reports it."""
+    is_on_hold = models.BooleanField(_("legal hold"), default=False, db_default=False)
+    """Whether maintenance and ``zango_ai_erase`` keep the run and its texts, however old they are."""
+    payload_removed_at = models.DateTimeField(_("texts removed"), null=True)
+    """When the texts of the run, its rounds and its tool calls were removed; None if they were not."""
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -121,6 +125,11 @@ class Invocation(OutcomeModel):
                 fields=["updated_at"],
                 condition=models.Q(status="awaiting_approval"),
                 name="zango_ai_inv_waiting",
+            ),
+            models.Index(
+                fields=["started_at"],
+                condition=models.Q(payload_removed_at__isnull=True),
+                name="zango_ai_inv_texts",
             ),
             HashIndex(fields=["user_ref"], name="zango_ai_inv_user"),
         ]

@@ -25,6 +25,8 @@ class MemorySession(TimestampedModel):
     user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
     """The only user who can continue the conversation. Empty: any user can."""
     is_active = models.BooleanField(_("active"), default=True, db_default=True)
+    is_on_hold = models.BooleanField(_("legal hold"), default=False, db_default=False)
+    """Whether maintenance and ``zango_ai_erase`` keep the conversation and all its runs."""
     last_active_at = models.DateTimeField(_("last active"))
     generation = models.BigIntegerField(default=0, db_default=0)
     """Changes whenever the session starts over. A run that began under another generation writes nothing."""

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from django.core.management.base import CommandParser
+
 from ...conf import get_conf
-from ...ledger import alerts, expiry, maintenance
+from ...ledger import alerts, expiry, maintenance, retention
 from ...ledger.money import format_usd
 from ...memory import sessions
 from ..per_tenant import TenantCommand
@@ -17,15 +19,23 @@ class Command(TenantCommand):
     help = (
         "End runs whose process has died and release what they reserved of budgets. End runs whose approval has "
         "expired. Send budget alerts that are due. Delete conversations that have been idle for longer than "
-        "ZANGO_AI['SESSION_TTL_DAYS']. Schedule it every few minutes. It is safe to run beside agents and beside "
-        "itself."
+        "ZANGO_AI['SESSION_TTL_DAYS'], remove the texts of runs older than PAYLOAD_TTL_DAYS, and delete runs older "
+        "than INVOCATION_TTL_DAYS. Schedule it every few minutes. It can run beside agents and beside itself."
     )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="change nothing; print what is old enough to be removed"
+        )
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:
         is_verbose = options["verbosity"] > 1
+        if options["dry_run"]:
+            return self._succeeds(self._preview, schema, is_verbose)
         steps = (
             *(self._abandon, self._end_unsent, self._end_expired, self._alert),
-            *(self._delete_orphans, self._delete_idle),
+            *(self._delete_orphans, self._delete_idle, self._apply_retention),
         )
         results = [self._succeeds(step, schema, is_verbose) for step in steps]
         return all(results)
@@ -70,3 +80,24 @@ class Command(TenantCommand):
         deleted = 0 if days is None else sessions.delete_idle(schema, days)
         if deleted or (is_verbose and days is not None):
             self.stdout.write(f"{schema}: {deleted} idle conversations deleted")
+
+    def _apply_retention(self, schema: str, is_verbose: bool) -> None:
+        removed = retention.apply(schema, _retention())
+        if removed or is_verbose:
+            self.stdout.write(
+                f"{schema}: texts of {removed.texts} runs removed, {removed.runs} runs deleted, "
+                f"{removed.held} kept by a legal hold"
+            )
+
+    def _preview(self, schema: str, is_verbose: bool) -> None:
+        removed, days = retention.preview(schema, _retention()), get_conf().session_ttl_days
+        idle = 0 if days is None else sessions.count_idle(schema, days)
+        self.stdout.write(
+            f"{schema}: would remove the texts of {removed.texts} runs, delete {removed.runs} runs and {idle} idle "
+            f"conversations, and keep {removed.held} runs by a legal hold"
+        )
+
+
+def _retention() -> retention.Retention:
+    conf = get_conf()
+    return retention.Retention(conf.payload_ttl_days, conf.invocation_ttl_days)
