@@ -1,5 +1,10 @@
-"""A chat page for an agent with memory and tools. Django's session stores the id of the conversation."""
+"""A chat page for an agent with memory and tools.
 
+The conversation is in the agent's memory; Django's session stores its id. ``static/patients/chat.js`` streams the
+answers over zango_ai's HTTP API. Without JavaScript, these views answer the same forms.
+"""
+
+import secrets
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -7,8 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from zango_ai import LLMResponse, get_agent
+from zango_ai import get_agent, get_run
 from zango_ai.exceptions import NotAwaitingApproval, ZangoAIError
+from zango_ai.models import Invocation, MemoryMessage
 
 AGENT = "chat-agent"
 
@@ -16,70 +22,65 @@ AGENT = "chat-agent"
 @login_required
 def chat(request: HttpRequest) -> HttpResponse:
     """Show the conversation; a POST sends a message."""
-    conversation = _conversation(request)
     question = request.POST.get("question", "").strip()
-    if not question or conversation["pending_calls"]:
-        return render(request, "patients/chat.html", conversation)
+    if not question or _waiting_run(request) is not None:
+        return _page(request)
     try:
-        response = get_agent(AGENT).run(
-            input=question,
-            session_id=conversation["session_id"],
-            user_ref=str(request.user.pk),
-            triggered_by="user",
+        get_agent(AGENT).run(
+            input=question, session_id=_session_id(request), user_ref=str(request.user.pk), triggered_by="user"
         )
     except ZangoAIError as exc:
-        context = {**conversation, "error": exc, "question": question}
-        return render(request, "patients/chat.html", context, status=502)
-    conversation["exchanges"].append([question, response.content])
-    return _save(request, conversation, response)
+        return _page(request, status=502, error=exc, question=question)
+    return redirect("patients:chat")
 
 
 @login_required
 @require_POST
 def decide(request: HttpRequest) -> HttpResponse:
     """Approve or refuse the tool calls that the agent wants to make."""
-    conversation = _conversation(request)
-    decisions = {call["id"]: request.POST.get(call["id"]) == "yes" for call in conversation["pending_calls"]}
-    without_calls = {**conversation, "pending_calls": []}
+    run = _waiting_run(request)
+    if run is None:
+        return redirect("patients:chat")  # decided in another window
+    pending = get_run(run.run_id).response().pending_approvals
+    decisions = {call.id: request.POST.get(call.id) == "yes" for call in pending}
     try:
-        response = get_agent(AGENT).resume(
-            conversation["run_id"], decisions, decided_by=request.user.get_username()
-        )
+        get_agent(AGENT).resume(run.run_id, decisions, decided_by=request.user.get_username())
     except NotAwaitingApproval:
-        request.session["chat"] = without_calls  # decided in another window
         return redirect("patients:chat")
     except ZangoAIError as exc:
-        request.session["chat"] = without_calls
-        return render(request, "patients/chat.html", {**without_calls, "error": exc}, status=502)
-    conversation["exchanges"][-1][1] = response.content
-    return _save(request, conversation, response)
+        return _page(request, status=502, error=exc)
+    return redirect("patients:chat")
 
 
 @login_required
 @require_POST
 def start_over(request: HttpRequest) -> HttpResponse:
     """Clear the conversation."""
-    session_id = _conversation(request)["session_id"]
-    if session_id:
-        get_agent(AGENT).clear_session(session_id)
+    get_agent(AGENT).clear_session(_session_id(request))
     request.session.pop("chat", None)
     return redirect("patients:chat")
 
 
-def _conversation(request: HttpRequest) -> dict[str, Any]:
-    empty = {"session_id": None, "exchanges": [], "run_id": "", "pending_calls": []}
-    return request.session.get("chat") or empty
+def _session_id(request: HttpRequest) -> str:
+    return str(request.session.setdefault("chat", secrets.token_urlsafe(16)))
 
 
-def _save(request: HttpRequest, conversation: dict[str, Any], response: LLMResponse) -> HttpResponse:
-    pending_calls = [
-        {"id": call.id, "tool": call.tool_name, "arguments": dict(call.arguments)}
-        for call in response.pending_approvals
-    ]
-    request.session["chat"] = {
-        **conversation,
-        "session_id": response.session_id,
-        "run_id": str(response.run_id),
-        "pending_calls": pending_calls,
+def _waiting_run(request: HttpRequest) -> Invocation | None:
+    """The conversation's run that waits for an approval."""
+    runs = Invocation.objects.filter(agent_name=AGENT, session_id=_session_id(request), user_ref=request.user.pk)
+    return runs.filter(status="awaiting_approval").order_by("-pk").first()
+
+
+def _page(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+    run = _waiting_run(request)
+    messages = MemoryMessage.objects.filter(
+        session__agent__name=AGENT, session__session_id=_session_id(request), role__in=("user", "assistant")
+    )
+    context |= {
+        "agent": AGENT,
+        "session_id": _session_id(request),
+        "conversation": messages.exclude(content="").order_by("sequence"),
+        "run": run,
+        "waiting": None if run is None else get_run(run.run_id).response(),
     }
-    return redirect("patients:chat")
+    return render(request, "patients/chat.html", context, status=status)

@@ -87,7 +87,7 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
         "patient-summary": {"provider": main, "system_prompt": system, "user_prompt": question},
         "front-desk": {"provider": main},
         "report-analyser": {"provider": second},
-        "chat-agent": {"provider": main, "short_term_memory": True},
+        "chat-agent": {"provider": main, "short_term_memory": True, "is_public_api": True},
         "care-assistant": {"provider": main},
         "second-opinion": {"provider": second, "system_prompt": system},
     }

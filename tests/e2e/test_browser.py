@@ -103,26 +103,31 @@ def test_a_summary_is_made_in_the_background_and_its_page_follows(browser, site)
     picture(page, "job-done")
 
 
+def ask_in_chat(page: Page, text: str) -> None:
+    page.fill("#question", text)
+    page.click("text=Send")
+    page.wait_for_selector("#progress:text-is('Answered.')")
+
+
 def test_a_visitor_chats_and_starts_over(browser, site):
     page = open_page(browser)
     log_in(page, site("north"))
     page.click("nav >> text=Chat")
     for text in ("I am Ada.", "Who am I?"):
-        page.fill("#question", text)
-        page.click("text=Send")
+        ask_in_chat(page, text)
     assert "You asked: Who am I? This began with: I am Ada." in page.inner_text(".answer >> nth=-1")
     picture(page, "chat")
     page.click("text=Start over")
-    page.fill("#question", "Who am I?")
-    page.click("text=Send")
+    ask_in_chat(page, "Who am I?")
     assert "Ada" not in page.inner_text("body >> .answer")
     page.goto(f"{site('north')}/admin/zango_ai/memorysession/")
     picture(page, "conversations")
     dark = open_page(browser, "dark")
+    dark.set_viewport_size({"width": 390, "height": 800})
     log_in(dark, site("north"))
     dark.goto(f"{site('north')}/chat/")
-    dark.fill("#question", "Good evening.")
-    dark.click("text=Send")
+    ask_in_chat(dark, "Good evening.")
+    assert dark.evaluate("document.documentElement.scrollWidth <= innerWidth")
     picture(dark, "chat-dark")
 
 

@@ -50,22 +50,24 @@ def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
     return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
 
 
-def resumed_source(agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str) -> Source:
-    """The chunks of a run that continues after its tool calls were decided."""
+def resumed_source(
+    agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str, *, field: str
+) -> Source:
+    """The chunks of a run that continues after its tool calls were decided. ``field`` has the decisions."""
 
     def chunks() -> Generator[LLMStreamChunk, None, None]:
-        return tenancy.keep_active(_resume(agent, run_id, approvals, decided_by))
+        return tenancy.keep_active(_resume(agent, run_id, approvals, decided_by, field))
 
     return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
 
 
 def _resume(
-    agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str
+    agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str, field: str
 ) -> Generator[LLMStreamChunk, None, None]:
     try:
         response = agent.resume(run_id, approvals, decided_by=decided_by)
     except ValueError as exc:
-        raise bad_request(str(exc), "messages") from None
+        raise bad_request(str(exc), field) from None
     ended = [call for call in response.tool_calls if call.status != "awaiting_approval"]
     for number, call in enumerate(ended, start=1):
         yield LLMStreamChunk(type="tool_result", number=number, tool_call=call)

@@ -61,11 +61,18 @@ def run_detail(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
 
 @endpoint("POST")
 def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
-    """Approve or deny the pending tool calls of the caller's run. The response is that of ``run``."""
+    """Approve or deny the pending tool calls of the caller's run.
+
+    The response is that of ``run``, or that of ``stream`` if the request accepts ``text/event-stream``.
+    """
     agent, key = access.own_run(request, run_id)
     decisions = bodies.read_approvals(request)
+    owner = access.user_ref(request)
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        source = streams.resumed_source(agent, key, decisions, owner, field="approvals")
+        return streams.respond(request, source, ChunkEvents())
     try:
-        response = agent.resume(key, decisions, decided_by=access.user_ref(request))
+        response = agent.resume(key, decisions, decided_by=owner)
     except ValueError as exc:
         raise bad_request(str(exc), "approvals") from None
     return JsonResponse(documents.response_document(response))
@@ -82,7 +89,7 @@ def chat(request: HttpRequest, *, name: str) -> HttpResponseBase:
         source = streams.source_of(agent, RunBody(input=body.text, session_id=body.session_id), owner)
     else:
         run_id = access.own_pending_run(request, agent, body.approvals)
-        source = streams.resumed_source(agent, run_id, body.approvals, owner)
+        source = streams.resumed_source(agent, run_id, body.approvals, owner, field="messages")
     return streams.respond(request, source, ChatEvents(known_calls=body.tool_calls))
 
 

@@ -8,7 +8,7 @@ from tests import javascript
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.db.http.conftest import CSRF
 from tests.db.http.test_servers import ended
-from tests.panel_browser import chromium
+from tests.db.panel.conftest import browser  # noqa: F401
 from tests.server_tools import count_cots, move_cot
 from zango_ai.models import Invocation
 from zango_ai.testing import Call, Reply
@@ -47,16 +47,11 @@ def test_the_sdk_reads_an_error(model, ports, cookies):
     assert "The agent could not answer" in error
 
 
-@pytest.fixture(scope="module")
-def browser(script):
-    javascript.bundle("chat.jsx", script)
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def page(browser, ports, cookies):
+def page(browser, ports, cookies, script):  # noqa: F811
     """The React chat, whose user is logged in."""
+    if not script.exists():
+        javascript.bundle("chat.jsx", script)
     origin = f"http://north.localhost:{ports['uvicorn']}"
     context = browser.new_context()
     context.add_cookies([{"name": "sessionid", "value": cookies["sessionid"], "url": origin}])
