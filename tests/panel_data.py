@@ -12,7 +12,9 @@ from typing import Any
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from zango_ai import tenancy
 from zango_ai.configuration import tool_rows
+from zango_ai.ledger import usage_upkeep
 from zango_ai.models import (
     AgentConfig,
     Invocation,
@@ -69,6 +71,7 @@ def fill(*, runs: int = 900, api_base: str = "") -> None:
     _wait_for_approval(agents[1], now)
     _converse(agents[2], now)
     _spend(made, now)
+    usage_upkeep.correct(tenancy.current_schema())
 
 
 def _configure(api_base: str) -> list[AgentConfig]:
@@ -151,6 +154,7 @@ def _run(chance: random.Random, agent: AgentConfig, at: datetime) -> Invocation:
         stop_reason="end_turn" if status == "success" else "",
         started_at=at,
         finished_at=at + timedelta(milliseconds=latency),
+        finished_on=timezone.localdate(at + timedelta(milliseconds=latency)),
     )
 
 

@@ -8,8 +8,9 @@ from ..database import writer
 from ..database.sql import table
 from ..models import Invocation, InvocationRound, ToolCall
 from ..tools.approval_decisions import Verdict
-from . import alerts, clock
+from . import alerts, clock, time_zones
 from .sql.tool_usage import ENDED_COLUMNS, count_calls
+from .sql.usage import END_COLUMNS, end_runs
 
 Status = Invocation.Status
 CallStatus = ToolCall.Status
@@ -28,7 +29,7 @@ def end_expired_approvals(schema: str) -> int:
     error: Error | None = None
     for (invocation_id,) in writer.query(_find_expired(schema), {"now": clock.now()}):
         try:
-            rows = writer.execute(_end_run(schema), {"id": invocation_id, **_arguments()})
+            rows = writer.execute(_end_run(schema), {"id": invocation_id, **_arguments(schema)})
         except Error as exc:
             error = exc
             continue
@@ -40,9 +41,9 @@ def end_expired_approvals(schema: str) -> int:
     return ended
 
 
-def _arguments() -> dict[str, object]:
+def _arguments(schema: str) -> dict[str, object]:
     return {
-        "now": clock.now(),
+        **time_zones.now_and_today(schema),
         "error_type": ERROR_TYPE,
         "run_message": _RUN_MESSAGE,
         "call_message": _CALL_MESSAGE,
@@ -64,8 +65,13 @@ def _find_expired(schema: str) -> str:
 
 
 def _end_run(schema: str) -> str:
+    end = f"""
+UPDATE {table(schema, Invocation)} i
+SET status = '{Status.FAILED}', error_type = %(error_type)s, error_message = %(run_message)s, {END_COLUMNS}
+FROM expired_run WHERE i.id = expired_run.id
+"""
     return f"""
-WITH run AS (
+WITH expired_run AS (
     SELECT i.id FROM {table(schema, Invocation)} i
     WHERE i.id = %(id)s AND {_is_expired(schema)} FOR UPDATE OF i SKIP LOCKED
 ),
@@ -73,12 +79,10 @@ calls AS (
     UPDATE {table(schema, ToolCall)} c
     SET status = '{CallStatus.EXPIRED}', error_message = %(call_message)s, decision = %(verdict)s,
         decided_at = %(now)s, updated_at = %(now)s
-    FROM {table(schema, InvocationRound)} r, run
-    WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = '{CallStatus.AWAITING_APPROVAL}'
+    FROM {table(schema, InvocationRound)} r, expired_run
+    WHERE r.invocation_id = expired_run.id AND c.round_id = r.id AND c.status = '{CallStatus.AWAITING_APPROVAL}'
     RETURNING {ENDED_COLUMNS}
-),{count_calls(schema, "calls")}
-UPDATE {table(schema, Invocation)} i
-SET status = '{Status.FAILED}', error_type = %(error_type)s, error_message = %(run_message)s, resume_state = '',
-    finished_at = %(now)s, updated_at = %(now)s
-FROM run WHERE i.id = run.id RETURNING i.run_id, i.agent_name
+),{count_calls(schema, "calls")},
+{end_runs(schema, end)}
+SELECT run_id, agent_name FROM run
 """

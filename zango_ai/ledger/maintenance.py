@@ -13,9 +13,11 @@ from .. import limits
 from ..database import writer
 from ..database.sql import in_list, table
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
-from . import alerts, clock
+from . import alerts, time_zones
 from .run_columns import TOKEN_COLUMNS
+from .sql.reserve_round import AFTER_MONTHS
 from .sql.tool_usage import ENDED_COLUMNS, count_calls
+from .sql.usage import END_COLUMNS, count_usage, end_runs, usage_columns
 
 logger = logging.getLogger("zango_ai.maintenance")
 
@@ -44,11 +46,11 @@ def abandon_orphans(schema: str) -> Abandoned:
     early and continues (its machine was suspended), its next step corrects the rows. Raises the last error after
     it has tried all runs.
     """
-    now = clock.now()
+    times = time_zones.now_and_today(schema)
     runs, given_back = 0, Decimal(0)
     error: Error | None = None
-    for (invocation_id,) in writer.query(_find_orphans(schema), {"now": now}):
-        arguments = {"id": invocation_id, "now": now, "message": _ABANDONED_MESSAGE}
+    for (invocation_id,) in writer.query(_find_orphans(schema), times):
+        arguments = {"id": invocation_id, **times, "message": _ABANDONED_MESSAGE}
         try:
             ((count, usd, run_id, agent_name, status),) = writer.execute(_abandon(schema), arguments)
         except Error as exc:
@@ -71,18 +73,18 @@ def end_unsent(schema: str) -> int:
     that the broker must have lost it. If the task arrives nevertheless, it finds that the run has ended.
     """
     is_unsent = "celery_task_id = ''"
-    sql = f"""
-UPDATE {table(schema, Invocation)}
+    end = f"""
+UPDATE {table(schema, Invocation)} i
 SET status = CASE WHEN {is_unsent} THEN '{Status.CANCELLED}' ELSE '{Status.ABANDONED}' END,
     error_type = CASE WHEN {is_unsent} THEN 'NotSent' ELSE 'Abandoned' END,
     error_message = CASE WHEN {is_unsent} THEN %(unsent_message)s ELSE %(lost_message)s END,
-    resume_state = '', finished_at = %(now)s, updated_at = %(now)s
+    {END_COLUMNS}
 WHERE status = '{Status.QUEUED}'
     AND updated_at < %(now)s - CASE WHEN {is_unsent} THEN %(unsent_after)s ELSE %(lost_after)s END
-RETURNING run_id, id, agent_name, status
 """
+    sql = f"WITH {end_runs(schema, end)} SELECT run_id, id, agent_name, status FROM run"
     arguments = {
-        "now": clock.now(),
+        **time_zones.now_and_today(schema),
         "unsent_message": _UNSENT_MESSAGE,
         "lost_message": _LOST_MESSAGE,
         "unsent_after": _UNSENT_AFTER,
@@ -121,7 +123,7 @@ def _abandon(schema: str) -> str:
     """
     return f"""
 WITH orphan AS (
-    SELECT i.id, i.agent_id FROM {table(schema, Invocation)} i
+    SELECT {usage_columns("i")} FROM {table(schema, Invocation)} i
     WHERE i.id = %(id)s AND {_is_silent(schema)} FOR UPDATE OF i SKIP LOCKED
 ),
 {_abandon_rounds(schema)},
@@ -135,8 +137,8 @@ run AS (
             {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in TOKEN_COLUMNS)}
         FROM {table(schema, InvocationRound)} WHERE invocation_id = %(id)s
     ) totals
-    WHERE i.id = orphan.id RETURNING i.run_id, i.agent_name, i.status
-)
+    WHERE i.id = orphan.id RETURNING {usage_columns("i")}, i.run_id
+),{count_usage(schema, before="orphan", after=f"run {AFTER_MONTHS}")}
 SELECT (SELECT count(*) FROM orphan), (SELECT coalesce(sum(reserved_usd), 0) FROM running_rounds),
     (SELECT run_id FROM run), (SELECT agent_name FROM run), (SELECT status FROM run)
 """
@@ -197,6 +199,7 @@ def _run_columns() -> str:
         error_type = CASE WHEN i.status = '{Status.RUNNING}' THEN 'Abandoned' ELSE i.error_type END,
         error_message = CASE WHEN i.status = '{Status.RUNNING}' THEN %(message)s ELSE i.error_message END,
         finished_at = coalesce(i.finished_at, %(now)s),
+        finished_on = coalesce(i.finished_on, %(today)s),
         resume_state = '',
         updated_at = %(now)s,
         rounds_count = totals.rounds,

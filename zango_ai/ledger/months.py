@@ -29,7 +29,7 @@ def next_month_start(start: date, reset_day: int) -> date:
 
 def current_month_start(budget: Budget, schema: str) -> date:
     """The first day of the budget's current month, in the tenant's time zone."""
-    today = clock.now().astimezone(time_zones.of(schema)).date()
+    today = time_zones.date_of(clock.now(), schema)
     return month_start(today, budget.reset_day)
 
 

@@ -1,4 +1,6 @@
-"""Check that the ledger adds up: each run and each budget month must equal the sum of its rounds.
+"""Check that the ledger adds up.
+
+Each run and each budget month must equal the sum of its rounds, and the usage roll-up the sum of its runs.
 
 Each check is one statement, so it reads one snapshot. The ledger writes what belongs together in one statement as
 well, so every snapshot adds up, also while runs are in progress.
@@ -16,6 +18,7 @@ from django.db import Error
 from ..database import writer
 from ..database.sql import in_list, table
 from ..models import Invocation, InvocationRound, Spend
+from . import usage_upkeep
 from .run_columns import TOKEN_COLUMNS
 
 logger = logging.getLogger("zango_ai.maintenance")
@@ -53,9 +56,14 @@ class DeletedCalls:
 def find_drift(schema: str) -> Iterator[Drift]:
     """Everything in the tenant's ledger that does not add up. Raises the last error after it has run all checks."""
     error: Error | None = None
-    for sql, columns in (_check_rounds(schema), _check_runs(schema), _check_months(schema)):
+    for sql, columns in (
+        _check_rounds(schema),
+        _check_runs(schema),
+        _check_months(schema),
+        *usage_upkeep.checks(schema),
+    ):
         try:
-            rows = writer.query(sql, {})
+            rows = writer.query(sql, usage_upkeep.parameters(schema))
         except Error as exc:
             logger.exception("Could not check the ledger of schema %s", schema)
             error, rows = exc, []

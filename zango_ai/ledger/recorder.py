@@ -32,7 +32,7 @@ from ..exceptions import LogUnavailable
 from ..files.file import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, clock, outcomes, tool_calls
+from . import alerts, clock, outcomes, time_zones, tool_calls
 from .final_writes import FinalWrites, Write
 from .round_log import RoundLog
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
@@ -243,7 +243,8 @@ class RunRecorder:
             raise self._unavailable(exc) from exc
 
     def _end(self, status: Status) -> None:
-        self.note(finished_at=clock.now())
+        now = clock.now()
+        self.note(finished_at=now, finished_on=time_zones.date_of(now, self.schema))
         if self._has_paused:
             self.note(resume_state="")
             self.on_end(lambda: tool_calls.deny_undecided(self.schema, self.run_id))

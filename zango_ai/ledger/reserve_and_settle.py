@@ -23,7 +23,7 @@ from . import clock, payloads, rate_limits
 from .payloads import RequestPayloads
 from .reservation_amounts import Owner, Reservation
 from .sql.reserve_round import reserve_round as reserve_round_sql
-from .sql.run_row import write_run_row
+from .sql.run_row import write_run as write_run_sql
 from .sql.settle_round import settle_round as settle_round_sql
 
 _MAX_ATTEMPTS = 5
@@ -130,7 +130,7 @@ def reserve_round(
         run_values = {"id": run_pk, **run} if is_first else run
         again = {**arguments, **parameters(run_values, "run"), "round_id": round_pk, "is_replayed": True}
         if round_pk is None:
-            return write_run_row(schema, tuple(run_values), is_first=is_first), again
+            return write_run_sql(schema, tuple(run_values), is_first=is_first), again
         return reserve_round_sql(schema, tuple(run_values), ("id", *values), **form), again
 
     for _ in range(_MAX_ATTEMPTS):
@@ -153,9 +153,9 @@ def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -
     def replay(rows: writer.Rows) -> writer.Statement:
         values = {"id": rows[0][0], **run} if is_new else run
         again = {**arguments, **parameters(values, "run")}
-        return write_run_row(schema, tuple(values), is_first=is_new), again
+        return write_run_sql(schema, tuple(values), is_first=is_new), again
 
-    statement = write_run_row(schema, tuple(run), is_first=is_new)
+    statement = write_run_sql(schema, tuple(run), is_first=is_new)
     ((run_pk,),) = writer.execute(statement, arguments, replay=replay, is_replayed_on_error=True)
     return int(run_pk)
 

@@ -35,7 +35,7 @@ def read(schema: str, month: date | None) -> list[SpendRow]:
     ``schema`` must be active. Providers come first, then agents, each sorted by name.
     """
     owners = _owners()
-    today = clock.now().astimezone(time_zones.of(schema)).date()
+    today = time_zones.date_of(clock.now(), schema)
     rows = []
     for spend in Spend.objects.all() if month is None else Spend.objects.filter(**_starts_in(month)):
         name, budget = owners.get((spend.owner, spend.owner_id), (spend.owner_name, None))

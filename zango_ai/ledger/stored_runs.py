@@ -19,9 +19,10 @@ from ..database.sql import table
 from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
 from ..types import LLMUsage
-from . import alerts, clock
+from . import alerts, clock, time_zones
 from .run_columns import TOKEN_COLUMNS
 from .run_state import RunState, StateUnreadable
+from .sql.usage import END_COLUMNS, end_runs
 
 Status = Invocation.Status
 STOPPED = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
@@ -131,13 +132,13 @@ WHERE run_id = %(run_id)s AND (status = '{Status.QUEUED}' OR celery_task_id = %(
 
 def fail_queued(schema: str, run_id: UUID, *, error_type: str, message: str) -> int | None:
     """Fail a queued run that no worker will execute. Its primary key; None if the run is not queued."""
-    sql = f"""
-UPDATE {table(schema, Invocation)}
-SET status = '{Status.FAILED}', error_type = %(type)s, error_message = %(message)s, resume_state = '',
-    finished_at = %(now)s, updated_at = %(now)s
-WHERE run_id = %(run_id)s AND status = '{Status.QUEUED}' RETURNING id, agent_name
+    end = f"""
+UPDATE {table(schema, Invocation)} i
+SET status = '{Status.FAILED}', error_type = %(type)s, error_message = %(message)s, {END_COLUMNS}
+WHERE run_id = %(run_id)s AND status = '{Status.QUEUED}'
 """
-    arguments = {"run_id": run_id, "type": error_type, "message": message, "now": clock.now()}
+    sql = f"WITH {end_runs(schema, end)} SELECT id, agent_name FROM run"
+    arguments = {"run_id": run_id, "type": error_type, "message": message, **time_zones.now_and_today(schema)}
     for invocation_id, agent_name in writer.execute(sql, arguments):
         alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.FAILED)
         return int(invocation_id)

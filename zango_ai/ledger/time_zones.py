@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from .. import tenancy
 from ..conf import get_conf
 from ..database import reads
 from ..database.sql import table
+from . import clock
 
 logger = logging.getLogger("zango_ai.time_zones")
 
@@ -33,6 +34,17 @@ def of(schema: str) -> tzinfo:
     if entry is None or entry[0] < time.monotonic():
         entry = _cache[schema, field] = (time.monotonic() + _CACHE_S, _read(schema, field))
     return entry[1]
+
+
+def date_of(moment: datetime, schema: str) -> date:
+    """The date of an aware datetime in the tenant's time zone."""
+    return moment.astimezone(of(schema)).date()
+
+
+def now_and_today(schema: str) -> dict[str, datetime | date]:
+    """``now`` and ``today`` in the tenant's time zone, as parameters of a statement that ends runs."""
+    now = clock.now()
+    return {"now": now, "today": date_of(now, schema)}
 
 
 def _read(schema: str, field: str) -> tzinfo:

@@ -7,7 +7,7 @@ from .payload import Payload
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
 from .tool import Tool
-from .usage import RateLimitState, Spend, ToolUsage
+from .usage import RateLimitState, Spend, ToolUsage, UsageRollup
 
 __all__ = [
     "AgentConfig",
@@ -27,4 +27,5 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolUsage",
+    "UsageRollup",
 ]

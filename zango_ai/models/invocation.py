@@ -65,6 +65,9 @@ class Invocation(OutcomeModel):
         CANCELLED = "cancelled", _("Cancelled")
         ABANDONED = "abandoned", _("Abandoned")
 
+    ERRORS = (Status.FAILED, Status.TIMEOUT, Status.RATE_LIMITED, Status.BUDGET_EXCEEDED, Status.ABANDONED)
+    ENDED = (Status.SUCCESS, Status.CANCELLED, *ERRORS)
+
     class Trigger(models.TextChoices):
         USER = "user", _("User")
         TASK = "task", _("Task")
@@ -107,6 +110,8 @@ class Invocation(OutcomeModel):
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_on = models.DateField(_("finished on"), null=True, editable=False)
+    """The date of ``finished_at`` in the tenant's time zone. The usage roll-up counts the run on this day."""
 
     class Meta:
         verbose_name = _("invocation")

@@ -1,6 +1,8 @@
-"""Spend and rate limit counters. As with the log, only the ledger writes these tables, on its own connection."""
+"""Spend, rate limits and usage. As with the log, only the ledger writes these tables, on its own connection."""
 
 from __future__ import annotations
+
+from datetime import date
 
 from django.db import models
 from django.db.models.functions import Now
@@ -79,3 +81,53 @@ class ToolUsage(TimestampedModel):
 
     def __str__(self) -> str:
         return f"{self.tool_name}: {self.status}"
+
+
+class UsageRollup(TimestampedModel):
+    """How many runs have ended in one hour, and what they have used. The ledger writes it as it ends a run.
+
+    Maintenance merges the hours of past days into one row for each day. A row of the day ``ALL_TIME`` has the sum
+    of all others with the same agent, provider, model, trigger and status.
+    """
+
+    ALL_TIME = date(1970, 1, 1)
+
+    day = models.DateField(_("day"))
+    """In the tenant's time zone: ``Invocation.finished_on``."""
+    hour = models.DateTimeField(_("hour"))
+    """When the hour started. Of a merged day: midnight UTC of its date."""
+    agent_id = models.BigIntegerField(default=0, db_default=0)
+    """0 for a run without agent."""
+    agent_name = models.CharField(_("agent name"), max_length=100, blank=True, default="", db_default="")
+    provider_id = models.BigIntegerField(default=0, db_default=0)
+    """Of the run's last call; 0 if the run has ended before it had a provider."""
+    provider_name = models.CharField(_("provider name"), max_length=100, blank=True, default="", db_default="")
+    model = models.CharField(_("model"), max_length=200, blank=True, default="", db_default="")
+    triggered_by = models.CharField(_("triggered by"), max_length=10)
+    status = models.CharField(_("status"), max_length=20)
+    runs = models.BigIntegerField(_("runs"), default=0, db_default=0)
+    unpriced_runs = models.BigIntegerField(_("runs of unknown cost"), default=0, db_default=0)
+    """Not counted in ``cost_usd``."""
+    latency_ms = models.BigIntegerField(_("latency (ms)"), default=0, db_default=0)
+    """Sum over the runs."""
+    cost_usd = models.DecimalField(_("cost (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0)
+    input_tokens = models.BigIntegerField(_("input tokens"), default=0, db_default=0)
+    output_tokens = models.BigIntegerField(_("output tokens"), default=0, db_default=0)
+    cache_creation_tokens = models.BigIntegerField(_("tokens written to cache"), default=0, db_default=0)
+    cache_read_tokens = models.BigIntegerField(_("tokens read from cache"), default=0, db_default=0)
+
+    class Meta:
+        verbose_name = _("usage")
+        verbose_name_plural = _("usage")
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    *("day", "hour", "agent_id", "provider_id"),
+                    *("agent_name", "provider_name", "model", "triggered_by", "status"),
+                ],
+                name="zango_ai_usage_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent_name or self.provider_name}, {self.day}"

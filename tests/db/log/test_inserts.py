@@ -22,13 +22,14 @@ from zango_ai.models import (
     Spend,
     ToolCall,
     ToolUsage,
+    UsageRollup,
 )
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
 INSERTED = (
     *(Invocation, InvocationFile, InvocationRound, MemoryMessage),
-    *(MemorySession, Payload, RateLimitState, Spend, ToolCall, ToolUsage),
+    *(MemorySession, Payload, RateLimitState, Spend, ToolCall, ToolUsage, UsageRollup),
 )
 INSERT = re.compile(r'INSERT INTO "north"\."(\w+)"(?: AS \w+)?\s*\(([^)]*)\)')
 

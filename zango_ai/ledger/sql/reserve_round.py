@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ...database.sql import column_list, placeholders, table
-from ...models import AgentConfig, Invocation, InvocationRound, Provider, Spend
+from ...models import AgentConfig, InvocationRound, Provider, Spend
 from .payloads import write_payloads
 from .rate_limits import HAS_ALL_LIMITS, charge_limits, check_limits
 from .run_row import CACHE_SIZE, Columns, write_run_row
+from .usage import count_usage, lock_run
 
 BUDGET_MONTHS = f"""(
         (s.owner = '{Spend.Owner.PROVIDER}' AND s.owner_id = %(provider)s AND s.month_start = %(provider_month)s)
@@ -16,18 +17,21 @@ BUDGET_MONTHS = f"""(
     )"""
 """The rows of ``Spend`` that the call is charged to."""
 
+AFTER_MONTHS = "WHERE (SELECT count(*) FROM months) >= 0"
+
 
 @lru_cache(CACHE_SIZE)
 def reserve_round(schema: str, run: Columns, round_: Columns, *, is_first: bool, has_limits: bool) -> str:
     """Check switches, rate limits and budgets. If they allow the call, reserve its share and insert its round.
 
-    The run's row is written either way. ``existing_round`` finds the round if the statement was executed before and
+    The run's row is written either way. If maintenance has abandoned the run too early, it is not counted any more.
+    ``existing_round`` finds the round if the statement was executed before and
     its confirmation was lost.
     """
     rounds = table(schema, InvocationRound)
     return f"""
 WITH this_run AS (
-    SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
+    {lock_run(schema)}
 ),
 owners AS (
     {_current_rules(Spend.Owner.PROVIDER, table(schema, Provider))}
@@ -71,7 +75,7 @@ reserved_months AS (
 ),{charge_limits(schema, granted="round") if has_limits else ""}
 existing_round AS (
     SELECT id FROM {rounds} WHERE invocation_id = (SELECT id FROM this_run) AND number = %(round_number)s
-)
+){"" if is_first else f",{count_usage(schema, before='this_run', after=f'run {AFTER_MONTHS}')}"}
 SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM existing_round)), decision.*
 FROM decision LEFT JOIN run ON true
 """

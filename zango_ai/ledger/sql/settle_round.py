@@ -7,8 +7,9 @@ from functools import lru_cache
 from ...database.sql import assignments, in_list, table
 from ...models import Invocation, InvocationRound, Spend
 from .rate_limits import adjust_limits
-from .reserve_round import BUDGET_MONTHS
+from .reserve_round import AFTER_MONTHS, BUDGET_MONTHS
 from .run_row import CACHE_SIZE, Columns
+from .usage import count_usage, lock_run, usage_columns
 
 Status = Invocation.Status
 _UNSETTLED = in_list([Status.RUNNING, Status.ABANDONED])
@@ -26,7 +27,7 @@ def settle_round(
     after_limits = "AND (SELECT count(*) FROM adjusted_limits) >= 0" if has_adjustments else ""
     return f"""
 WITH this_run AS (
-    SELECT id FROM {table(schema, Invocation)} WHERE run_id = %(key)s FOR UPDATE
+    {lock_run(schema)}
 ),
 open_round AS (
     SELECT id, (status = '{Status.ABANDONED}')::int AS was_unknown, reserved_usd FROM {rounds}
@@ -55,8 +56,11 @@ ended_round AS (
 run AS (
     UPDATE {table(schema, Invocation)} i SET {assignments(run, "run")}
     FROM {"this_run" if ends_run else "this_run, open_round"} WHERE i.id = this_run.id
+    RETURNING {usage_columns("i")}
 ),
-alerts AS ({_alerts(spend) if has_alerts else "SELECT NULL AS owner, NULL AS spent_usd WHERE false"})
+alerts AS ({_alerts(spend) if has_alerts else "SELECT NULL AS owner, NULL AS spent_usd WHERE false"}),{
+        count_usage(schema, before="this_run", after=f"run {AFTER_MONTHS}")
+    }
 SELECT alerts.owner, alerts.spent_usd
 FROM {rounds} LEFT JOIN alerts ON true
 WHERE invocation_id = (SELECT id FROM this_run) AND number = %(number)s

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...conf import get_conf
-from ...ledger import alerts, expiry, maintenance, retention
+from ...ledger import alerts, expiry, maintenance, retention, usage_upkeep
 from ...ledger.money import format_usd
 from ...memory import sessions
 from ..per_tenant import TenantCommand
@@ -20,7 +20,8 @@ class Command(TenantCommand):
         "End runs whose process has died and release what they reserved of budgets. End runs whose approval has "
         "expired. Send budget alerts that are due. Delete conversations that have been idle for longer than "
         "ZANGO_AI['SESSION_TTL_DAYS'], remove the texts of runs older than PAYLOAD_TTL_DAYS, and delete runs older "
-        "than INVOCATION_TTL_DAYS. Schedule it every few minutes. It can run beside agents and beside itself."
+        "than INVOCATION_TTL_DAYS. Merge the usage figures of past hours into days. Schedule it every few minutes. "
+        "It can run beside agents and beside itself."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,7 +36,7 @@ class Command(TenantCommand):
             return self._succeeds(self._preview, schema, is_verbose)
         steps = (
             *(self._abandon, self._end_unsent, self._end_expired, self._alert),
-            *(self._delete_orphans, self._delete_idle, self._apply_retention),
+            *(self._delete_orphans, self._delete_idle, self._apply_retention, self._merge_usage),
         )
         results = [self._succeeds(step, schema, is_verbose) for step in steps]
         return all(results)
@@ -96,6 +97,11 @@ class Command(TenantCommand):
             f"{schema}: would remove the texts of {removed.texts} runs, delete {removed.runs} runs and {idle} idle "
             f"conversations, and keep {removed.held} runs by a legal hold"
         )
+
+    def _merge_usage(self, schema: str, is_verbose: bool) -> None:
+        merged = usage_upkeep.merge_hours(schema)
+        if is_verbose:
+            self.stdout.write(f"{schema}: {merged} hours of usage merged into days")
 
 
 def _retention() -> retention.Retention:
