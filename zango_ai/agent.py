@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Unpack
 from uuid import UUID
 
@@ -105,7 +106,9 @@ class Agent:
             return tenancy.keep_active(stream(prepared, stack.pop_all()))
 
     @lists_run_arguments
-    def enqueue(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> EnqueuedRun:
+    def enqueue(
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments]
+    ) -> EnqueuedRun:
         """Queue the run for a Celery worker. The arguments are those of ``run()``.
 
         The arguments are checked, the prompts rendered and the files stored now. The run's row is written at once,
@@ -113,13 +116,17 @@ class Agent:
         finds the run in any process. With an ``output_type``, the answer is validated against its JSON schema and
         returned as plain JSON.
 
+        With ``stream=True``, the worker stores the chunks of the answer, and ``EnqueuedRun.stream()`` reads them in
+        any process. Maintenance deletes them a day after the run has ended.
+
         Raises the errors that ``run()`` raises before it calls the provider, except those that need the price
         list: the row shows them later. QueueUnavailable if there is no transaction and the broker does not accept
         the task.
         """
+        argument_checks.require(stream, bool, "stream", "True or False")
         request = self._request("enqueue", input, arguments, "task")
         with record_run(self._schema, agent_name=self.name, triggered_by=request.trigger) as recorder:
-            queue_run(prepare(recorder, self.name, request))
+            queue_run(replace(prepare(recorder, self.name, request), stores_chunks=stream))
         return background.send(recorder.run_id, self._schema)
 
     def resume(

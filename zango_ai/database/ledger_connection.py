@@ -14,7 +14,8 @@ import copy
 import os
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -93,6 +94,20 @@ def cancel_and_close(own: BaseDatabaseWrapper) -> None:
     with suppress(Exception):
         own.connection.cancel()
     own.close()
+
+
+@contextmanager
+def listening(channel: str) -> Iterator[Any]:
+    """A connection of psycopg that listens on the channel. It is opened for the block, and never from a pool."""
+    own = _copy(tenancy.connection())
+    own.settings_dict["OPTIONS"].pop("pool", None)
+    try:
+        own.ensure_connection()
+        connection = cast(Any, own.connection)
+        connection.execute(f"LISTEN {channel}")
+        yield connection
+    finally:
+        own.close()
 
 
 def in_test_transaction(connection: BaseDatabaseWrapper) -> bool:

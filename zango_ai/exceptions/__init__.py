@@ -20,8 +20,8 @@
     ├── LLMFileError
     ├── SessionNotOwned
     ├── LogUnavailable
-    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunStateUnreadable,
-    │                                 QueueUnavailable, NotAwaitingApproval
+    ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunCancelled (a RunFailed),
+    │                                 RunStateUnreadable, QueueUnavailable, NotAwaitingApproval
     ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -62,6 +62,7 @@ from .runs import (
     PromptNotFound,
     PromptRenderError,
     QueueUnavailable,
+    RunCancelled,
     RunError,
     RunFailed,
     RunNotFinished,
@@ -99,6 +100,7 @@ __all__ = [
     "ProviderNotFound",
     "QueueUnavailable",
     "RateLimitExceeded",
+    "RunCancelled",
     "RunError",
     "RunFailed",
     "RunNotFinished",

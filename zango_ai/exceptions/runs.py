@@ -82,6 +82,19 @@ class RunFailed(RunError):
         self.invocation_id = invocation_id
 
 
+class RunCancelled(RunFailed):
+    """The run was cancelled, by ``EnqueuedRun.cancel()`` or because its stream was closed.
+
+    ``run()`` and ``stream()`` raise it where they notice, ``EnqueuedRun.response()`` and ``stream()`` afterwards.
+    """
+
+    def __init__(self, run_id: Any, message: str, invocation_id: int | None = None) -> None:
+        RunError.__init__(self, run_id, message)
+        self.status = "cancelled"
+        self.error_type = type(self).__name__
+        self.invocation_id = invocation_id
+
+
 class RunStateUnreadable(RunError):
     """A newer release stored the run's state, so this process cannot continue the run. The run keeps waiting."""
 

@@ -26,6 +26,9 @@ class FinalWrites:
         self._writes = list(writes)
         self._only_at_end: list[Write] = []
 
+    def add_first(self, write: Write) -> None:
+        self._writes.insert(0, write)
+
     def add(self, write: Write, *, only_at_end: bool = False) -> None:
         """``only_at_end``: skip the write when the run pauses or is queued again."""
         (self._only_at_end if only_at_end else self._writes).append(write)

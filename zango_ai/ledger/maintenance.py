@@ -96,7 +96,7 @@ WHERE status = '{Status.QUEUED}'
     return len(rows)
 
 
-def _is_silent(schema: str) -> str:
+def is_silent(schema: str) -> str:
     """The condition that a run was not updated for longer than one step may take."""
     return f"""
     i.updated_at < %(now)s - make_interval(secs => 60 + 2 * least({limits.MAX_TIMEOUT_S}, coalesce(
@@ -109,10 +109,10 @@ def _is_silent(schema: str) -> str:
 
 def _find_orphans(schema: str) -> str:
     return f"""
-SELECT i.id FROM {table(schema, Invocation)} i WHERE i.status = '{Status.RUNNING}' AND {_is_silent(schema)}
+SELECT i.id FROM {table(schema, Invocation)} i WHERE i.status = '{Status.RUNNING}' AND {is_silent(schema)}
 UNION
 SELECT i.id FROM {table(schema, InvocationRound)} r JOIN {table(schema, Invocation)} i ON i.id = r.invocation_id
-WHERE r.status = '{Status.RUNNING}' AND {_is_silent(schema)}
+WHERE r.status = '{Status.RUNNING}' AND {is_silent(schema)}
 """
 
 
@@ -124,7 +124,7 @@ def _abandon(schema: str) -> str:
     return f"""
 WITH orphan AS (
     SELECT {usage_columns("i")} FROM {table(schema, Invocation)} i
-    WHERE i.id = %(id)s AND {_is_silent(schema)} FOR UPDATE OF i SKIP LOCKED
+    WHERE i.id = %(id)s AND {is_silent(schema)} FOR UPDATE OF i SKIP LOCKED
 ),
 {_abandon_rounds(schema)},
 {_end_calls(schema)},

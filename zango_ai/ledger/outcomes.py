@@ -11,6 +11,7 @@ from ..exceptions import (
     LogUnavailable,
     ProviderDisabled,
     RateLimitExceeded,
+    RunCancelled,
     ZangoAIError,
 )
 from ..models import Invocation
@@ -30,6 +31,8 @@ def status_of(exc: BaseException) -> Status:
         return Status.RATE_LIMITED
     if isinstance(exc, BudgetExceeded):
         return Status.BUDGET_EXCEEDED
+    if isinstance(exc, RunCancelled):
+        return Status.CANCELLED
     return Status.FAILED if isinstance(exc, Exception) else Status.CANCELLED
 
 

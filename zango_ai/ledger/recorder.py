@@ -28,11 +28,11 @@ from uuid import UUID
 from django.db import Error
 
 from .. import sanitize
-from ..exceptions import LogUnavailable
+from ..exceptions import LogUnavailable, RunCancelled
 from ..files.file import LLMFile
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, clock, outcomes, time_zones, tool_calls
+from . import alerts, cancellation, clock, outcomes, time_zones, tool_calls
 from .final_writes import FinalWrites, Write
 from .round_log import RoundLog
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
@@ -148,8 +148,8 @@ class RunRecorder:
     def reserve_round(self, target: Target, request: ModelRequest, estimate: Estimate) -> None:
         """Reserve budget and rate limits for a call, and write its round and the run's row as ``running``.
 
-        Raises BudgetExceeded, RateLimitExceeded, AgentDisabled, ProviderDisabled, LogUnavailable. Then nothing
-        may be sent.
+        Raises BudgetExceeded, RateLimitExceeded, AgentDisabled, ProviderDisabled, RunCancelled, LogUnavailable.
+        Then nothing may be sent.
         """
         try:
             self._rounds.reserve(self._agent, target, request, estimate)
@@ -174,8 +174,12 @@ class RunRecorder:
     # How the run ends or pauses.
 
     def on_end(self, write: Write) -> None:
-        """Write something more when the run ends; repeated while the database is away."""
-        self._final.add(write, only_at_end=True)
+        """Write something more when the run ends, unless it was cancelled; repeated while the database is away."""
+        self._final.add(lambda: self._row.is_cancelled or write(), only_at_end=True)
+
+    def write_first(self, write: Write) -> None:
+        """Write something before the row says that the run has ended, paused or been queued again."""
+        self._final.add_first(write)
 
     def write_later(self, write: Write) -> None:
         """Repeat a failed write when the run ends or pauses."""
@@ -186,9 +190,12 @@ class RunRecorder:
         self._retry_state = state
 
     def succeed(self) -> None:
+        """Raises RunCancelled if somebody has cancelled the run. It has ended as cancelled then."""
         # If maintenance has abandoned the run too early, the row has an error until now.
         self.note(error_type="", error_message="")
         self._end(Status.SUCCESS)
+        if self._row.is_cancelled:
+            raise cancellation.error(self.run_id)
 
     def queue(self, state: RunState) -> None:
         """Leave the run to a worker. Raises LogUnavailable."""
@@ -197,8 +204,10 @@ class RunRecorder:
         self._pause(Status.QUEUED)
 
     def pause(self) -> None:
-        """Leave the run to ``Agent.resume()``, after a person's approval. Raises LogUnavailable."""
+        """Leave the run to ``Agent.resume()``, after a person's approval. Raises LogUnavailable, RunCancelled."""
         self._pause(Status.AWAITING_APPROVAL)
+        if self._row.is_cancelled:
+            raise cancellation.error(self.run_id)
 
     def cancel(self, partial: ModelAnswer | None = None) -> None:
         """End the run as ``cancelled``: its caller has stopped it or closed its stream.
@@ -208,17 +217,21 @@ class RunRecorder:
         """
         if self._has_ended:
             return
+        self._row.is_cancelled = True
         if self._rounds.has_running_call and partial is not None:
             self._rounds.settle(partial, Status.CANCELLED, ends_run=True)
         elif self._rounds.has_running_call:
             self._rounds.prepare_cancellation()
         if partial is not None:
             self.note_last_answer(partial)
+        self.note(error_type="", error_message="")
         self._end(Status.CANCELLED)
 
     def fail(self, exc: BaseException) -> None:
-        """End the run with ``exc``, or queue it again. Sets ``exc.invocation_id``."""
-        if not self._has_ended:
+        """End the run with ``exc``, or queue it again; cancel it for a RunCancelled. Sets ``exc.invocation_id``."""
+        if isinstance(exc, RunCancelled):
+            self.cancel()
+        elif not self._has_ended:
             if self._rounds.has_running_call:
                 self._rounds.prepare_failure(exc, sanitize.shown(exc, MAX_ERROR_CHARS))
             self._row.set_error(exc)
@@ -234,6 +247,8 @@ class RunRecorder:
         self.note_resume_state(state)
         self._note_status(Status.QUEUED)
         self._final.run(is_end=False)
+        if self._row.is_cancelled:
+            self.cancel()
 
     def _pause(self, status: Status) -> None:
         self._note_status(status)
@@ -247,9 +262,11 @@ class RunRecorder:
         self.note(finished_at=now, finished_on=time_zones.date_of(now, self.schema))
         if self._has_paused:
             self.note(resume_state="")
-            self.on_end(lambda: tool_calls.deny_undecided(self.schema, self.run_id))
+            self._final.add(lambda: tool_calls.deny_undecided(self.schema, self.run_id), only_at_end=True)
         self._note_status(status)
         self._final.run(is_end=True)
+        if status == Status.SUCCESS and self._row.is_cancelled:
+            status = Status.CANCELLED
         alerts.send_run_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, status)
         self._has_ended = True
 

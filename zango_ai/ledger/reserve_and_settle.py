@@ -51,6 +51,8 @@ class Decision:
     """The key of the limit with the longest wait."""
     at: datetime
     """When the limits were checked, by the database's clock."""
+    is_cancelled: bool
+    """Whether somebody has cancelled the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class BudgetAlert:
 class SettlementResult:
     is_found: bool
     """False if the round does not exist, because its reservation was interrupted."""
+    is_cancelled: bool
+    """Whether somebody has cancelled the run."""
     alerts: list[BudgetAlert]
     """The alerts that this call has triggered."""
 
@@ -146,8 +150,11 @@ def _owner(value: str | None) -> Owner | None:
     return None if value is None else Owner(value)
 
 
-def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -> int:
-    """Write columns of the run's row outside of a round, and return its primary key."""
+def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -> tuple[int, bool]:
+    """Write columns of the run's row outside of a round.
+
+    Returns its primary key, and whether somebody has cancelled the run.
+    """
     arguments = {"key": key, **parameters(run, "run")}
 
     def replay(rows: writer.Rows) -> writer.Statement:
@@ -156,8 +163,8 @@ def write_run(schema: str, key: UUID, run: Mapping[str, Any], *, is_new: bool) -
         return write_run_sql(schema, tuple(values), is_first=is_new), again
 
     statement = write_run_sql(schema, tuple(run), is_first=is_new)
-    ((run_pk,),) = writer.execute(statement, arguments, replay=replay, is_replayed_on_error=True)
-    return int(run_pk)
+    ((run_pk, is_cancelled),) = writer.execute(statement, arguments, replay=replay, is_replayed_on_error=True)
+    return int(run_pk), bool(is_cancelled)
 
 
 def _arguments(reservation: Reservation) -> dict[str, Any]:
@@ -237,7 +244,8 @@ def settle_round(schema: str, settlement: Settlement, end: Mapping[str, Any] | N
     rows = writer.execute(statement, arguments)
     return SettlementResult(
         is_found=bool(rows),
-        alerts=[BudgetAlert(Owner(owner), spent_usd) for owner, spent_usd in rows if owner is not None],
+        is_cancelled=any(is_cancelled for is_cancelled, *_ in rows),
+        alerts=[BudgetAlert(Owner(owner), spent_usd) for _, owner, spent_usd in rows if owner is not None],
     )
 
 

@@ -15,7 +15,7 @@ from django.db import Error
 from .. import sanitize
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, clock, outcomes, reserve_and_settle, transcript
+from . import alerts, cancellation, clock, outcomes, reserve_and_settle, transcript
 from .database_errors import may_be_temporary
 from .payloads import RequestPayloads
 from .reservation_amounts import Reservation, reservation_for
@@ -65,8 +65,8 @@ class RoundLog:
     def reserve(self, agent: AgentSpec | None, target: Target, request: ModelRequest, estimate: Estimate) -> None:
         """Reserve what the call may use, and write its row as ``running``.
 
-        Raises BudgetExceeded, RateLimitExceeded, AgentDisabled, ProviderDisabled; a database error if it may not
-        have been written. Then nothing may be sent.
+        Raises BudgetExceeded, RateLimitExceeded, AgentDisabled, ProviderDisabled, RunCancelled; a database error if
+        it may not have been written. Then nothing may be sent.
         """
         row = self._row
         row.set(provider_id=target.provider.id, provider_name=target.provider.name, model=target.model)
@@ -78,6 +78,8 @@ class RoundLog:
         row.mark_written(decision.invocation_id)
         if not decision.is_granted:
             self._open.remove(open_round)
+            if decision.is_cancelled:
+                raise cancellation.error(row.run_id)
             raise outcomes.refusal(reservation, decision)
         self._count(open_round)
         open_round.charged_at, open_round.is_granted = decision.at, True
@@ -187,6 +189,7 @@ class RoundLog:
             result = self._write(open_round, open_round.settlement)
             self._alerts.extend((open_round.reservation, alert) for alert in result.alerts)
             self._open.remove(open_round)
+            self._row.is_cancelled = self._row.is_cancelled or result.is_cancelled
             if result.is_found:
                 self._count(open_round)
         while self._alerts:

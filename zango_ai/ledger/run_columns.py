@@ -57,6 +57,8 @@ class RunColumns:
     started_at: datetime = field(default_factory=clock.now)
     is_complete: bool = False
     """Whether ``pending`` has everything that ends or pauses the run."""
+    is_cancelled: bool = False
+    """Whether somebody has cancelled the run, as far as the statements so far have told."""
 
     @property
     def is_new(self) -> bool:
@@ -128,4 +130,8 @@ class RunColumns:
         """Insert or update the row, unless nothing is pending."""
         if self.is_new or self.pending:
             values = self.to_write(clock.now(), **totals)
-            self.mark_written(reserve_and_settle.write_run(self.schema, self.run_id, values, is_new=self.is_new))
+            invocation_id, is_cancelled = reserve_and_settle.write_run(
+                self.schema, self.run_id, values, is_new=self.is_new
+            )
+            self.mark_written(invocation_id)
+            self.is_cancelled = self.is_cancelled or is_cancelled

@@ -85,6 +85,8 @@ class RunState:
     """How often a background run was retried."""
     not_before: str | None = None
     """ISO 8601 time before which the run is not retried."""
+    stores_chunks: bool = False
+    """Whether the run is streamed, and its chunks are stored."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **{_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}}
@@ -110,6 +112,7 @@ class RunState:
                 overrides=Overrides.from_json(stored.get("overrides") or {}),
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
+                stores_chunks=bool(stored.get("stores_chunks", False)),
             )
         except (KeyError, IndexError, TypeError, ValueError) as exc:
             raise StateUnreadable(f"its state is damaged ({type(exc).__name__}: {exc})") from exc

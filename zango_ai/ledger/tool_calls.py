@@ -22,6 +22,7 @@ from .sql.tool_usage import ENDED_COLUMNS, count_calls
 
 Status = ToolCall.Status
 
+_UNLESS_CANCELLED = "WHERE NOT this_round.is_cancelled"
 _NOT_MADE = "The run has ended before this call was made."
 
 
@@ -30,18 +31,35 @@ class ToolCallStart:
     """Whether a tool may be called now."""
 
     is_allowed: bool
+    is_cancelled: bool = False
+    """Whether somebody has cancelled the run. Then nothing was written."""
     wait_s: float = 0.0
     """The seconds until the tool's limit per minute allows the call; 0 if the call has ended already."""
 
 
 def write(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> bool:
     """Insert or update the row of one call of that round; False if the call has ended already."""
+    return _write(schema, run_id, round_number, columns).is_allowed
+
+
+def request_approval(schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any]) -> ToolCallStart:
+    """Write the call's row as ``awaiting_approval``."""
+    columns = {**columns, "status": Status.AWAITING_APPROVAL.value}
+    return _write(schema, run_id, round_number, columns, where=_UNLESS_CANCELLED)
+
+
+def _write(
+    schema: str, run_id: UUID, round_number: int, columns: Mapping[str, Any], where: str = ""
+) -> ToolCallStart:
     values = {**columns, "updated_at": clock.now()}
     has_ended = values["status"] not in ToolCall.UNFINISHED
     counted = f",{count_calls(schema, 'written', after='touched_run')}" if has_ended else ""
-    sql = f"WITH {_this_round(schema)}, {_write_call(schema, values)}{counted} SELECT count(*) FROM written"
-    ((count,),) = writer.execute(sql, _arguments(run_id, round_number, values))
-    return bool(count)
+    sql = f"""
+WITH {_this_round(schema)}, {_write_call(schema, values, where)}{counted}
+SELECT (SELECT count(*) FROM written), coalesce((SELECT is_cancelled FROM this_round), false)
+"""
+    ((count, is_cancelled),) = writer.execute(sql, _arguments(run_id, round_number, values))
+    return ToolCallStart(is_allowed=bool(count), is_cancelled=is_cancelled)
 
 
 def write_many(
@@ -78,7 +96,7 @@ def start(
     """Write the call's row as ``running``, if the tool's limit per minute in this tenant allows the call."""
     columns = {**columns, "status": Status.RUNNING.value}
     if per_minute is None:
-        return ToolCallStart(is_allowed=write(schema, run_id, round_number, columns))
+        return _write(schema, run_id, round_number, columns, where=_UNLESS_CANCELLED)
     if per_minute == 0:
         return ToolCallStart(is_allowed=False, wait_s=float("inf"))
     key = f"tool:{columns['tool_name']}"
@@ -88,13 +106,13 @@ def start(
     arguments = {**_arguments(run_id, round_number, values), **rate_limits.parameters([share])}
 
     def replay(rows: writer.Rows) -> writer.Statement | None:
-        ((_, _, count),) = rows
+        ((_, _, count, _),) = rows
         return (sql, arguments) if count else None
 
     while True:
-        ((has_limit, wait_s, count),) = writer.execute(sql, arguments, replay=replay)
+        ((has_limit, wait_s, count, is_cancelled),) = writer.execute(sql, arguments, replay=replay)
         if has_limit:
-            return ToolCallStart(is_allowed=bool(count), wait_s=wait_s)
+            return ToolCallStart(is_allowed=bool(count), is_cancelled=is_cancelled, wait_s=wait_s)
         rate_limits.insert_missing(schema, [share])
 
 
@@ -132,7 +150,8 @@ def _arguments(run_id: UUID, round_number: int, values: Mapping[str, Any]) -> di
 def _this_round(schema: str) -> str:
     return f"""
 this_round AS (
-    SELECT r.id, r.invocation_id FROM {table(schema, Invocation)} i
+    SELECT r.id, r.invocation_id, i.cancel_requested_at IS NOT NULL AS is_cancelled
+    FROM {table(schema, Invocation)} i
     JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id AND r.number = %(round_number)s
     WHERE i.run_id = %(run_id)s
 )
@@ -158,7 +177,7 @@ written AS (
 
 def _start_within_limit(schema: str, values: Mapping[str, Any]) -> str:
     """Check the tool's limit, charge it, and write the call. A call that is running already has been charged."""
-    where = "WHERE (SELECT has_limit AND wait_s = 0 FROM decision)"
+    where = f"{_UNLESS_CANCELLED} AND (SELECT has_limit AND wait_s = 0 FROM decision)"
     return f"""
 WITH {_this_round(schema)},{check_limits(schema, after="this_round")}
 running_call AS (
@@ -171,8 +190,10 @@ decision AS (
     END AS wait_s
 ),
 granted AS (
-    SELECT 1 FROM decision WHERE wait_s = 0 AND NOT EXISTS (SELECT 1 FROM running_call)
+    SELECT 1 FROM decision, this_round
+    {_UNLESS_CANCELLED} AND wait_s = 0 AND NOT EXISTS (SELECT 1 FROM running_call)
 ),{charge_limits(schema, granted="granted")}
 {_write_call(schema, values, where)}
-SELECT has_limit, wait_s, (SELECT count(*) FROM written) FROM decision
+SELECT has_limit, wait_s, (SELECT count(*) FROM written), coalesce((SELECT is_cancelled FROM this_round), false)
+FROM decision
 """

@@ -6,6 +6,7 @@ from .memory import MemoryMessage, MemorySession
 from .payload import Payload
 from .prompt import Prompt, PromptVersion
 from .provider import Provider, ProviderModel
+from .stream_chunk import StreamChunk
 from .tool import Tool
 from .usage import RateLimitState, Spend, ToolUsage, UsageRollup
 
@@ -24,6 +25,7 @@ __all__ = [
     "ProviderModel",
     "RateLimitState",
     "Spend",
+    "StreamChunk",
     "Tool",
     "ToolCall",
     "ToolUsage",

@@ -108,6 +108,7 @@ class Invocation(OutcomeModel):
     payload_removed_at = models.DateTimeField(_("texts removed"), null=True)
     """When the texts of the run, its rounds and its tool calls were removed; None if they were not."""
     rounds_count = models.PositiveIntegerField(_("rounds"), default=0, db_default=0)
+    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     finished_on = models.DateField(_("finished on"), null=True, editable=False)

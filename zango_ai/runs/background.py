@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncGenerator, Generator
 from datetime import datetime
 from uuid import UUID
 
@@ -11,11 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 
 from .. import argument_checks, sanitize, tenancy
-from ..exceptions import QueueUnavailable, RunFailed, RunNotFinished, RunNotFound
-from ..ledger import clock, stored_runs
+from ..exceptions import QueueUnavailable, RunCancelled, RunFailed, RunNotFinished, RunNotFound
+from ..ledger import cancellation, clock, stored_runs
 from ..output import json_reader
-from ..types import LLMResponse, LLMToolCall, PendingApproval
-from . import queue
+from ..types import LLMResponse, LLMStreamChunk, LLMToolCall, PendingApproval
+from . import queue, stored_stream
 
 logger = logging.getLogger("zango_ai.agent")
 
@@ -85,6 +86,44 @@ class EnqueuedRun:
             pause_s = min(pause_s * 1.5, _MAX_POLL_S)
         return status
 
+    def cancel(self) -> bool:
+        """Stop the run. True if it ends as ``cancelled``; False if it had finished before.
+
+        A run that is queued, waits for its next attempt, or waits for an approval ends at once. A running one stops
+        at its next step: before it calls the provider or a tool, and a stream of ``enqueue(stream=True)`` with its
+        next text. What the provider has produced is billed. Any other call that is in progress is not interrupted,
+        but its answer is discarded. ``run()`` raises RunCancelled.
+
+        Raises RunNotFound.
+        """
+        if cancellation.cancel(self._schema, self.run_id):
+            return True
+        if stored_runs.status_of(self._schema, self.run_id) is None:
+            raise _not_found(self.run_id, self._schema)
+        return False
+
+    def stream(self, after: int = 0) -> Generator[LLMStreamChunk, None, None]:
+        """Yield the chunks of a run that was queued with ``enqueue(stream=True)``, while it works or afterwards.
+
+        ``after`` is the number of the last chunk that was read; the stream continues with the next one. The last
+        chunk has the type ``final`` and the ``response``. If the run waits for an approval, the stream ends too.
+        Once the run is resumed, another call with ``after`` continues it.
+
+        Any number of readers in any processes get the same chunks. Closing a stream does not change the run. A run
+        that was not queued with ``stream=True``, or whose chunks have been deleted, has its text in one chunk once
+        it has ended.
+
+        Raises RunFailed, RunCancelled or RunNotFound, where the chunks end.
+        """
+        return stored_stream.read_stream(self._reader(after))
+
+    def astream(self, after: int = 0) -> AsyncGenerator[LLMStreamChunk, None]:
+        """Like ``stream()``, in an event loop. It needs no thread of its own."""
+        return stored_stream.aread_stream(self._reader(after))
+
+    def _reader(self, after: int) -> stored_stream.StreamReader:
+        return stored_stream.StreamReader(self._schema, self.run_id, after, self.response)
+
     def _advice(self, status: str) -> str:
         """Why the run may still have that status, and what to do."""
         if status != Status.QUEUED:
@@ -101,11 +140,14 @@ class EnqueuedRun:
     def response(self) -> LLMResponse:
         """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.
 
-        Raises RunNotFinished; RunFailed if the run ended with an error.
+        Raises RunNotFinished; RunFailed if the run ended with an error, RunCancelled if it was cancelled.
         """
         row = row_of(self.run_id, self._schema)
         if row.status not in stored_runs.STOPPED:
             raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
+        if row.status == Status.CANCELLED:
+            reason = f" {row.error_message}" if row.error_message else ""
+            raise RunCancelled(self.run_id, f"Run {self.run_id} was cancelled.{reason}", row.invocation_id)
         if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
             raise RunFailed(self.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
         is_json = row.output_schema == "json" and row.status == Status.SUCCESS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 from ..types import LLMMessage, LLMStreamChunk, ModelAnswer
@@ -51,11 +52,13 @@ def _carry_out(step: Step, handlers: Handlers) -> Chunks[Any]:
             return handlers.wait(step)
 
 
-def exhaust(chunks: Chunks[T]) -> T:
-    """The result of a run whose chunks nobody reads."""
-    while True:
-        try:
-            next(chunks)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+def exhaust(chunks: Chunks[T], use: Callable[[LLMStreamChunk], object] = lambda chunk: None) -> T:
+    """Pass each chunk to ``use``, and return the result of the run. An error of ``use`` closes the run."""
+    with closing(chunks):
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            use(chunk)

@@ -35,6 +35,8 @@ class PreparedRun:
     session_id: str | None
     """The session to open. None: a new one."""
     user_ref: object
+    stores_chunks: bool = False
+    """Whether the run is streamed, and its chunks are stored for readers in other processes."""
 
 
 def prepare(recorder: RunRecorder, agent_name: str, request: RunRequest) -> PreparedRun:

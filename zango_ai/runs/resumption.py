@@ -9,7 +9,7 @@ from uuid import UUID
 from .. import tenancy
 from ..conf import get_conf
 from ..configuration import agents
-from ..exceptions import AgentNotFound, NotAwaitingApproval, RunStateUnreadable, ZangoAIError
+from ..exceptions import AgentNotFound, NotAwaitingApproval, RunCancelled, RunStateUnreadable, ZangoAIError
 from ..ledger import stored_runs
 from ..ledger.recorder import RunRecorder, resume_run
 from ..ledger.run_state import RunState
@@ -57,6 +57,8 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
         agent_name = agents.find_agent_name(row.agent_id) or row.agent_name
         with resume_run(schema, row) as recorder:
             execute(restore(recorder, agent_name, row, state), retries)
+    except RunCancelled:
+        return 0.0
     except ZangoAIError as exc:
         if not retries.allow(exc):
             raise
@@ -108,6 +110,7 @@ def restore(
         opens_session=state.session_to_open is not None and agent.has_memory,
         session_id=None if state.session_to_open is None else state.session_to_open.session_id,
         user_ref="" if state.session_to_open is None else state.session_to_open.user_ref,
+        stores_chunks=state.stores_chunks,
     )
     return open_run(prepared, None if state.session is None else sessions.Session.restored(state.session))
 

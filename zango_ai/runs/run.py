@@ -24,7 +24,7 @@ from ..providers import calls, checks, errors
 from ..providers.calls import PreparedCall
 from ..providers.streaming import AnswerStream
 from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
-from . import drivers, engine, preflight, saved_state
+from . import chunk_writer, drivers, engine, preflight, saved_state
 from .answers import AnswerReader
 from .drivers import Chunks
 from .preparation import PreparedRun
@@ -88,9 +88,16 @@ def _open_session(prepared: PreparedRun) -> sessions.Session | None:
 def execute(run: OpenRun, retries: RetryPolicy | None = None) -> LLMResponse:
     """Ask the model until it answers or a person must approve a tool call.
 
-    With ``retries``, an error that allows one queues the run again before it is raised.
+    With ``retries``, an error that allows one queues the run again before it is raised. A run that stores its
+    chunks is streamed, for readers in other processes.
     """
-    return drivers.exhaust(_Execution(run, retries).execute())
+    if not run.prepared.stores_chunks:
+        return drivers.exhaust(_Execution(run, retries).execute())
+    has_paused = run.start.pending_answer is not None
+    with chunk_writer.store_chunks(run.prepared.recorder, has_paused=has_paused) as stored:
+        execution = _Execution(run, retries, is_streamed=True)
+        execution.chunks = StreamChunks(has_open_text=stored.has_open_text)
+        return drivers.exhaust(execution.execute(), stored.add)
 
 
 def stream(

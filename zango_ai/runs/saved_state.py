@@ -35,6 +35,7 @@ def save(
         session=None if session is None else session.saved(),
         output_json_schema=prepared.output.json_schema,
         overrides=prepared.overrides,
+        stores_chunks=prepared.stores_chunks,
     )
 
 

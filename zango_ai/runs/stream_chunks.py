@@ -13,11 +13,11 @@ class StreamChunks:
 
     __slots__ = ("_has_text", "_is_round_open", "_number")
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_open_text: bool = False) -> None:
         self._number = 0
         self._is_round_open = False
-        self._has_text = False
-        """Whether text of the current round was yielded."""
+        self._has_text = has_open_text
+        """Whether text of the current round was yielded, also by an earlier attempt of the run."""
 
     def begin_round(self) -> Iterator[LLMStreamChunk]:
         """``reset`` if a round is open that has text: the model is asked again for what it was to answer there."""

@@ -9,9 +9,8 @@ from datetime import datetime
 from django.db import Error
 
 from ..database import writer
-from ..ledger import outcomes, tool_calls
+from ..ledger import cancellation, outcomes, tool_calls
 from ..ledger.recorder import RunRecorder
-from ..models import ToolCall
 from .tool_call_outcomes import ToolCallOutcome
 from .tool_call_plan import ToolCallPlan
 
@@ -25,22 +24,29 @@ class ToolCallLog:
         self._recorder = recorder
 
     def begin(self, plan: ToolCallPlan, per_minute: int | None) -> tool_calls.ToolCallStart:
-        """Log the call as running, if the tool's rate limit allows it. Raises LogUnavailable."""
+        """Log the call as running, if the tool's rate limit allows it. Raises LogUnavailable, RunCancelled."""
         run = self._recorder
         try:
-            return tool_calls.start(run.schema, run.run_id, run.rounds_count, plan.columns, per_minute)
+            start = tool_calls.start(run.schema, run.run_id, run.rounds_count, plan.columns, per_minute)
         except Error as exc:
             raise outcomes.log_unavailable(f"The call of tool {plan.request.name!r} cannot be logged", exc) from exc
+        return self._unless_cancelled(start)
 
     def request_approval(self, plan: ToolCallPlan, expires_at: datetime) -> None:
-        """Log that the call waits for a person. Raises LogUnavailable."""
+        """Log that the call waits for a person. Raises LogUnavailable, RunCancelled."""
         run = self._recorder
-        columns = {**plan.columns, "status": ToolCall.Status.AWAITING_APPROVAL.value, "expires_at": expires_at}
+        columns = {**plan.columns, "expires_at": expires_at}
         try:
-            tool_calls.write(run.schema, run.run_id, run.rounds_count, columns)
+            request = tool_calls.request_approval(run.schema, run.run_id, run.rounds_count, columns)
         except Error as exc:
             message = f"The approval request for tool {plan.request.name!r} cannot be logged"
             raise outcomes.log_unavailable(message, exc) from exc
+        self._unless_cancelled(request)
+
+    def _unless_cancelled(self, start: tool_calls.ToolCallStart) -> tool_calls.ToolCallStart:
+        if start.is_cancelled:
+            raise cancellation.error(self._recorder.run_id)
+        return start
 
     def end(self, plan: ToolCallPlan, outcome: ToolCallOutcome) -> None:
         run, round_number = self._recorder, self._recorder.rounds_count

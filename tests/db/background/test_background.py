@@ -36,14 +36,6 @@ POOLS = ("prefork", "threads")
 
 
 @pytest.fixture
-def queueing(workers, redis_url, model):
-    """The app that queues: to the workers' queue that ``use`` names."""
-    with app(redis_url) as made:
-        made.conf.task_default_queue = "threads"
-        yield made
-
-
-@pytest.fixture
 def north(queueing):
     with schema_context("north"):
         yield

@@ -27,10 +27,10 @@ def test_mypy_reports_the_wrong_calls_and_no_others(tmp_path):
         assert reported == {number for number, line in lines if "# wrong" in line}, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("method", [agent.Agent.run, agent.Agent.enqueue])
-def test_the_signature_lists_each_argument_with_its_type_and_default(method):
+@pytest.mark.parametrize(("method", "own"), [(agent.Agent.run, []), (agent.Agent.enqueue, ["stream"])])
+def test_the_signature_lists_each_argument_with_its_type_and_default(method, own):
     parameters = inspect.signature(method).parameters
-    assert list(parameters) == ["self", "input", *RunArguments.__annotations__]
+    assert list(parameters) == ["self", "input", *own, *RunArguments.__annotations__]
     assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in RunArguments.__annotations__)
     assert (parameters["user_ref"].default, parameters["session_id"].default) == ("", None)
     assert parameters["max_tokens"].annotation == int | None

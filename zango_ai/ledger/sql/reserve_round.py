@@ -67,6 +67,7 @@ round AS (
     INSERT INTO {rounds} (invocation_id, {column_list(round_)})
     SELECT run.id, {placeholders(round_, "round")} FROM run, decision
     WHERE has_all_counters AND disabled_owner IS NULL AND exceeded_owner IS NULL AND wait_s IS NULL
+        AND NOT run.is_cancelled
     ON CONFLICT (invocation_id, number) DO NOTHING RETURNING id
 ),{write_payloads(schema, granted="round")}
 reserved_months AS (
@@ -76,7 +77,7 @@ reserved_months AS (
 existing_round AS (
     SELECT id FROM {rounds} WHERE invocation_id = (SELECT id FROM this_run) AND number = %(round_number)s
 ){"" if is_first else f",{count_usage(schema, before='this_run', after=f'run {AFTER_MONTHS}')}"}
-SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM existing_round)), decision.*
+SELECT run.id, coalesce((SELECT id FROM round), (SELECT id FROM existing_round)), decision.*, run.is_cancelled
 FROM decision LEFT JOIN run ON true
 """
 

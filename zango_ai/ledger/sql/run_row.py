@@ -6,10 +6,11 @@ from functools import lru_cache
 
 from ...database.sql import assignments, column_list, placeholders, table, upsert
 from ...models import Invocation
-from .usage import count_usage, lock_run, usage_columns
+from .usage import IS_CANCELLED, count_usage, lock_run, usage_columns
 
 Columns = tuple[str, ...]
 CACHE_SIZE = 1024
+Status = Invocation.Status
 
 
 @lru_cache(CACHE_SIZE)
@@ -19,7 +20,7 @@ def write_run(schema: str, run: Columns, *, is_first: bool) -> str:
     return f"""
 WITH this_run AS ({lock_run(schema)}),
 run AS ({write_run_row(schema, run, is_first=is_first)}),{count}
-SELECT id FROM run
+SELECT id, is_cancelled FROM run
 """
 
 
@@ -28,15 +29,26 @@ _AFTER = {False: "run", True: "run WHERE is_new OR EXISTS (SELECT FROM this_run)
 
 
 def write_run_row(schema: str, run: Columns, *, is_first: bool, source: str = "") -> str:
-    """Insert the run's row (``is_first``) or update it, and return what ``count_usage()`` needs.
+    """Insert the run's row (``is_first``) or update it. Returns ``is_cancelled``, and what ``count_usage()`` needs.
 
     ``source`` is a FROM clause: the row is inserted only if the clause returns a row.
     """
-    invocations, returned = table(schema, Invocation), f"RETURNING {usage_columns('i')}"
+    invocations = table(schema, Invocation)
+    returned = f"RETURNING {usage_columns('i')}, {IS_CANCELLED}"
     if not is_first:
-        return f"UPDATE {invocations} i SET {assignments(run, 'run')} WHERE run_id = %(key)s {returned}"
+        return f"UPDATE {invocations} i SET {run_assignments(run)} WHERE run_id = %(key)s {returned}"
     updates = upsert([name for name in run if name != "id"], "run_id")
     values = f"SELECT {placeholders(run, 'run')} {source}"
     return (
         f"INSERT INTO {invocations} AS i ({column_list(run)}) {values} {updates} {returned}, i.xmax = 0 AS is_new"
     )
+
+
+def run_assignments(run: Columns) -> str:
+    """The columns of the run's row. A run that would succeed although it was cancelled ends as ``cancelled``."""
+    others = assignments([name for name in run if name != "status"], "run")
+    if "status" not in run:
+        return others
+    status = f"""CASE WHEN i.cancel_requested_at IS NOT NULL AND %(run_status)s::text = '{Status.SUCCESS}'
+        THEN '{Status.CANCELLED}' ELSE %(run_status)s::text END"""
+    return f'"status" = {status}' + (f", {others}" if others else "")

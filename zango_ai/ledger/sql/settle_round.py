@@ -8,7 +8,7 @@ from ...database.sql import assignments, in_list, table
 from ...models import Invocation, InvocationRound, Spend
 from .rate_limits import adjust_limits
 from .reserve_round import AFTER_MONTHS, BUDGET_MONTHS
-from .run_row import CACHE_SIZE, Columns
+from .run_row import CACHE_SIZE, Columns, run_assignments
 from .usage import count_usage, lock_run, usage_columns
 
 Status = Invocation.Status
@@ -54,14 +54,14 @@ ended_round AS (
     FROM open_round WHERE r.id = open_round.id
 ),
 run AS (
-    UPDATE {table(schema, Invocation)} i SET {assignments(run, "run")}
+    UPDATE {table(schema, Invocation)} i SET {run_assignments(run)}
     FROM {"this_run" if ends_run else "this_run, open_round"} WHERE i.id = this_run.id
     RETURNING {usage_columns("i")}
 ),
 alerts AS ({_alerts(spend) if has_alerts else "SELECT NULL AS owner, NULL AS spent_usd WHERE false"}),{
         count_usage(schema, before="this_run", after=f"run {AFTER_MONTHS}")
     }
-SELECT alerts.owner, alerts.spent_usd
+SELECT (SELECT is_cancelled FROM this_run), alerts.owner, alerts.spent_usd
 FROM {rounds} LEFT JOIN alerts ON true
 WHERE invocation_id = (SELECT id FROM this_run) AND number = %(number)s
 """

@@ -24,9 +24,14 @@ def usage_columns(alias: str) -> str:
     return ", ".join(f"{alias}.{name}" for name in _ROW)
 
 
+IS_CANCELLED = "i.cancel_requested_at IS NOT NULL AS is_cancelled"
+"""A column: whether somebody has cancelled the run ``i``."""
+
+
 def lock_run(schema: str) -> str:
-    """Lock the run with the ``run_id`` ``key``, and read what it has counted."""
-    return f"SELECT {usage_columns('i')} FROM {table(schema, Invocation)} i WHERE i.run_id = %(key)s FOR UPDATE"
+    """Lock the run with the ``run_id`` ``key``, and read what it has counted, and ``is_cancelled``."""
+    columns = f"{usage_columns('i')}, {IS_CANCELLED}"
+    return f"SELECT {columns} FROM {table(schema, Invocation)} i WHERE i.run_id = %(key)s FOR UPDATE"
 
 
 END_COLUMNS = "resume_state = '', finished_at = %(now)s, finished_on = %(today)s, updated_at = %(now)s"

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...conf import get_conf
-from ...ledger import alerts, expiry, maintenance, retention, usage_upkeep
+from ...ledger import alerts, expiry, maintenance, retention, stored_chunks, usage_upkeep
 from ...ledger.money import format_usd
 from ...memory import sessions
 from ..per_tenant import TenantCommand
@@ -19,9 +19,9 @@ class Command(TenantCommand):
     help = (
         "End runs whose process has died and release what they reserved of budgets. End runs whose approval has "
         "expired. Send budget alerts that are due. Delete conversations that have been idle for longer than "
-        "ZANGO_AI['SESSION_TTL_DAYS'], remove the texts of runs older than PAYLOAD_TTL_DAYS, and delete runs older "
-        "than INVOCATION_TTL_DAYS. Merge the usage figures of past hours into days. Schedule it every few minutes. "
-        "It can run beside agents and beside itself."
+        "ZANGO_AI['SESSION_TTL_DAYS'], and the stored chunks of streams that ended a day ago. Remove the texts of "
+        "runs older than PAYLOAD_TTL_DAYS, and delete runs older than INVOCATION_TTL_DAYS. Merge the usage figures "
+        "of past hours into days. Schedule it every few minutes. It can run beside agents and beside itself."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,7 +36,13 @@ class Command(TenantCommand):
             return self._succeeds(self._preview, schema, is_verbose)
         steps = (
             *(self._abandon, self._end_unsent, self._end_expired, self._alert),
-            *(self._delete_orphans, self._delete_idle, self._apply_retention, self._merge_usage),
+            *(
+                self._delete_orphans,
+                self._delete_idle,
+                self._delete_chunks,
+                self._apply_retention,
+                self._merge_usage,
+            ),
         )
         results = [self._succeeds(step, schema, is_verbose) for step in steps]
         return all(results)
@@ -81,6 +87,11 @@ class Command(TenantCommand):
         deleted = 0 if days is None else sessions.delete_idle(schema, days)
         if deleted or (is_verbose and days is not None):
             self.stdout.write(f"{schema}: {deleted} idle conversations deleted")
+
+    def _delete_chunks(self, schema: str, is_verbose: bool) -> None:
+        deleted = stored_chunks.delete_old(schema)
+        if deleted or is_verbose:
+            self.stdout.write(f"{schema}: {deleted} stored chunks of streams deleted")
 
     def _apply_retention(self, schema: str, is_verbose: bool) -> None:
         removed = retention.apply(schema, _retention())
