@@ -54,6 +54,9 @@ class Conf:
     api_permission: Callable[[Any, str], bool] | None = None
     """Decides who can call an agent over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
     None: any logged-in user."""
+    resumable_chats: bool = False
+    """Run chats of the HTTP API in a worker, so that a browser that reloads the page gets the rest of an answer. A
+    client that disconnects no longer cancels the run."""
     tenant_time_zone: str = "timezone"
     """The tenant model's field with the name of the tenant's time zone."""
 
@@ -142,6 +145,12 @@ def _result_chars(value: Any) -> int:
     return int(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False.")
+    return value
+
+
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("must be the name of a field of the tenant model.")
@@ -172,6 +181,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "PAYLOAD_TTL_DAYS": _days,
     "INVOCATION_TTL_DAYS": _days,
     "API_PERMISSION": _callable,
+    "RESUMABLE_CHATS": _flag,
     "TENANT_TIME_ZONE": _attribute,
 }
 

@@ -54,6 +54,14 @@ def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
     return open_agent(request, name), key
 
 
+def own_unfinished_run(request: HttpRequest, agent_name: str, session_id: str) -> UUID | None:
+    """ID of the caller's latest run in that session, if it is queued or running."""
+    owner = user_ref(request)
+    runs = Invocation.objects.filter(agent_name=agent_name, user_ref=owner, session_id=session_id)
+    unfinished = runs.filter(status__in=(Invocation.Status.QUEUED, Invocation.Status.RUNNING))
+    return unfinished.order_by("-pk").values_list("run_id", flat=True).first() if owner else None
+
+
 def own_pending_run(request: HttpRequest, agent: Agent, approval_ids: Collection[str]) -> UUID:
     """ID of the caller's own run that asked for these approvals. Raises ApiError (404)."""
     keys = [key for key in map(uuid_of, approval_ids) if key is not None]

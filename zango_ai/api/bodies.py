@@ -55,6 +55,15 @@ def read_approvals(request: HttpRequest) -> dict[str, bool | str]:
     return decisions
 
 
+def read_after(request: HttpRequest) -> int:
+    """Number of the last chunk that the client has seen: ``Last-Event-ID`` or ``?after=``. Raises ApiError."""
+    name = "Last-Event-ID" if request.headers.get("Last-Event-ID") else "after"
+    sent = request.headers["Last-Event-ID"] if name == "Last-Event-ID" else request.GET.get("after", "0")
+    if not (sent.isascii() and sent.isdigit() and len(sent) < 10):
+        raise bad_request(f"{name} must be the number of an event.", name)
+    return int(sent)
+
+
 def read_json(request: HttpRequest, fields: Collection[str]) -> dict[str, Any]:
     """The JSON object in the body, with these fields only. Raises ApiError."""
     if request.content_type != "application/json":

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..exceptions import RunFailed
+from ..exceptions import RunCancelled
 from ..types import LLMResponse, LLMStreamChunk, LLMToolCall
 from .errors import streamed_error
 from .stream_events import event
@@ -60,9 +60,11 @@ class ChatEvents:
         return b"".join(map(event, parts))
 
     def error(self, exc: Exception) -> bytes:
-        is_cancelled = isinstance(exc, RunFailed) and exc.status == "cancelled"
-        problem = {"type": "abort"} if is_cancelled else {"type": "error", "errorText": str(streamed_error(exc))}
-        return b"".join(map(event, [*self._start(), problem]))
+        if isinstance(exc, RunCancelled):
+            end = {"type": "abort"}
+        else:
+            end = {"type": "error", "errorText": str(streamed_error(exc))}
+        return b"".join(map(event, [*self._start(), end]))
 
     def end(self) -> bytes:
         return event("[DONE]")

@@ -28,6 +28,8 @@ from ..exceptions import (
     PromptRenderError,
     QueueUnavailable,
     RateLimitExceeded,
+    RunCancelled,
+    RunFailed,
     RunNotFound,
     SessionNotOwned,
     ZangoAIError,
@@ -122,12 +124,14 @@ def api_error(exc: Exception) -> ApiError:
 
 
 def _known_error(exc: ZangoAIError) -> ApiError:
-    kind = type(exc).__name__
+    kind = exc.error_type if isinstance(exc, RunFailed) else type(exc).__name__
     if isinstance(exc, _NOT_FOUND):
         return not_found("Session" if isinstance(exc, SessionNotOwned) else "Agent or run")
     for error_class, field in _CLIENT_ERRORS.items():
         if isinstance(exc, error_class):
             return ApiError(400, kind, str(exc), field=field)
+    if isinstance(exc, RunCancelled):
+        return ApiError(409, kind, "The run was cancelled.")
     if isinstance(exc, NotAwaitingApproval):
         return ApiError(409, kind, "The run is not awaiting approval.")
     logger.warning("API run failed: %s", exc)

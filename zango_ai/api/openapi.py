@@ -25,6 +25,14 @@ _SESSION = {
     "required": True,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
+_EVENT_NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+_AFTER = {
+    "name": "after",
+    "in": "query",
+    "schema": _EVENT_NUMBER,
+    "description": "The id of the last event that was seen.",
+}
+_LAST_EVENT_ID = _AFTER | {"name": "Last-Event-ID", "in": "header", "description": "Like after. Browsers send it."}
 _RUN_REQUEST = {
     "input": _TEXT_OR_NULL | {"description": "The user's message, sent to the model unchanged."},
     "variables": {"type": ["object", "null"], "description": "Values for the placeholders of the user prompt."},
@@ -99,10 +107,17 @@ def _paths() -> dict[str, Any]:
         "/agents/{name}/chat/": _post(
             "chat", "Answer a chat of Vercel's AI SDK", [_AGENT], "ChatParts", body=_body(_CHAT), media_type=_EVENTS
         ),
+        "/agents/{name}/chat/{chat_id}/stream": _stream(
+            "chat_stream", "Resume the answer of a chat", [_AGENT, _SESSION | {"name": "chat_id"}], "ChatParts"
+        ),
         "/agents/{name}/sessions/{session_id}/clear/": _post(
             "clear_session", "End a conversation", [_AGENT, _SESSION], "Cleared"
         ),
         "/runs/{run_id}/": {"get": _operation("run_detail", "Get a run", [_RUN], "Run")},
+        "/runs/{run_id}/stream/": _stream(
+            "run_stream", "Stream a queued run, live or afterwards", [_RUN, _AFTER, _LAST_EVENT_ID], "Event"
+        ),
+        "/runs/{run_id}/cancel/": _post("cancel", "Stop a run", [_RUN], "Cancelled"),
         "/runs/{run_id}/approvals/": _post(
             "approvals",
             "Approve or deny the pending tool calls of a run",
@@ -148,6 +163,7 @@ def _schemas() -> dict[str, Schema]:
         "QueuedRun": _closed({"run_id": _TEXT, "status": _TEXT}),
         "Run": _closed(run),
         "Cleared": _closed({"cleared": {"const": True}}),
+        "Cancelled": _closed({"cancelled": {"type": "boolean"}}),
         "Event": {
             "type": "string",
             "description": "Server-sent events. Each has the chunk's number as its id, and JSON data with a type: "
@@ -163,14 +179,28 @@ def _schemas() -> dict[str, Schema]:
 
 
 def _post(
-    name: str, summary: str, parameters: list[Any], answer: str, *, body: Any = None, **options: str
+    name: str,
+    summary: str,
+    parameters: list[Any],
+    answer: str,
+    *,
+    body: Any = None,
+    status: str = "200",
+    media_type: str = _JSON,
 ) -> dict[str, Any]:
-    operation = _operation(name, summary, parameters, answer, **options)
+    operation = _operation(name, summary, parameters, answer, status=status, media_type=media_type)
     return {"post": operation | ({"requestBody": body} if body else {})}
 
 
+def _stream(name: str, summary: str, parameters: list[Any], answer: str) -> dict[str, Any]:
+    """A GET that reads a stream, or finds nothing to read."""
+    operation = _operation(name, summary, parameters, answer, media_type=_EVENTS)
+    operation["responses"]["204"] = {"description": "There is nothing more to read."}
+    return {"get": operation}
+
+
 def _operation(
-    name: str, summary: str, parameters: list[Any], answer: str, status: str = "200", media_type: str = _JSON
+    name: str, summary: str, parameters: list[Any], answer: str, *, status: str = "200", media_type: str = _JSON
 ) -> dict[str, Any]:
     error = {"description": "The error.", "content": _content(_ref("Error"))}
     return {

@@ -100,10 +100,15 @@ class TaskPump:
     def __init__(self, chunks: AsyncGenerator[LLMStreamChunk, None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[LLMStreamChunk | _End] = asyncio.Queue()
-        context = contextvars.copy_context()
-        # asgiref would send thread-sensitive calls of the task to the view's thread, which does not wait for them.
-        context.run(setattr, AsyncToSync.executors, "current", None)
-        self._task = self._loop.create_task(self._read(chunks), context=context)
+        self._context = contextvars.copy_context()
+        self._task = self._loop.create_task(self._read(chunks), context=self._context)
+
+    def leave_view(self) -> None:
+        """Call it before the view returns.
+
+        Until now, asgiref has sent the task's thread-sensitive calls to the view's thread, which waits for them.
+        """
+        self._context.run(setattr, AsyncToSync.executors, "current", None)
 
     async def _read(self, chunks: AsyncGenerator[LLMStreamChunk, None]) -> None:
         end = _End()

@@ -13,11 +13,13 @@ from uuid import UUID
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from .. import tenancy
 from ..agent import Agent
 from ..database.writer import is_in_test_transaction
+from ..models import StreamChunk
+from ..runs.background import EnqueuedRun
 from ..types import LLMStreamChunk
 from .bodies import RunBody
 from .errors import bad_request
@@ -39,6 +41,8 @@ class Source:
 
     chunks: Callable[[], Generator[LLMStreamChunk, None, None]]
     achunks: Callable[[], AsyncGenerator[LLMStreamChunk, None]]
+    is_stored: bool = False
+    """Whether the run goes on without its reader. Its errors are events: the request itself has succeeded."""
 
 
 def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
@@ -48,6 +52,22 @@ def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
         return agent.stream(**arguments.arguments(), user_ref=user_ref, triggered_by="user")
 
     return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+
+
+def stored_source(queued: EnqueuedRun, after: int = 0) -> Source:
+    """The chunks of a queued run. Closing the stream does not cancel it."""
+    return Source(chunks=lambda: queued.stream(after), achunks=lambda: queued.astream(after), is_stored=True)
+
+
+def has_shown_error(queued: EnqueuedRun, after: int) -> bool:
+    """Whether the run has failed and the client has seen the error, whose number is one more than the last chunk's.
+
+    A browser's EventSource reconnects until it gets no content.
+    """
+    has_failed = queued.is_finished and queued.status not in ("success", "awaiting_approval")
+    return (
+        has_failed and not StreamChunk.objects.filter(invocation__run_id=queued.run_id, number__gte=after).exists()
+    )
 
 
 def resumed_source(
@@ -88,41 +108,58 @@ async def _read_in_threads(
         pump.close()
 
 
-def respond(request: HttpRequest, source: Source, form: StreamFormat) -> StreamingHttpResponse:
-    """Wait for the first chunk, at most ``HEARTBEAT_S``, and return the response. Raises the errors until then."""
+def respond(request: HttpRequest, source: Source, form: StreamFormat) -> HttpResponse | StreamingHttpResponse:
+    """Wait for the first chunk, at most ``HEARTBEAT_S``, and return the response.
+
+    Raises the errors until then, unless the run is stored. 204 if a stored run has no more chunks.
+    """
+    body: _Body | _AsyncBody
     if isinstance(request, ASGIRequest):
-        body: _Body | _AsyncBody = async_to_sync(_open_in_loop)(source.achunks(), form)
+        body = async_to_sync(_open_in_loop)(source, form)
     else:
         chunks = source.chunks()
-        pump: Pump = DirectPump(chunks) if is_in_test_transaction() else ThreadPump(chunks)
-        body = _Body(pump, pump.next(HEARTBEAT_S), form)
+        body = _Body(DirectPump(chunks) if is_in_test_transaction() else ThreadPump(chunks), form)
+        body.open(source)
     _release_connections()
+    if body.first is None:
+        body.close()
+        return HttpResponse(status=204)
     return StreamingHttpResponse(body, content_type="text/event-stream", headers={**_HEADERS, **form.headers})
 
 
-async def _open_in_loop(chunks: AsyncGenerator[LLMStreamChunk, None], form: StreamFormat) -> _AsyncBody:
-    pump = TaskPump(chunks)
-    try:
-        return _AsyncBody(pump, await pump.next(HEARTBEAT_S), form)
-    except BaseException:  # the run has failed, or the client is gone
-        await pump.stop()
-        raise
+async def _open_in_loop(source: Source, form: StreamFormat) -> _AsyncBody:
+    body = _AsyncBody(TaskPump(source.achunks()), form)
+    await body.open(source)
+    return body
+
+
+_Outcome = Item | Exception
+"""An item of the pump, or the error of the run."""
 
 
 class _Body:
-    def __init__(self, pump: Pump, first: Item, form: StreamFormat) -> None:
-        self._pump, self._first, self._form = pump, first, form
+    def __init__(self, pump: Pump, form: StreamFormat) -> None:
+        self._pump, self._form = pump, form
+        self.first: _Outcome = None
+
+    def open(self, source: Source) -> None:
+        """Wait for the first item. Raises the run's error, unless the run is stored."""
+        self.first = self._next()
+        if isinstance(self.first, Exception) and not source.is_stored:
+            raise self.first
+
+    def _next(self) -> _Outcome:
+        try:
+            return self._pump.next(HEARTBEAT_S)
+        except Exception as exc:
+            return exc
 
     def __iter__(self) -> Iterator[bytes]:
-        item, form = self._first, self._form
-        yield form.begin() + _encoded(item, form)
-        while item is not None:
-            try:
-                item = self._pump.next(HEARTBEAT_S)
-            except Exception as exc:
-                yield form.error(exc) + form.end()
-                return
-            yield _encoded(item, form)
+        item = self.first
+        yield self._form.begin() + _encoded(item, self._form)
+        while not _is_last(item):
+            item = self._next()
+            yield _encoded(item, self._form)
 
     def close(self) -> None:
         """Called by the server at the end, also when the client is gone."""
@@ -130,20 +167,34 @@ class _Body:
 
 
 class _AsyncBody:
-    def __init__(self, pump: TaskPump, first: Item, form: StreamFormat) -> None:
-        self._pump, self._first, self._form = pump, first, form
+    def __init__(self, pump: TaskPump, form: StreamFormat) -> None:
+        self._pump, self._form = pump, form
+        self.first: _Outcome = None
+
+    async def open(self, source: Source) -> None:
+        """Wait for the first item. Raises the run's error, unless the run is stored."""
+        try:
+            self.first = await self._next()
+        except BaseException:  # the client is gone
+            await self._pump.stop()
+            raise
+        self._pump.leave_view()
+        if isinstance(self.first, Exception) and not source.is_stored:
+            raise self.first
+
+    async def _next(self) -> _Outcome:
+        try:
+            return await self._pump.next(HEARTBEAT_S)
+        except Exception as exc:
+            return exc
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        item, form = self._first, self._form
+        item = self.first
         try:
-            yield form.begin() + _encoded(item, form)
-            while item is not None:
-                try:
-                    item = await self._pump.next(HEARTBEAT_S)
-                except Exception as exc:
-                    yield form.error(exc) + form.end()
-                    return
-                yield _encoded(item, form)
+            yield self._form.begin() + _encoded(item, self._form)
+            while not _is_last(item):
+                item = await self._next()
+                yield _encoded(item, self._form)
         finally:
             await self._pump.stop()
 
@@ -152,9 +203,15 @@ class _AsyncBody:
         self._pump.close()
 
 
-def _encoded(item: Item, form: StreamFormat) -> bytes:
+def _is_last(item: _Outcome) -> bool:
+    return item is None or isinstance(item, Exception)
+
+
+def _encoded(item: _Outcome, form: StreamFormat) -> bytes:
     if item is None:
         return form.end()
+    if isinstance(item, Exception):
+        return form.error(item) + form.end()
     return HEARTBEAT if item == "silence" else form.chunk(item)
 
 

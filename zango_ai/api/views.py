@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import reverse
 
-from ..runs.background import get_run
+from ..conf import get_conf
+from ..runs.background import EnqueuedRun, get_run
 from . import access, bodies, documents, streams
 from .bodies import RunBody
 from .chat_events import ChatEvents
@@ -42,7 +43,8 @@ def enqueue(request: HttpRequest, *, name: str) -> HttpResponseBase:
     agent = access.open_agent(request, name)
     body = bodies.read_run(request)
     access.require_own_session(request, agent, body.session_id)
-    queued = agent.enqueue(**body.arguments(), user_ref=access.user_ref(request), triggered_by="user")
+    owner = access.user_ref(request)
+    queued = agent.enqueue(**body.arguments(), user_ref=owner, triggered_by="user", stream=True)
     match = request.resolver_match
     assert match is not None
     location = reverse(
@@ -57,6 +59,24 @@ def run_detail(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
     """The status of the caller's run, with its response once it has finished."""
     _agent, key = access.own_run(request, run_id)
     return JsonResponse(documents.run_document(get_run(key)))
+
+
+@endpoint("GET", is_streamed=True)
+def run_stream(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
+    """The chunks of the caller's queued run, live or afterwards, from the one after ``Last-Event-ID`` on."""
+    _agent, key = access.own_run(request, run_id)
+    after = bodies.read_after(request)
+    queued = get_run(key)
+    if after and streams.has_shown_error(queued, after):
+        return HttpResponse(status=204)
+    return streams.respond(request, streams.stored_source(queued, after), ChunkEvents(after))
+
+
+@endpoint("POST")
+def cancel(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
+    """Stop the caller's run. ``cancelled`` is false if it had ended."""
+    _agent, key = access.own_run(request, run_id)
+    return JsonResponse({"cancelled": get_run(key).cancel()})
 
 
 @endpoint("POST")
@@ -85,12 +105,29 @@ def chat(request: HttpRequest, *, name: str) -> HttpResponseBase:
     body = read_chat(request)
     access.require_own_session(request, agent, body.session_id)
     owner = access.user_ref(request)
+    if body.approvals is None and get_conf().resumable_chats:
+        queued = agent.enqueue(
+            body.text, session_id=body.session_id, user_ref=owner, triggered_by="user", stream=True
+        )
+        return _chat_of(request, queued)
     if body.approvals is None:
         source = streams.source_of(agent, RunBody(input=body.text, session_id=body.session_id), owner)
     else:
         run_id = access.own_pending_run(request, agent, body.approvals)
         source = streams.resumed_source(agent, run_id, body.approvals, owner, field="messages")
     return streams.respond(request, source, ChatEvents(known_calls=body.tool_calls))
+
+
+@endpoint("GET", is_streamed=True)
+def chat_stream(request: HttpRequest, *, name: str, chat_id: str) -> HttpResponseBase:
+    """The answer that a run of the caller's chat is giving, from its beginning. 204 if there is none."""
+    access.open_agent(request, name)
+    run_id = access.own_unfinished_run(request, name, chat_id)
+    return HttpResponse(status=204) if run_id is None else _chat_of(request, get_run(run_id))
+
+
+def _chat_of(request: HttpRequest, queued: EnqueuedRun) -> HttpResponseBase:
+    return streams.respond(request, streams.stored_source(queued), ChatEvents(str(queued.run_id)))
 
 
 @endpoint("POST")
