@@ -153,6 +153,16 @@ def measured(server: Any, rounds: int) -> dict[str, Any]:
     return {"cases": figures, "parts": parts(server, rounds)}
 
 
+def stored_stream() -> Any:
+    """A streamed background run, executed here."""
+    from zango_ai import get_agent
+    from zango_ai.runs.resumption import execute_queued
+
+    run = get_agent("plain").enqueue("hi", stream=True)
+    execute_queued(str(run.run_id), celery_task_id="bench")
+    return run
+
+
 def parts(server: Any, rounds: int) -> dict[str, float]:
     """What a plain run does, each by itself, and the same call without litellm, in milliseconds."""
     from unittest import mock
@@ -175,6 +185,7 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
         with CallTrace.start(30.0).active(), clients.borrow(provider, openai) as client:
             client.for_litellm(openai, provider.credentials).chat.completions.create(**body).parse()
 
+    stored = stored_stream()
     answer = calls.prepare(provider, request).send()
     rows: dict[str, Any] = {}
 
@@ -205,6 +216,7 @@ def parts(server: Any, rounds: int) -> dict[str, float]:
             "without either": without(sql=True, model=True),
             "the call to the model, by litellm": lambda: calls.prepare(provider, request).send(),
             "the same without litellm": direct,
+            "the first chunk of a stored stream that is read again": lambda: next(stored.stream()),
         },
         rounds,
     )

@@ -15,9 +15,10 @@ from django.http import HttpResponse
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt, make_provider
-from zango_ai import LLMFile, get_agent
+from zango_ai import LLMFile, get_agent, get_run
 from zango_ai.configuration import tool_rows
 from zango_ai.models import Prompt, Tool
+from zango_ai.runs.resumption import execute_queued
 from zango_ai.testing import Call, Reply
 from zango_ai.tools import registry
 
@@ -156,6 +157,18 @@ def test_send_files(model, provider):
     code = block.replace("from zango_ai import LLMFile, get_agent", "")
     exec(compile(code, page, "exec"), {"case": case, "LLMFile": stand_in, "get_agent": get_agent})
     assert "February: 6.4" in str(model.requests[-1].body["messages"])
+
+
+def test_a_background_run_is_streamed_and_cancelled(model, provider, patient):
+    page = "run-in-the-background.md"
+    make_agent(model, "patient-summary", provider=provider, user_prompt=make_prompt("{{ history }}"))
+    run = run_block(page, "stream=True)", get_agent=get_agent, patient=patient).run
+    model.script("She is well.")
+    execute_queued(str(run.run_id), celery_task_id="1")
+    read = run_block(page, "after=last_number", get_run=get_run, run_id=run.run_id, last_number=0, text="")
+    assert read.text == read.response.content == "She is well."
+    other = run_block(page, "stream=True)", get_agent=get_agent, patient=patient).run
+    assert run_block(page, ".cancel()", get_run=get_run, run_id=other.run_id).is_cancelled
 
 
 def test_limit_spending(model, provider):
