@@ -62,7 +62,7 @@ def fill(*, runs: int = 900, api_base: str = "") -> None:
     agents = _configure(api_base)
     chance = random.Random(7)
     now = timezone.now()
-    days = [min(chance.expovariate(0.1), 29.6) for _ in range(runs)]
+    days = [chance.expovariate(0.08) % 29.4 for _ in range(runs)]
     moments = sorted(now - timedelta(days=day, minutes=chance.uniform(2, 400)) for day in days)
     picks = chance.choices(agents, weights=[9, 6, 4, 3, 1][: len(agents)], k=runs)
     made = [_run(chance, agent, at) for agent, at in zip(picks, moments, strict=True)]
@@ -206,6 +206,7 @@ def _wait_for_approval(agent: AgentConfig, now: datetime) -> None:
         run = _run(chance, agent, now - timedelta(minutes=minutes))
         run.status, run.error_type, run.error_message = Invocation.Status.AWAITING_APPROVAL, "", ""
         run.run_id, run.stop_reason, run.finished_at = uuid.uuid4(), "approval_required", None
+        run.finished_on = None
         run.save()
         of = _round(run, 1)
         of.status = Invocation.Status.SUCCESS

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
+from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext
 
 NOTHING = "\N{EN DASH}"
@@ -24,8 +24,9 @@ def usd(amount: Decimal | float | None) -> str:
     value = Decimal(amount)
     if 0 < value < Decimal("0.0001"):
         return "<$0.0001"
-    places = 2 if value == 0 or abs(value) >= 1 else 4
-    return f"${value:,.{places}f}"
+    if value == 0 or abs(value) >= 1:
+        return f"${value:,.2f}"
+    return f"${value:.4f}".removesuffix("00")
 
 
 def count(number: int | None) -> str:
@@ -58,22 +59,23 @@ def latency(milliseconds: float | None) -> str:
 
 
 def percent(part: float | None, whole: float | None = 100) -> str:
-    """``part`` of ``whole``: ``98.2 %``. Nothing of nothing has no percentage."""
+    """``part`` of ``whole``: ``98.2%``. Nothing of nothing has no percentage."""
     if part is None or not whole:
         return NOTHING
     share = 100 * float(part) / float(whole)
-    return f"{share:.0f} %" if share == round(share) else f"{share:.1f} %"
+    return f"{share:.0f}%" if share == round(share) else f"{share:.1f}%"
 
 
 def when(moment: datetime | None) -> SafeString | str:
-    """How long ago, with the exact local time as a tooltip."""
+    """How long ago, or in how long, with the exact local time as a tooltip."""
     if moment is None:
         return NOTHING
     exact = formats.date_format(timezone.localtime(moment), "DATETIME_FORMAT")
-    age = timezone.now() - moment
-    if age.total_seconds() < 60:
-        text = gettext("just now") if age.total_seconds() >= 0 else exact
+    seconds = (timezone.now() - moment).total_seconds()
+    if abs(seconds) < 60:
+        text = gettext("just now")
+    elif seconds > 0:
+        text = gettext("%(time)s ago") % {"time": timesince(moment, depth=1)}
     else:
-        first, _, _ = timesince(moment).partition(",")
-        text = gettext("%(time)s ago") % {"time": first}
+        text = gettext("in %(time)s") % {"time": timeuntil(moment, depth=1)}
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, text)

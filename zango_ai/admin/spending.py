@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import tenancy
 from ..ledger.money import format_usd
 from ..models import Spend
+from . import components
 from .access import TenantOnly, ViewOnly
 from .panel import PanelAdmin
 
@@ -24,34 +26,67 @@ class ShowsSpend(TenantOnly):
     spend_owner = ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        latest = Spend.objects.filter(owner=self.spend_owner, owner_id=OuterRef("pk")).order_by("-month_start")
-        names = ("month_start", "spent_usd", "reserved_usd", "unknown_calls")
-        annotations = {f"latest_{name}": Subquery(latest.values(name)[:1]) for name in names}
-        return super().get_queryset(request).annotate(**annotations)  # type: ignore[no-any-return]
+        return with_spend(super().get_queryset(request), self.spend_owner)
 
     @admin.display(description=_("spent this month"))
     def this_month(self, row: Any) -> SafeString | str:
-        from ..ledger import months
-        from ..models.specs import budget_of
-
         if row.pk is None:
             return "-"
-        budget = budget_of(vars(row))
-        month = months.current_month_start(budget, tenancy.current_schema())
-        is_current = getattr(row, "latest_month_start", None) == month
-        spent, reserved = (
-            (row.latest_spent_usd, row.latest_reserved_usd) if is_current else (Decimal(0), Decimal(0))
-        )
-        text = format_usd(spent)
-        if budget.limit_usd is not None:
-            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": format_usd(budget.limit_usd)}
-        if reserved:
-            text += " " + gettext("(plus %(reserved)s reserved)") % {"reserved": format_usd(reserved)}
-        if is_current and row.latest_unknown_calls:
-            text += " " + gettext("(calls of unknown cost: %(count)d)") % {"count": row.latest_unknown_calls}
-        if budget.limit_usd is not None and spent >= budget.limit_usd:
+        spend = current_spend(row)
+        text = format_usd(spend.spent_usd)
+        if spend.limit_usd is not None:
+            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": format_usd(spend.limit_usd)}
+        if spend.reserved_usd:
+            text += " " + gettext("(plus %(reserved)s reserved)") % {"reserved": format_usd(spend.reserved_usd)}
+        if spend.unknown_calls:
+            text += " " + gettext("(calls of unknown cost: %(count)d)") % {"count": spend.unknown_calls}
+        if spend.limit_usd is not None and spend.spent_usd >= spend.limit_usd:
             return format_html('<strong class="zango-ai-spent">{}: {}</strong>', text, gettext("used up"))
         return text
+
+    @admin.display(description=_("budget this month"))
+    def budget(self, row: Any) -> SafeString | str:
+        """A bar of what is spent and reserved."""
+        if row.pk is None:
+            return "-"
+        spend = current_spend(row)
+        meter = components.budget_meter(spend.spent_usd, spend.limit_usd, spend.reserved_usd)
+        if not spend.unknown_calls:
+            return meter
+        text = gettext("calls of unknown cost: %(count)d") % {"count": spend.unknown_calls}
+        return format_html('{}<span class="za-quiet">{}</span>', meter, text)
+
+
+def with_spend(rows: QuerySet[Any], owner: str) -> QuerySet[Any]:
+    """Annotate providers or agents with the spend of their latest budget month, for ``current_spend()``."""
+    latest = Spend.objects.filter(owner=owner, owner_id=OuterRef("pk")).order_by("-month_start")
+    names = ("month_start", "spent_usd", "reserved_usd", "unknown_calls")
+    annotated: QuerySet[Any] = rows.annotate(
+        **{f"latest_{name}": Subquery(latest.values(name)[:1]) for name in names}
+    )
+    return annotated
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSpend:
+    """What an owner has spent in its current budget month, of what."""
+
+    limit_usd: Decimal | None
+    spent_usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
+    unknown_calls: int = 0
+
+
+def current_spend(row: Any) -> CurrentSpend:
+    """The spend of a row of ``with_spend()``."""
+    from ..ledger import months
+    from ..models.specs import budget_of
+
+    budget = budget_of(vars(row))
+    month = months.current_month_start(budget, tenancy.current_schema())
+    if getattr(row, "latest_month_start", None) != month:
+        return CurrentSpend(budget.limit_usd)
+    return CurrentSpend(budget.limit_usd, row.latest_spent_usd, row.latest_reserved_usd, row.latest_unknown_calls)
 
 
 @admin.register(Spend)

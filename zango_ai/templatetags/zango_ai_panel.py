@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from ..admin import components, formats, panel
+from ..admin.overview import Overview
 
 register = template.Library()
 
@@ -27,6 +28,20 @@ register.simple_tag(components.badge, name="badge")
 register.simple_tag(components.tag, name="tag")
 register.simple_tag(components.code_box, name="code_box")
 register.simple_tag(components.budget_meter, name="budget_meter")
+
+
+@register.simple_tag(takes_context=True)
+def overview(context: Context) -> Overview:
+    """The figures and warnings of the landing page."""
+    return Overview(context["request"])
+
+
+@register.filter
+def rate_tone(rate: float | None) -> str:
+    """The tone of a success rate from 0 to 1: good, mediocre or bad."""
+    if rate is None:
+        return ""
+    return "za-ok" if rate >= 0.95 else "za-warn" if rate >= 0.8 else "za-bad"
 
 
 @register.inclusion_tag("admin/zango_ai/includes/tabs.html", takes_context=True)

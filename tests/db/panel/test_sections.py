@@ -77,6 +77,8 @@ def test_the_tabs_belong_to_the_admin_site_that_serves_the_page(request_of):
         (formats.usd(0), "$0.00"),
         (formats.usd(0.00001), "<$0.0001"),
         (formats.usd(0.0021), "$0.0021"),
+        (formats.usd(0.12), "$0.12"),
+        (formats.usd(0.148), "$0.1480"),
         (formats.usd(1250), "$1,250.00"),
         (formats.usd(None), "unknown"),
         (formats.short_count(9310), "9,310"),
@@ -85,7 +87,7 @@ def test_the_tabs_belong_to_the_admin_site_that_serves_the_page(request_of):
         (formats.latency(840), "840 ms"),
         (formats.latency(2740), "2.7 s"),
         (formats.latency(185_000), "3 min 5 s"),
-        (formats.percent(982, 1000), "98.2 %"),
+        (formats.percent(982, 1000), "98.2%"),
         (formats.percent(0, 0), "\N{EN DASH}"),
     ],
 )

@@ -69,7 +69,15 @@ export function prepare(root = document) {
   }
 }
 
+// On a narrow screen the row of section tabs scrolls: bring the current one into view.
+function showCurrentSection() {
+  const current = document.querySelector(".za-tabs [aria-current]");
+  const row = current?.closest(".za-tabs");
+  if (row) row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+}
+
 document.addEventListener("click", click);
 document.addEventListener("keydown", stepTabs);
 document.addEventListener("keydown", closeMenu);
 prepare();
+showCurrentSection();
