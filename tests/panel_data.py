@@ -217,20 +217,31 @@ def _wait_for_approval(agent: AgentConfig, now: datetime) -> None:
 
 
 def _converse(agent: AgentConfig, now: datetime) -> None:
+    runs = Invocation.objects.filter(agent_name=agent.name).order_by("-id").values_list("pk", flat=True)[:2]
     for number, user in enumerate(("visitor-12", "visitor-31", "reception")):
+        messages: list[dict[str, Any]] = []
+        for run, (question, answer) in zip(runs, QUESTIONS[number : number + 2], strict=False):
+            call = {"id": f"call_{run}", "name": "find_patient", "arguments": '{"name": "Berger"}'}
+            found = '[{"id": 1, "name": "Ada Berger", "born": "1957-03-09", "allergies": "penicillin"}]'
+            messages += [
+                {"invocation_id": run, "role": "user", "content": question},
+                {"invocation_id": run, "role": "assistant", "content": "", "tool_calls": [call]},
+                {"invocation_id": run, "role": "tool", "content": found, "tool_call_id": call["id"]},
+                {"invocation_id": run, "role": "assistant", "content": answer},
+            ]
         session = MemorySession.objects.create(
-            **{"agent": agent, "session_id": f"chat-{number + 1}", "user_ref": user, "turns_count": 2},
+            **{
+                "agent": agent,
+                "session_id": f"chat-{number + 1}",
+                "user_ref": user,
+                "turns_count": len(messages) // 4,
+            },
             last_active_at=now - timedelta(hours=3 * number),
-            last_sequence=4,
+            last_sequence=len(messages),
         )
-        turns = [
-            (role, text)
-            for pair in QUESTIONS[number : number + 2]
-            for role, text in zip(("user", "assistant"), pair, strict=True)
-        ]
         MemoryMessage.objects.bulk_create(
-            MemoryMessage(session=session, sequence=position, role=role, content=text)
-            for position, (role, text) in enumerate(turns, 1)
+            MemoryMessage(session=session, sequence=position, **message)
+            for position, message in enumerate(messages, 1)
         )
 
 

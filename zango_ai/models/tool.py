@@ -10,6 +10,7 @@ from django.db.models.functions import Cast, Coalesce, NullIf
 from django.utils.translation import gettext_lazy as _
 
 from .. import limits
+from ..encryption.fields import OrderedJSONField
 from ..tools import ToolSafety
 from .invocation import ToolCall
 from .usage import ToolUsage
@@ -58,7 +59,7 @@ class Tool(ValidatedModel):
     name = models.CharField(_("name"), max_length=64, unique=True)
     description = models.TextField(_("description"))
     section = models.CharField(_("section"), max_length=100, blank=True, default="")
-    parameters_schema = models.JSONField(_("parameters"), default=dict)
+    parameters_schema = OrderedJSONField(_("parameters"), default=dict)
     python_path = models.CharField(_("function"), max_length=500)
     safety = models.CharField(_("safety"), max_length=10, choices=_SAFETIES)
     timeout_seconds = models.FloatField(_("timeout (seconds)"))
