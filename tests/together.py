@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from threading import Thread
+from time import monotonic, sleep
 
 from django.db import connection
 
@@ -20,3 +21,11 @@ def run_together(works: Iterable[Callable[[], object]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return when the condition holds. Fails after a minute."""
+    deadline = monotonic() + 60
+    while not condition():
+        assert monotonic() < deadline, "The condition does not hold after a minute"
+        sleep(0.01)

@@ -10,6 +10,7 @@ from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_priced_agent, make_provider
 from tests.children import child, said
+from tests.together import wait_until
 from tests.worker_tasks import act_once, record_in_worker
 from zango_ai import get_agent, get_run, tool
 from zango_ai.exceptions import NotAwaitingApproval, RunCancelled, RunFailed, RunNotFound
@@ -85,8 +86,7 @@ def test_a_queued_run_ends_at_once_and_no_worker_takes_it(model, live):
     assert (caught.value.run_id, caught.value.invocation_id) == (run.run_id, row().pk)
     assert not run.cancel()
     live.send_task("zango_ai.run", [str(run.run_id)], headers={"_schema_name": "north"}, queue="threads")
-    other = live.conf.task_default_queue = "threads"
-    assert other
+    live.conf.task_default_queue = "threads"
     get_agent("helper").enqueue("second").wait(60)
     assert len(model.requests) == 1
 
@@ -158,8 +158,7 @@ def test_a_run_that_waits_for_a_retry_is_stopped_before_it_asks_again(model, liv
     make_agent(model, provider=make_provider(model, max_retries=3))
     model.script(Reply("busy", status=503, headers={"retry-after": "0.5"}))
     with running() as raised:
-        while not Invocation.objects.filter(rounds__status="failed").exists():
-            pass
+        wait_until(lambda: Invocation.objects.filter(rounds__status="failed").exists())
         assert get_run(row().run_id).cancel()
     assert [type(error) for error in raised] == [RunCancelled]
     assert (row().status, len(model.requests)) == ("cancelled", 1)
@@ -170,8 +169,7 @@ def test_a_background_run_that_waits_for_its_next_attempt_ends_at_once(model, li
     make_agent(model)
     model.script(Reply("busy", status=503, headers={"retry-after": "600"}))
     run = get_agent("helper").enqueue("hi")
-    while not (row().status == "queued" and row().error_type):
-        pass
+    wait_until(lambda: Invocation.objects.filter(status="queued").exclude(error_type="").exists())
     assert run.cancel()
     assert (run.status, row().error_type) == ("cancelled", "")
     require_settled()
@@ -183,7 +181,7 @@ def test_a_run_that_fails_after_it_was_cancelled_is_not_tried_again(model, live)
     run = get_agent("helper").enqueue("hi")
     model.wait_for_requests(1)
     assert run.cancel()
-    assert run.wait(60) in {"cancelled"}
+    assert run.wait(60) == "cancelled"
     assert (row().resume_state, len(model.requests)) == ("", 1)
 
 

@@ -13,7 +13,7 @@ from django_tenants.utils import schema_context
 from tests.build import make_agent, make_agent_with, make_priced_agent
 from tests.children import child, said
 from tests.db.log.test_maintenance import let_pass, maintained
-from tests.together import run_together
+from tests.together import run_together, wait_until
 from tests.worker_tasks import act_once, record_in_worker
 from tests.workers import app, worker
 from zango_ai import get_agent, get_run
@@ -172,8 +172,7 @@ def test_an_attempt_that_is_retried_resets_its_text(model, live):
     make_agent(model)
     model.script(Reply(TEXT, breaks_after=4), Reply("Better."))
     run = enqueue()
-    while run.status != "queued" or not StreamChunk.objects.exists():
-        pass
+    wait_until(lambda: run.status == "queued" and StreamChunk.objects.exists())
     ends_retry_wait(run)
     chunks = list(run.stream())
     assert kinds(chunks) == ["text", "reset", "text", "round_end", "final"]
