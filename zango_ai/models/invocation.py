@@ -13,6 +13,7 @@ from django.contrib.postgres.indexes import HashIndex
 from django.core.files.storage import Storage, default_storage, storages
 from django.core.signals import setting_changed
 from django.db import models
+from django.db.models.functions import Left
 from django.dispatch import receiver
 from django.utils.functional import LazyObject, empty
 from django.utils.translation import gettext_lazy as _
@@ -31,6 +32,15 @@ def _reference(to: str, verbose_name: Any) -> models.ForeignKey[Any, Any]:
         related_name="+",
         verbose_name=verbose_name,
     )
+
+
+KEY_CHARS = 64
+"""How many characters of a text are in its index."""
+
+
+def _newest_first(*columns: str) -> list[models.Index]:
+    """Indexes for the list of runs, which is sorted by primary key: one for each column that it filters by."""
+    return [models.Index(fields=[column, "-id"], name=f"zango_ai_inv_{column[:15]}") for column in columns]
 
 
 class OutcomeModel(TimestampedModel):
@@ -120,7 +130,15 @@ class Invocation(OutcomeModel):
         ordering = ["-id"]
         permissions = [("view_payload", _("Can read the texts of invocations and conversations"))]
         indexes = [
-            models.Index(fields=["agent_name", "-id"], name="zango_ai_inv_agent"),
+            *_newest_first("agent_name", "provider_name", "model", "status", "triggered_by"),
+            # Whole texts may be too long for an index.
+            models.Index(Left("session_id", KEY_CHARS), models.F("id").desc(), name="zango_ai_inv_session"),
+            models.Index(Left("user_ref", KEY_CHARS), models.F("id").desc(), name="zango_ai_inv_by_user"),
+            models.Index(fields=["-id"], condition=models.Q(session_id=None), name="zango_ai_inv_unremembered"),
+            models.Index(
+                fields=["-id"], condition=models.Q(session_id__isnull=False), name="zango_ai_inv_remembered"
+            ),
+            models.Index(fields=["-created_at"], name="zango_ai_inv_created"),
             models.Index(fields=["-started_at"], name="zango_ai_inv_started"),
             models.Index(
                 fields=["updated_at"],
