@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import growth, latency, report, resident, site, start, stored, throughput
+from tests.benchmarks import growth, latency, report, resident, scale, site, start, stored, throughput
 
-PARTS = ("latency", "throughput", "growth", "start", "resident", "stored")
+PARTS = ("latency", "throughput", "growth", "start", "resident", "stored", "scale")
 
 
 def main() -> None:
@@ -54,6 +54,8 @@ def measured(name: str, server: Any, *, is_quick: bool) -> dict[str, Any]:
         return throughput.measured(server, 10 if is_quick else 40, rounds=3 if is_quick else 7)
     if name == "growth":
         return growth.measured(server, 50 if is_quick else 200, is_quick=is_quick)
+    if name == "scale":
+        return scale.measured(20_000 if is_quick else 2_000_000, 5 if is_quick else 7)
     if name == "start":
         return start.measured(server, 4 if is_quick else 20)
     if name == "stored":

@@ -93,6 +93,11 @@ def _start(found: Figures) -> _Rows:
     return ("", "ms", "MiB"), rows
 
 
+def _scale(found: Figures) -> _Rows:
+    small, large = (f"{size:,} runs, ms" for size in found["rows"].values())
+    return ("", small, large, "ratio"), [(page, *row.values()) for page, row in found["ms"].items()]
+
+
 def _resident(found: Figures) -> _Rows:
     rows = [(f"after {count} runs", size) for count, size in found["mib"].items()]
     return ("", "MiB"), [*rows, ("last to first", found["to_first"])]
@@ -108,6 +113,7 @@ _TABLES = {
     "growth": (_growth,),
     "start": (_start,),
     "resident": (_resident,),
+    "scale": (_scale,),
     "stored": (_stored,),
 }
 _TITLES = {
@@ -116,6 +122,7 @@ _TITLES = {
     "growth": "Growth",
     "start": "Start",
     "resident": "Resident size of one process",
+    "scale": "The admin's pages in a small and in a large log",
     "stored": "What a run takes in the database, and its reservation in time",
 }
 
