@@ -10,7 +10,6 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import formats
 from django.utils.translation import gettext
 
 from ..configuration.retiring_models import RetiringModel, retiring_models
@@ -18,6 +17,7 @@ from ..ledger import usage
 from ..ledger.usage import Figures, Usage
 from ..models import AgentConfig, Prompt, Provider, ToolCall
 from . import overview_plots, panel, spending
+from .retirement import notice_of
 
 _FAILING_SHARE, _FAILING_ERRORS = 0.1, 3
 """A provider fails if so many runs in 24 hours, and more than this share of them, ended with an error."""
@@ -170,20 +170,12 @@ class Overview:
         return [self._warn(each) for each in retiring_models()]
 
     def _warn(self, found: RetiringModel) -> Notice:
-        names = {
-            "model": found.model,
-            "day": formats.date_format(found.retires_on),
-            "agents": ", ".join(name for _id, name in found.agents) or gettext("no agent; it is a default model"),
-        }
-        title = (
-            gettext("%(model)s ended on %(day)s.") if found.is_retired else gettext("%(model)s ends on %(day)s.")
-        )
-        text = gettext("Choose another model. Used by: %(agents)s.") % names
+        notice = notice_of(found)
         if len(found.agents) == 1:
             url = self._url("agentconfig_change", found.agents[0][0])
         else:
             url = self._url("provider_change", found.provider_id)
-        return Notice("bad" if found.is_retired else "warn", title % names, text, url)
+        return Notice(notice.tone, notice.title, notice.text, url)
 
     @cached_property
     def plots(self) -> list[overview_plots.Plot]:

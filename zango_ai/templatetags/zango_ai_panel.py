@@ -10,7 +10,7 @@ from django.template import Context
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from ..admin import components, formats, panel
+from ..admin import components, formats, panel, retirement
 from ..admin.overview import Overview
 
 register = template.Library()
@@ -51,6 +51,12 @@ def section_tabs(context: Context) -> dict[str, Any]:
     if request is None or context.get("is_popup"):
         return {"tabs": []}
     return {"tabs": list(panel.tabs(request, opts.model_name if opts else ""))}
+
+
+@register.simple_tag
+def retirement_notices(row: Any) -> list[retirement.RetirementNotice]:
+    """The models that the agent or provider uses and that end soon."""
+    return retirement.notices_about(row)
 
 
 @register.inclusion_tag("admin/zango_ai/includes/filters.html")

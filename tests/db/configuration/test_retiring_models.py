@@ -5,10 +5,13 @@ import sys
 from datetime import date, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_tenants.utils import schema_context
+from tenants.models import Domain
 
 from tests.build import make_agent, make_provider
 from zango_ai.checks import check_retiring_models
@@ -108,3 +111,18 @@ def test_days_are_read_without_importing_litellm():
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert date.fromisoformat(said.stdout.strip()).year > 2020
+
+
+def test_the_pages_of_agents_and_providers_say_which_model_ends(agents, listed):
+    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": connection.tenant})
+    client = Client(headers={"host": "north.localhost"})
+    client.force_login(User.objects.create_superuser("root"))
+
+    def shown(model, name):
+        row = model.objects.get(name=name)
+        html = client.get(f"/admin/zango_ai/{model._meta.model_name}/{row.pk}/change/").content.decode()
+        return [text for text in ("gpt-soon ends on", "gpt-gone ended on", "gpt-later ends on") if text in html]
+
+    assert shown(AgentConfig, "summary") == ["gpt-soon ends on", "gpt-gone ended on"]
+    assert shown(AgentConfig, "triage") == []
+    assert shown(Provider, "main") == ["gpt-soon ends on", "gpt-gone ended on"]
