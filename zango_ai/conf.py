@@ -51,6 +51,8 @@ class Conf:
     """Maintenance removes the texts and files of runs that are older. None: never."""
     invocation_ttl_days: int | None = None
     """Maintenance deletes runs that are older from the log. None: never."""
+    redact: Callable[[str], Any] | None = None
+    """A callable ``(text) -> str``, or its dotted path, that is applied to each text before it is stored."""
     api_permission: Callable[[Any, str], bool] | None = None
     """Decides who can call an agent over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
     None: any logged-in user."""
@@ -180,6 +182,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "SESSION_TTL_DAYS": _days,
     "PAYLOAD_TTL_DAYS": _days,
     "INVOCATION_TTL_DAYS": _days,
+    "REDACT": _callable,
     "API_PERMISSION": _callable,
     "RESUMABLE_CHATS": _flag,
     "TENANT_TIME_ZONE": _attribute,

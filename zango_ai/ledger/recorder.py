@@ -27,7 +27,7 @@ from uuid import UUID
 
 from django.db import Error
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..exceptions import LogUnavailable, RunCancelled
 from ..files.file import LLMFile
 from ..models import Invocation
@@ -115,12 +115,12 @@ class RunRecorder:
     def note_prompts(self, system_text: str, user_text: str) -> None:
         """The rendered prompts."""
         self._row.set(
-            rendered_system_prompt=sanitize.text(system_text), rendered_user_prompt=sanitize.text(user_text)
+            rendered_system_prompt=redaction.text(system_text), rendered_user_prompt=redaction.text(user_text)
         )
 
     def note_answer(self, content: str) -> None:
         """The model's answer, before its JSON is read."""
-        self._row.set(response_content=sanitize.text(content))
+        self._row.set(response_content=redaction.text(content))
 
     def note_last_answer(self, answer: ModelAnswer) -> None:
         """The answer with which the run ends or pauses."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import Error
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
 from . import alerts, cancellation, clock, outcomes, reserve_and_settle, transcript
@@ -87,7 +87,7 @@ class RoundLog:
     def _reserve(self, open_round: _OpenRound, target: Target, request: ModelRequest) -> Decision:
         row, now, texts = self._row, clock.now(), RequestPayloads(self._row.user_ref)
         is_newest_inline = row.is_new and not row.has_session and not request.tools
-        messages = transcript.messages_to_json(request.messages)
+        messages = redaction.messages(transcript.messages_to_json(request.messages))
         round_ = {
             "number": open_round.number,
             "provider_name": target.provider.name,
@@ -139,7 +139,7 @@ class RoundLog:
             cost_usd,
             status=outcomes.status_of(exc).value,
             error_type=type(exc).__name__[:200],
-            error_message=sanitize.text(message, MAX_ERROR_CHARS),
+            error_message=redaction.text(message, MAX_ERROR_CHARS),
             **columns,
         )
 
@@ -212,8 +212,8 @@ def _answer_columns(answer: ModelAnswer) -> dict[str, Any]:
         "time_to_first_token_ms": answer.time_to_first_token_ms,
         "is_usage_estimated": answer.is_usage_estimated,
         "request_params": sanitize.document(answer.request_params),
-        "response_content": sanitize.text(answer.content),
-        "response_tool_calls": sanitize.document(transcript.calls_to_json(answer.tool_calls)),
+        "response_content": redaction.text(answer.content),
+        "response_tool_calls": sanitize.document(redaction.calls(transcript.calls_to_json(answer.tool_calls))),
     }
 
 

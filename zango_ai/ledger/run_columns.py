@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..types import AgentSpec, LLMUsage, ModelAnswer
 from . import clock, reserve_and_settle
 from .run_state import RunState
@@ -83,7 +83,7 @@ class RunColumns:
         self.set(user_ref=self.user_ref)
         for name, values in (("variables", variables), ("system_variables", system_variables)):
             if values is not None:
-                self.set(**{name: sanitize.document(values)})
+                self.set(**{name: redaction.document(values)})
 
     def set_agent(self, agent: AgentSpec) -> None:
         """The agent, its provider and its prompts."""
@@ -101,13 +101,13 @@ class RunColumns:
     def set_last_answer(self, answer: ModelAnswer) -> None:
         """The answer with which the run ends or pauses."""
         self.set(
-            response_content=sanitize.text(answer.content),
+            response_content=redaction.text(answer.content),
             stop_reason=answer.stop_reason,
             response_model=sanitize.text(answer.model, 200),
         )
 
     def set_error(self, exc: BaseException) -> None:
-        self.set(error_type=type(exc).__name__[:200], error_message=sanitize.shown(exc, MAX_ERROR_CHARS))
+        self.set(error_type=type(exc).__name__[:200], error_message=redaction.shown(exc, MAX_ERROR_CHARS))
 
     def set_resume_state(self, state: RunState) -> None:
         """The state from which another process resumes the run. It is text, because jsonb rejects some texts."""

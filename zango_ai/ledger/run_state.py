@@ -81,6 +81,8 @@ class RunState:
     output_json_schema: Mapping[str, Any] | None = None
     """The JSON schema of the ``output_type`` argument; None uses the agent's own."""
     overrides: Overrides = field(default_factory=Overrides)
+    calls: Sequence[Sequence[Any]] = ()
+    """Arguments and result of each tool call so far, in order, if the log has them only redacted."""
     attempt: int = 0
     """How often a background run was retried."""
     not_before: str | None = None
@@ -110,6 +112,7 @@ class RunState:
                 session_to_open=_restore(SessionToOpen, stored["opens"]),
                 output_json_schema=stored["output_json_schema"],
                 overrides=Overrides.from_json(stored.get("overrides") or {}),
+                calls=tuple(stored.get("calls", ())),
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
                 stores_chunks=bool(stored.get("stores_chunks", False)),

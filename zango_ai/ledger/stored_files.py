@@ -14,7 +14,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.db import Error
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..database import writer
 from ..database.sql import column_list, parameters, placeholders, table
 from ..exceptions import is_time_limit
@@ -57,7 +57,7 @@ class RunFiles:
 def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
     is_url = file.url is not None
     return {
-        "filename": sanitize.text(file.filename),
+        "filename": redaction.text(file.filename),
         "media_type": sanitize.text(file.media_type, 200),
         "size_bytes": file.size,
         "sha256": file.sha256,

@@ -83,6 +83,8 @@ def find(schema: str, run_id: UUID) -> RunRow | None:
     *_, resume_state, calls, tokens = rows[0]
     usage = LLMUsage(**dict(zip(TOKEN_COLUMNS, tokens, strict=True)))
     state = {"usage": usage, "resume_state": json.loads(resume_state), "calls": json.loads(calls)}
+    for call, (arguments, result) in zip(state["calls"], state["resume_state"].get("calls", ()), strict=False):
+        call["arguments"], call["result"] = arguments, result  # as they were before they were redacted
     return RunRow(run_id=run_id, **columns, **state)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import redaction
 from ..exceptions import LLMFileError
 from ..files.file import LLMFile
 from ..ledger import stored_files, stored_runs, transcript
@@ -36,6 +37,7 @@ def save(
         output_json_schema=prepared.output.json_schema,
         overrides=prepared.overrides,
         stores_chunks=prepared.stores_chunks,
+        calls=[(call.input, call.result) for call in prepared.toolbox.calls] if redaction.is_on() else (),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..exceptions import ToolTimeout
 from ..models import ToolCall
 from ..tools import DeclaredTool, execution
@@ -32,9 +32,9 @@ class ToolCallOutcome:
         """The outcome's columns in the call's row."""
         return {
             "status": str(self.status),
-            "result": sanitize.document(self.result),
-            "error_message": sanitize.text(self.error_message, _MAX_ERROR_CHARS),
-            "traceback": self.traceback,
+            "result": redaction.document(self.result),
+            "error_message": redaction.text(self.error_message, _MAX_ERROR_CHARS),
+            "traceback": redaction.text(self.traceback),
             "duration_ms": self.duration_ms,
         }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .. import sanitize
+from .. import redaction, sanitize
 from ..ledger import clock
 from ..models import ToolCall
 from ..output import json_reader
@@ -101,8 +101,8 @@ def _new_plan(
         "uid": uuid.UUID(row["uid"]) if row else uuid.uuid4(),
         "position": position,
         "call_id": sanitize.text(request.id),
-        "tool_name": sanitize.text(request.name, _MAX_NAME_CHARS),
-        "arguments": sanitize.document(json_arguments),
+        "tool_name": redaction.tool_name(request.name, _MAX_NAME_CHARS),
+        "arguments": redaction.document(json_arguments),
     }
     return ToolCallPlan(Action.EXECUTE, request, columns, json_arguments, tool)
 
@@ -128,7 +128,7 @@ def _with_decision(plan: ToolCallPlan, row: Mapping[str, Any], decision: Approva
     decision = decision.as_of(now, datetime.fromisoformat(row["expires_at"]))
     columns = {
         **plan.columns,
-        "decision": sanitize.text(decision.text),
+        "decision": redaction.text(decision.text),
         "decided_by": sanitize.text(decision.decided_by),
         "decided_at": now,
     }

@@ -29,7 +29,7 @@ SECRET = "the patient's secret, which is long enough to be stored apart from the
 
 
 @tool(description="Look something up.")
-def look_up(text: str) -> str:
+def recall_text(text: str) -> str:
     return f"found {text}"
 
 
@@ -37,14 +37,14 @@ def look_up(text: str) -> str:
 def agent(model, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
     settings.ZANGO_AI = {**settings.ZANGO_AI, "PAYLOAD_TTL_DAYS": 30, "INVOCATION_TTL_DAYS": 365}
-    agent = make_agent_with(model, look_up, short_term_memory=True, system_prompt=make_prompt(SECRET, "system"))
+    agent = make_agent_with(model, recall_text, short_term_memory=True, system_prompt=make_prompt(SECRET, "system"))
     price_models(agent.provider)
     return agent
 
 
 def ask(model, session="s"):
     """A run that leaves its texts in every table."""
-    model.script(Reply(calls=[Call("look_up", {"text": SECRET})]), Reply(SECRET, output_tokens=1000))
+    model.script(Reply(calls=[Call("recall_text", {"text": SECRET})]), Reply(SECRET, output_tokens=1000))
     file = LLMFile.from_bytes(SECRET.encode(), "text/plain", "secret.txt")
     return get_agent("helper").run(
         "x", system_variables={"x": SECRET}, user_ref="ada", session_id=session, files=[file]

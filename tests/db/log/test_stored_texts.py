@@ -20,7 +20,7 @@ ODD = 'quotes " and \\ and \x7f and \U0001f600 and {"a": [1.0, "x"]} and <script
 
 
 @tool(description="Repeat the text. " * 5)
-def repeat(text: str) -> str:
+def echo_text(text: str) -> str:
     return text
 
 
@@ -60,15 +60,15 @@ def test_a_turn_of_a_conversation_stores_only_what_is_new(model):
 
 
 def test_tool_rounds_are_reconstructed_to_the_letter(model):
-    make_agent_with(model, repeat)
-    model.script(Reply(calls=[Call("repeat", {"text": ODD})]), "done")
+    make_agent_with(model, echo_text)
+    model.script(Reply(calls=[Call("echo_text", {"text": ODD})]), "done")
     get_agent("helper").run(ODD)
     first, second = InvocationRound.objects.order_by("number")
     assert second.request_messages[:1] == first.request_messages == [{"role": "user", "content": ODD}]
     assert [m["role"] for m in second.request_messages] == ["user", "assistant", "tool"]
     assert json.loads(second.request_messages[1]["tool_calls"][0]["arguments"]) == {"text": ODD}
     assert first.request_tools == second.request_tools
-    assert first.request_tools[0]["name"] == "repeat"
+    assert first.request_tools[0]["name"] == "echo_text"
     assert raw("request_tools")[0] == raw("request_tools")[1] != first.request_tools
 
 
