@@ -1,5 +1,7 @@
 """Addresses and forms of the admin, for tests that post them."""
 
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 
@@ -15,3 +17,10 @@ def fields(page):
         for key in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS"):
             prefixes[f"{formset.formset.prefix}-{key}"] = "0"
     return {key: value for key, value in values.items() if value is not None and value is not False} | prefixes
+
+
+def count_queries(client, address):
+    """How many queries a page takes, without those that only choose the tenant's schema."""
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(address).status_code == 200
+    return sum(not query["sql"].startswith(("SET search_path", "SAVEPOINT", "RELEASE")) for query in queries)

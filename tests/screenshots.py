@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,12 +18,41 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 ADMIN = "/admin/zango_ai"
 
+
+def _compare(page: "Page") -> None:
+    """The playground with the answers of two columns."""
+    page.goto(f"{ADMIN}/agentconfig/1/playground/", wait_until="networkidle")
+    values = {"history": "HbA1c 7.1 % on 3 September.", "question": "When was the last blood test?"}
+    for name, value in values.items():
+        page.fill(f"[name=var-{name}]", value)
+    page.fill("[name=sysvar-clinic]", "North Clinic")
+    page.click("[data-za-add]")
+    page.fill("[name=c2-model]", "gpt-4o")
+    page.keyboard.press("Escape")
+    page.wait_for_load_state("networkidle")
+    page.click("button[name=run]")
+    for number in (1, 2):
+        page.wait_for_selector(f"[data-za-column='{number}'] .za-run-figures")
+    page.wait_for_load_state("networkidle")
+
+
+def _approve(page: "Page") -> None:
+    """The playground where a tool call waits for a decision."""
+    page.goto(f"{ADMIN}/agentconfig/2/playground/", wait_until="networkidle")
+    page.fill("[name=sysvar-clinic]", "North Clinic")
+    page.fill("[name=message]", "Note that Ada was seen today.")
+    page.click("button[name=run]")
+    page.wait_for_selector("[data-za-decide]")
+
+
 PAGES: dict[str, str | Callable[["Page"], None]] = {
     "admin": "/admin/",
     "overview": f"{ADMIN}/",
     "agents": f"{ADMIN}/agentconfig/",
     "agent": f"{ADMIN}/agentconfig/2/change/",
     "agent-add": f"{ADMIN}/agentconfig/add/",
+    "playground": _compare,
+    "playground-approval": _approve,
     "providers": f"{ADMIN}/provider/",
     "provider": f"{ADMIN}/provider/1/change/",
     "prompts": f"{ADMIN}/prompt/",
@@ -42,7 +71,7 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
 }
 """The address of each page, or what to do in the browser to reach it."""
 
-DOCS = ("overview", "prompt-diff")
+DOCS = ("overview", "prompt-diff", "agents", "agent", "playground")
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
 
 
@@ -90,11 +119,16 @@ def take(pages: list[str], folder: Path, *, only_docs: bool) -> None:
 
     from tests import panel_data
     from tests.panel_browser import SCHEMES, WIDTHS, chromium, open_page, serve
-    from zango_ai.testing import ModelServer
+    from zango_ai.testing import Call, ModelServer, Reply
+
+    def answer(seen: Any) -> Reply | str:
+        if seen.body.get("tools"):
+            return Reply("I will note it.", calls=[Call("record_note", {"patient_id": 1, "text": "Seen today."})])
+        return "The last blood test was on 3 September 2026: HbA1c 7.1 %. It is due again in December."
 
     settings.DEBUG = False
     # Chromium first: within its event loop, this thread has another database connection.
-    with ModelServer() as model, chromium() as browser, schema_context("north"):
+    with ModelServer(answer=answer) as model, chromium() as browser, schema_context("north"):
         settings.ZANGO_AI = {"ALLOWED_API_BASES": [model.url]}
         panel_data.fill(api_base=model.openai_base)
         with serve() as site:

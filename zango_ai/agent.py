@@ -96,6 +96,12 @@ class Agent:
         The iterator may be read in another thread, and while another tenant is active: the run keeps to its own
         tenant.
         """
+        return self.open_stream(input, **arguments)[1]
+
+    def open_stream(
+        self, input: str | None = None, **arguments: Unpack[RunArguments]
+    ) -> tuple[UUID, Generator[LLMStreamChunk, None, None]]:
+        """``stream()`` with the id of its run, which is known before the first chunk."""
         task_id = queue.current_task_id() or ""
         request = self._request("stream", input, arguments, "task" if task_id else "user")
         with ExitStack() as stack:
@@ -103,7 +109,7 @@ class Agent:
                 record_run(self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id)
             )
             prepared = prepare(recorder, self.name, request)
-            return tenancy.keep_active(stream(prepared, stack.pop_all()))
+            return recorder.run_id, tenancy.keep_active(stream(prepared, stack.pop_all()))
 
     @lists_run_arguments
     def enqueue(

@@ -28,24 +28,8 @@ class ShowsSpend(TenantOnly):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return with_spend(super().get_queryset(request), self.spend_owner)
 
-    @admin.display(description=_("spent this month"))
-    def this_month(self, row: Any) -> SafeString | str:
-        if row.pk is None:
-            return "-"
-        spend = current_spend(row)
-        text = format_usd(spend.spent_usd)
-        if spend.limit_usd is not None:
-            text = gettext("%(spent)s of %(limit)s") % {"spent": text, "limit": format_usd(spend.limit_usd)}
-        if spend.reserved_usd:
-            text += " " + gettext("(plus %(reserved)s reserved)") % {"reserved": format_usd(spend.reserved_usd)}
-        if spend.unknown_calls:
-            text += " " + gettext("(calls of unknown cost: %(count)d)") % {"count": spend.unknown_calls}
-        if spend.limit_usd is not None and spend.spent_usd >= spend.limit_usd:
-            return format_html('<strong class="zango-ai-spent">{}: {}</strong>', text, gettext("used up"))
-        return text
-
     @admin.display(description=_("budget this month"))
-    def budget(self, row: Any) -> SafeString | str:
+    def this_month(self, row: Any) -> SafeString | str:
         """A bar of what is spent and reserved."""
         if row.pk is None:
             return "-"

@@ -44,6 +44,11 @@ class Source:
     is_stored: bool = False
     """Whether the run goes on without its reader. Its errors are events: the request itself has succeeded."""
 
+    @classmethod
+    def in_threads(cls, chunks: Callable[[], Generator[LLMStreamChunk, None, None]]) -> Source:
+        """Chunks that have no async form: under ASGI, a thread reads them."""
+        return cls(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+
 
 def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
     """The chunks of a new run."""
@@ -51,7 +56,7 @@ def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
     def chunks() -> Generator[LLMStreamChunk, None, None]:
         return agent.stream(**arguments.arguments(), user_ref=user_ref, triggered_by="user")
 
-    return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+    return Source.in_threads(chunks)
 
 
 def stored_source(queued: EnqueuedRun, after: int = 0) -> Source:

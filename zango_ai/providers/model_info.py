@@ -15,10 +15,11 @@ from ..types import ModelSpec, Price, ProviderSpec
 from . import litellm_import
 from .kinds import KINDS, Kind
 
-Feature = Literal["schema", "images", "documents"]
+Feature = Literal["schema", "tools", "images", "documents"]
 
 _LISTED_FEATURES: dict[Feature, str] = {
     "schema": "supports_response_schema",
+    "tools": "supports_function_calling",
     "images": "supports_vision",
     "documents": "supports_pdf_input",
 }

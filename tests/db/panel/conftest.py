@@ -1,9 +1,11 @@
 """A served tenant and a browser, for tests of the admin pages as staff see them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 from playwright.sync_api import Browser
 from tenants.models import Clinic, Domain
 
@@ -28,3 +30,18 @@ def site(browser: Browser, live_north: None) -> Iterator[str]:
     Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": clinic})
     with panel_browser.serve() as address:
         yield address
+
+
+@pytest.fixture
+def client_of(north: Clinic) -> Callable[..., Client]:
+    """Logs in a new member of staff with these permissions, such as ``"run_agent"``."""
+    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+
+    def log_in(*codenames: str) -> Client:
+        user = User.objects.create_user(f"user-{User.objects.count()}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client = Client(headers={"host": "north.localhost"})
+        client.force_login(user)
+        return client
+
+    return log_in

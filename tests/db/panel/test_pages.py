@@ -38,5 +38,5 @@ def test_a_filter_menu_opens_and_narrows_the_list(browser, filled):
 def test_on_a_telephone_each_row_says_which_column_a_value_belongs_to(browser, filled):
     page = open_page(browser, filled, width=390)
     page.goto("/admin/zango_ai/agentconfig/")
-    cell = page.locator("#result_list tbody tr:first-child td.field-provider")
-    assert cell.evaluate("cell => getComputedStyle(cell, '::before').content") == '"Provider"'
+    cell = page.locator("#result_list tbody tr:first-child td.field-target")
+    assert cell.evaluate("cell => getComputedStyle(cell, '::before').content") == '"Model"'

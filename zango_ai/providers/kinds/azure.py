@@ -50,4 +50,5 @@ AZURE = _Azure(
     price_lists=("azure",),
     key_header="api-key",
     takes_json_with_tools=True,
+    has_own_model_names=True,
 )

@@ -77,6 +77,8 @@ class Kind:
     any JSON schema."""
     is_gateway: bool = False
     """Whether the names of models may begin with their maker's name, as in openai/gpt-oss-20b."""
+    has_own_model_names: bool = False
+    """Whether each account names its models itself, as Azure's deployments."""
     is_vendor_read_from_model: bool = False
     """Whether litellm calls another vendor if that vendor's name is anywhere in the name of the model."""
     takes_json_with_tools: bool = False
