@@ -6,12 +6,20 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin.sites import AdminSite
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
+from django.urls import path
 from tenants.models import Clinic, Domain
 
 from tests import panel_data
 from zango_ai.models import AgentConfig
+
+clinic_site = AdminSite(name="clinic")
+clinic_site.register(AgentConfig, type(admin.site.get_model_admin(AgentConfig)))
+urlpatterns = [path("staff/", clinic_site.urls)]
 
 FETCH = """
 import sys
@@ -52,3 +60,16 @@ def test_the_pages_work_in_unfolds_theme(live_north):
     command = [sys.executable, "-c", FETCH, *paths]
     fetched = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert fetched.stdout.splitlines() == [f"{path} 200 True True" for path in paths], fetched.stderr
+
+
+def test_the_pages_work_on_another_admin_site_with_some_of_the_models(north, settings):
+    settings.ROOT_URLCONF = __name__
+    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    panel_data.fill(runs=2)
+    client = Client(headers={"host": "north.localhost"})
+    client.force_login(User.objects.create_superuser("root"))
+    for address in ("", "agentconfig/", f"agentconfig/{AgentConfig.objects.first().pk}/change/"):
+        page = client.get(f"/staff/zango_ai/{address}")
+        assert page.status_code == 200, address
+        assert 'href="/staff/zango_ai/agentconfig/"' in page.content.decode(), address
+        assert 'href="/admin/' not in page.content.decode(), address
