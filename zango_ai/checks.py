@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -12,11 +12,13 @@ from django.db import ProgrammingError, transaction
 
 from . import tenancy
 from .conf import read
-from .configuration.retiring_models import RetiringModel, retiring_models
 from .exceptions import ToolDeclarationInvalid
 from .models import AgentConfig
 from .runs import queue
 from .tools import registry
+
+if TYPE_CHECKING:
+    from .configuration.retiring_models import RetiringModel
 
 _MAX_NAMES = 10
 _SETTINGS_HINT = (
@@ -88,6 +90,8 @@ def check_retiring_models(databases: Sequence[str] | None = None, **kwargs: Any)
     """Models in use that their vendor switches off soon. Tenants whose tables are not migrated are skipped."""
     if not _can_read_tenants(databases):
         return []
+    from .configuration.retiring_models import retiring_models  # late: django.setup() loads little of this package
+
     messages: list[CheckMessage] = []
     missing = tenancy.schemas_without(AgentConfig._meta.db_table)
     for schema in sorted({*tenancy.tenant_schemas()} - {*missing}):
