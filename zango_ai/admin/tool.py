@@ -42,7 +42,7 @@ class ToolAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
     panel_lead = _("Functions of your application that agents may call. Code declares them with @tool.")
     change_list_template = "admin/zango_ai/tool/change_list.html"
     list_display = [
-        *("title", "section_tag", "safety_label", "parameters", "agents_count"),
+        *("title", "safety_label", "parameters", "agents_count"),
         *("calls", "errors", "timeouts", "average"),
     ]
     list_display_links = None
@@ -77,16 +77,15 @@ class ToolAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
 
     @admin.display(description=_("tool"), ordering="name")
     def title(self, tool: Tool) -> SafeString:
+        section = components.tag(tool.section) if tool.section else ""
         return format_html(
-            '<div class="za-title"><a class="za-mono" href="{}">{}</a><br><span class="za-quiet">{}</span></div>',
+            '<div class="za-title"><a class="za-mono" href="{}">{}</a> {}'
+            '<br><span class="za-quiet">{}</span></div>',
             self.panel_url("tool_change", tool.pk),
             tool.name,
+            section,
             tool.description,
         )
-
-    @admin.display(description=_("section"))
-    def section_tag(self, tool: Tool) -> SafeString | str:
-        return components.tag(tool.section) if tool.section else formats.NOTHING
 
     @admin.display(description=_("safety"), ordering="safety")
     def safety_label(self, tool: Tool) -> SafeString:
@@ -98,7 +97,7 @@ class ToolAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
         )
         return format_html('<div class="za-stack">{}{}</div>', badge, approval)
 
-    @admin.display(description=_("inputs"))
+    @admin.display(description=_("parameters"))
     def parameters(self, tool: Tool) -> int:
         return len(parameters_of(tool.parameters_schema))
 
