@@ -47,7 +47,7 @@ def test_the_list_shows_each_agents_figures_of_a_month_and_a_day(model, staff):
     with pytest.raises(Exception, match="400"):
         get_agent("helper").run("hi")
     shown = html(staff.get(url("changelist")))
-    for text in ("Helps out", "gpt-4o-mini", "main", "24 h: 2", "50 %"):
+    for text in ("Helps out", "gpt-4o-mini", "main", "24 h: 2", "50%"):
         assert text in shown
 
 
