@@ -14,7 +14,7 @@ from zango_ai.testing import Call, Reply
 
 
 @tool(description="Look a patient up.", section="patients")
-def look_up(name: str) -> str:
+def find_letter(name: str) -> str:
     return name
 
 
@@ -95,14 +95,14 @@ def test_only_those_who_may_change_agents_switch_and_copy_them(model, client_of)
 
 
 def test_a_copy_has_the_tools_and_fallbacks_and_is_off(model, staff):
-    agent = make_agent_with(model, look_up, temperature=0.1, is_public_api=True)
+    agent = make_agent_with(model, find_letter, temperature=0.1, is_public_api=True)
     Fallback.objects.create(agent=agent, provider=agent.provider, model="gpt-4o", position=3)
     for name in ("helper-copy", "helper-copy-2"):
         answer = staff.post(url("duplicate", agent.pk), follow=True)
         assert f'value="{name}"' in html(answer)
     copy = AgentConfig.objects.get(name="helper-copy")
     assert (copy.is_enabled, copy.is_public_api, copy.temperature) == (False, False, 0.1)
-    assert [tool.name for tool in copy.tools.all()] == ["look_up"]
+    assert [tool.name for tool in copy.tools.all()] == ["find_letter"]
     assert [(row.model, row.position) for row in copy.fallbacks.all()] == [("gpt-4o", 3)]
     assert "Copied from helper." in [entry.get_change_message() for entry in LogEntry.objects.all()]
     assert make_agent(model, "n" * 100, provider=agent.provider)
@@ -131,7 +131,7 @@ def test_an_agent_whose_run_waits_for_approval_is_not_deleted_and_the_page_says_
 def test_the_form_shows_prompts_with_placeholders_tools_by_section_and_the_code(model, staff):
     agent = make_agent_with(
         model,
-        look_up,
+        find_letter,
         system_prompt=make_prompt("You help {{ clinic }}.", "system"),
         user_prompt=make_prompt("<b>Ask</b> {{question}}"),
         short_term_memory=True,
@@ -151,7 +151,7 @@ def test_the_form_shows_prompts_with_placeholders_tools_by_section_and_the_code(
 
 
 def test_the_form_takes_the_same_number_of_queries_with_more_tools_and_fallbacks(model, staff):
-    agent = make_agent_with(model, look_up, system_prompt=make_prompt("Hi.", "system"))
+    agent = make_agent_with(model, find_letter, system_prompt=make_prompt("Hi.", "system"))
     counts = []
     for _ in range(2):
         staff.get(url("change", agent.pk))
@@ -211,7 +211,7 @@ def test_a_provider_that_allows_any_model_has_those_of_the_price_list(model, nor
 def test_a_saved_form_keeps_what_was_chosen_and_rejects_a_bad_schema_at_its_field(model, staff):
     agent = make_agent(model)
     values = admin_pages.fields(staff.get(url("change", agent.pk)))
-    tools = [row.pk for row in Tool.objects.filter(name="look_up")]
+    tools = [row.pk for row in Tool.objects.filter(name="find_letter")]
     broken = staff.post(url("change", agent.pk), {**values, "output_json_schema": "{"})
     assert "Enter a valid JSON." in html(broken)
     saved = staff.post(url("change", agent.pk), {**values, "tools": tools, "model": "gpt-4o"})
