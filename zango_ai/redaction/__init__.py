@@ -15,9 +15,9 @@ from typing import Any
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from . import sanitize, tenancy
-from .conf import get_conf
-from .exceptions import is_time_limit
+from .. import sanitize, tenancy
+from ..conf import get_conf
+from ..exceptions import is_time_limit
 
 logger = logging.getLogger("zango_ai.redaction")
 
