@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..ledger import usage
 from ..models import AgentConfig, Fallback, Invocation, Spend
+from . import panel
 from .access import TenantOnly
 from .agent_form import AgentForm
 from .agent_summary import AgentSummary, prompt_preview
@@ -155,7 +156,7 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
             links["duplicate_url"] = self.panel_url("agentconfig_duplicate", agent.pk)
         if request.user.has_perm("zango_ai.run_agent"):
             links["playground_url"] = self.panel_url("agentconfig_playground", agent.pk)
-        if request.user.has_perm("zango_ai.view_invocation"):
+        if panel.has_page(request, self.admin_site, Invocation):
             links["invocations_url"] = self.panel_url("invocation_changelist") + f"?agent_name={agent.name}"
         return links
 

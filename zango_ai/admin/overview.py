@@ -76,16 +76,10 @@ class Overview:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._site = panel.site_of(request)
-        self.sees_agents = self._has_page(AgentConfig)
-        self.sees_providers = self._has_page(Provider)
+        self.sees_agents = panel.has_page(request, self._site, AgentConfig)
+        self.sees_providers = panel.has_page(request, self._site, Provider)
         self.sees_usage = request.user.has_perm("zango_ai.view_invocation")
         self.sees_approvals = request.user.has_perm("zango_ai.view_toolcall")
-
-    def _has_page(self, model: type[Model]) -> bool:
-        """Whether this admin site has pages of the model, and the user may view them."""
-        return self._site.is_registered(model) and self._site.get_model_admin(model).has_view_permission(
-            self._request
-        )
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:zango_ai_{name}", args=args, current_app=self._site.name)

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite, all_sites
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -79,6 +80,11 @@ def tabs(request: HttpRequest, model_name: str = "") -> Iterator[Tab]:
 def count_waiting() -> int:
     """How many tool calls wait for a decision, at most 99."""
     return ToolCall.objects.filter(status=ToolCall.Status.AWAITING_APPROVAL)[:_MOST_WAITING].count()
+
+
+def has_page(request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:
+    """Whether the admin site has pages of the model, and the user may view them."""
+    return site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
 
 
 class PanelAdmin(TenantOnly):

@@ -25,6 +25,7 @@ from ..exceptions import ZangoAIError
 from ..models import AgentConfig, Invocation, Provider
 from ..runs.background import get_run, uuid_of
 from ..types import LLMResponse, LLMStreamChunk
+from . import panel
 from .panel import PanelAdmin
 from .playground_form import ColumnForm, PlaygroundForm, PlaygroundOptions
 from .playground_results import Links, PlaygroundEvents, Results
@@ -88,7 +89,7 @@ class Playground:
     ) -> HttpResponse:
         agent, pages = self._agent, self._pages
         shown = [*results, *[None] * (len(form.columns) - len(results))]
-        may_view_log = self._request.user.has_perm("zango_ai.view_invocation")
+        may_view_log = panel.has_page(self._request, pages.admin_site, Invocation)
         context = {
             "agent": agent,
             "eyebrow": _("Playground"),
@@ -140,11 +141,10 @@ class Playground:
 
     def _results(self, number: int | None = None) -> Results:
         user, pages = self._request.user, self._pages
-        may_decide, may_view = (
-            user.has_perm(f"zango_ai.{codename}") for codename in ("decide_approval", "view_invocation")
-        )
+        may_decide = user.has_perm("zango_ai.decide_approval")
+        may_view = panel.has_page(self._request, pages.admin_site, Invocation)
         providers: dict[str, str] = {}
-        if user.has_perm("zango_ai.view_provider"):
+        if panel.has_page(self._request, pages.admin_site, Provider):
             rows = Provider.objects.values_list("name", "pk")
             providers = {name: pages.panel_url("provider_change", key) for name, key in rows}
         links = Links(

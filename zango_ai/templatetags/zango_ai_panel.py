@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from django import template
 from django.template import Context
-from django.utils.html import format_html
+from django.templatetags.static import static
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from ..admin import components, formats, panel, retirement
@@ -28,6 +30,31 @@ register.simple_tag(components.badge, name="badge")
 register.simple_tag(components.tag, name="tag")
 register.simple_tag(components.code_box, name="code_box")
 register.simple_tag(components.budget_meter, name="budget_meter")
+
+
+@register.simple_tag(takes_context=True)
+def panel_css(context: Context, *names: str) -> SafeString:
+    """Links to stylesheets in ``static/zango_ai``, with the nonce of Django's content security policy."""
+    files = ((static(f"zango_ai/{name}"),) for name in names)
+    return with_nonce(context, format_html_join("", '<link rel="stylesheet" href="{}">', files))
+
+
+@register.simple_tag(takes_context=True)
+def panel_js(context: Context, *names: str) -> SafeString:
+    """Scripts in ``static/zango_ai``, with the nonce. Only those in ``vendor/`` are not modules."""
+    files = (("defer" if name.startswith("vendor/") else 'type="module"', name) for name in names)
+    tags = ((mark_safe(kind), static(f"zango_ai/{name}")) for kind, name in files)  # noqa: S308
+    return with_nonce(context, format_html_join("", '<script {} src="{}"></script>', tags))
+
+
+@register.simple_tag(takes_context=True)
+def with_nonce(context: Context, tags: SafeString) -> SafeString:
+    """Links and scripts, such as ``media.js``, with the nonce of Django 6's content security policy."""
+    html = str(tags)
+    nonce = context.get("csp_nonce")
+    if nonce is not None:
+        html = re.sub(r"<(link|script|style)\b", lambda tag: format_html('<{} nonce="{}"', tag[1], nonce), html)
+    return mark_safe(html)  # noqa: S308  only an attribute is added
 
 
 @register.simple_tag(takes_context=True)

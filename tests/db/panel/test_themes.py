@@ -1,6 +1,7 @@
 """The panel on other admin sites and in other themes."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,11 +11,13 @@ from django.contrib import admin
 from django.contrib.admin.sites import AdminSite
 from django.contrib.auth.models import User
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import path
 from tenants.models import Clinic, Domain
 
 from tests import panel_data
+from zango_ai.admin.agent import AgentConfigAdmin
 from zango_ai.models import AgentConfig
 
 clinic_site = AdminSite(name="clinic")
@@ -27,6 +30,7 @@ import django
 django.setup()
 from django.contrib.auth.models import User
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django_tenants.utils import schema_context
 with schema_context("north"):
@@ -73,3 +77,17 @@ def test_the_pages_work_on_another_admin_site_with_some_of_the_models(north, set
         assert page.status_code == 200, address
         assert 'href="/staff/zango_ai/agentconfig/"' in page.content.decode(), address
         assert 'href="/admin/' not in page.content.decode(), address
+
+
+def test_scripts_and_styles_have_the_nonce_of_a_content_security_policy(north, rf, settings):
+    request = rf.get("/admin/zango_ai/")
+    request.user = User(is_superuser=True, is_active=True, is_staff=True)
+    context = {"csp_nonce": 'n"1', "request": request, "media": AgentConfigAdmin(AgentConfig, admin.site).media}
+    ours = [tag for tag in re.findall(r"<(?:link|script)[^>]+>", render(context)) if "/zango_ai/" in tag]
+    assert len(ours) >= 6
+    assert all('nonce="n&quot;1"' in tag for tag in ours)
+    assert "nonce" not in render({"request": request})
+
+
+def render(context):
+    return render_to_string("admin/zango_ai/app_index.html", context, request=context["request"])
