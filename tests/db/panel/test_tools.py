@@ -89,7 +89,7 @@ def test_the_figures_and_parameters_of_a_tool_are_shown(model, client_of):
     html = client_of().get(url(Tool.objects.get(name="weigh").pk, "change")).content.decode()
     text = " ".join(html.split())
     assert "<dt>Calls</dt><dd>2" in text
-    assert "<dt>Errors</dt><dd>1<small>50 %" in text
+    assert "<dt>Errors</dt><dd>1<small>50%" in text
     assert ">helper</a>" in text
     assert text.index("patient</span>") < text.index("unit</span>")  # as they are declared
     assert "default: kg" in text
