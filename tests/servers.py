@@ -43,6 +43,7 @@ def _server(kind: str, zango_ai: dict[str, Any], script: Path | None) -> Iterato
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
         "TEST_ZANGO_AI": json.dumps(zango_ai),
         "TEST_SCRIPT": str(script or ""),
+        "QUEUE_DIR": tempfile.gettempdir(),
     }
     command = [sys.executable, "-m", *COMMANDS[kind], address]
     with tempfile.NamedTemporaryFile("wb", prefix=f"zango-ai-{kind}-") as log:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from ..agent import Agent, get_agent
 from ..conf import get_conf
+from ..memory.sessions import require_session_id
 from ..models import AgentConfig, Invocation, MemorySession
 from ..runs.background import uuid_of
 from .errors import ApiError, bad_request, not_found
@@ -54,12 +55,13 @@ def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
     return open_agent(request, name), key
 
 
-def own_unfinished_run(request: HttpRequest, agent_name: str, session_id: str) -> UUID | None:
-    """ID of the caller's latest run in that session, if it is queued or running."""
+def own_unfinished_run(request: HttpRequest, agent: Agent, session_id: str) -> UUID | None:
+    """ID of the caller's latest run in that session, if it is queued or running. Raises ApiError."""
+    require_own_session(request, agent, session_id)
     owner = user_ref(request)
-    runs = Invocation.objects.filter(agent_name=agent_name, user_ref=owner, session_id=session_id)
+    runs = Invocation.objects.filter(agent_name=agent.name, user_ref=owner, session_id=session_id)
     unfinished = runs.filter(status__in=(Invocation.Status.QUEUED, Invocation.Status.RUNNING))
-    return unfinished.order_by("-pk").values_list("run_id", flat=True).first() if owner else None
+    return unfinished.order_by("-pk").values_list("run_id", flat=True).first()
 
 
 def own_pending_run(request: HttpRequest, agent: Agent, approval_ids: Collection[str]) -> UUID:
@@ -79,6 +81,10 @@ def require_own_session(request: HttpRequest, agent: Agent, session_id: str | No
     owner = user_ref(request)
     if not owner:
         raise bad_request("Log in to use a session.", "session_id")
+    try:
+        require_session_id(session_id)
+    except ValueError:
+        raise not_found("Session") from None
     sessions = MemorySession.objects.filter(agent__name=agent.name, session_id=session_id, is_active=True)
     if sessions.exclude(user_ref=owner).exists():
         raise not_found("Session")

@@ -47,16 +47,14 @@ class Source:
     @classmethod
     def in_threads(cls, chunks: Callable[[], Generator[LLMStreamChunk, None, None]]) -> Source:
         """Chunks that have no async form: under ASGI, a thread reads them."""
-        return cls(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+        return cls(chunks=chunks, achunks=lambda: _read_in_threads(chunks))
 
 
-def source_of(agent: Agent, arguments: RunBody, user_ref: str) -> Source:
+def source_of(agent: Agent, body: RunBody, user_ref: str) -> Source:
     """The chunks of a new run."""
-
-    def chunks() -> Generator[LLMStreamChunk, None, None]:
-        return agent.stream(**arguments.arguments(), user_ref=user_ref, triggered_by="user")
-
-    return Source.in_threads(chunks)
+    return Source.in_threads(
+        lambda: agent.stream(**body.arguments(), user_ref=user_ref, triggered_by="user"),
+    )
 
 
 def stored_source(queued: EnqueuedRun, after: int = 0) -> Source:
@@ -83,7 +81,7 @@ def resumed_source(
     def chunks() -> Generator[LLMStreamChunk, None, None]:
         return tenancy.keep_active(_resume(agent, run_id, approvals, decided_by, field))
 
-    return Source(chunks=chunks, achunks=lambda: _read_in_threads(chunks()))
+    return Source.in_threads(chunks)
 
 
 def _resume(
@@ -102,9 +100,9 @@ def _resume(
 
 
 async def _read_in_threads(
-    chunks: Generator[LLMStreamChunk, None, None],
+    chunks: Callable[[], Generator[LLMStreamChunk, None, None]],
 ) -> AsyncGenerator[LLMStreamChunk, None]:
-    pump = ThreadPump(chunks)
+    pump = ThreadPump(await sync_to_async(chunks)())  # in the view's thread, where the tenant is active
     try:
         while (item := await sync_to_async(pump.next, thread_sensitive=False)(1.0)) is not None:
             if item != "silence":

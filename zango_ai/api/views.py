@@ -121,8 +121,8 @@ def chat(request: HttpRequest, *, name: str) -> HttpResponseBase:
 @endpoint("GET", is_streamed=True)
 def chat_stream(request: HttpRequest, *, name: str, chat_id: str) -> HttpResponseBase:
     """The answer that a run of the caller's chat is giving, from its beginning. 204 if there is none."""
-    access.open_agent(request, name)
-    run_id = access.own_unfinished_run(request, name, chat_id)
+    agent = access.open_agent(request, name)
+    run_id = access.own_unfinished_run(request, agent, chat_id)
     return HttpResponse(status=204) if run_id is None else _chat_of(request, get_run(run_id))
 
 

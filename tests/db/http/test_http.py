@@ -211,6 +211,13 @@ def test_a_user_ends_the_own_session_and_no_other(model, ada, client_of):
     assert post(ada, path).status_code == 404
 
 
+@pytest.mark.parametrize("session_id", ["x%07", "x" * 256])
+def test_a_session_id_that_cannot_exist_is_not_found(model, ada, session_id):
+    make_agent(model, is_public_api=True, short_term_memory=True)
+    assert post(ada, f"agents/helper/sessions/{session_id}/clear/").status_code == 404
+    assert ada.get(f"/ai/agents/helper/chat/{session_id}/stream").status_code == 404
+
+
 def test_a_tool_call_waits_for_the_users_approval_and_goes_on(model, ada, client_of):
     asked = []
 
