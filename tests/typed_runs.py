@@ -1,4 +1,4 @@
-"""Calls of ``run()``, ``enqueue()``, ``complete()`` and ``render()`` as a type checker sees them.
+"""Calls of ``run()``, its async forms, ``enqueue()``, ``complete()`` and ``render()`` as a type checker sees them.
 
 Nothing executes this module. ``pure/package/test_type_checks.py`` runs mypy on it.
 """
@@ -6,7 +6,18 @@ Nothing executes this module. ``pure/package/test_type_checks.py`` runs mypy on 
 from decimal import Decimal
 from typing import assert_type
 
-from zango_ai import EnqueuedRun, LLMFile, LLMMessage, LLMResponse, get_agent, get_prompt, get_provider
+from zango_ai import (
+    Agent,
+    EnqueuedRun,
+    LLMFile,
+    LLMMessage,
+    LLMResponse,
+    LLMStreamChunk,
+    aget_agent,
+    get_agent,
+    get_prompt,
+    get_provider,
+)
 from zango_ai.runs.arguments import RunArguments
 
 agent = get_agent("helper")
@@ -39,6 +50,30 @@ def run_wrongly() -> None:
     agent.enqueue("Hello", max_tokens="5")  # wrong
     wrong: RunArguments = {"temprature": 0.2}  # wrong
     agent.run("Hello", **wrong)
+
+
+async def run_async() -> None:
+    one = await aget_agent("helper")
+    assert_type(one, Agent)
+    assert_type(await one.arun("Hello", session_id="s", temperature=1), LLMResponse)
+    assert_type([chunk async for chunk in one.astream("Hello", output_type={})], list[LLMStreamChunk])
+    assert_type(await one.aenqueue("Hello", max_tokens=None), EnqueuedRun)
+    assert_type(await one.aresume("id", {"a": True}, decided_by="7"), LLMResponse)
+    assert_type(await one.aclear_session("s"), bool)
+    messages = [LLMMessage("user", "Hello")]
+    assert_type(await provider.acomplete(messages, max_tokens=5), LLMResponse)
+    assert_type([chunk async for chunk in provider.astream(messages)], list[LLMStreamChunk])
+    assert_type(list(provider.stream(messages, user_ref="7")), list[LLMStreamChunk])
+
+
+async def run_async_wrongly() -> None:
+    await agent.arun(3)  # wrong
+    await agent.arun("Hello", session="s")  # wrong
+    agent.astream("Hello", temperature="hot")  # wrong
+    await agent.aenqueue("Hello", sesion_id="s")  # wrong
+    await agent.aresume("id", True)  # wrong
+    await provider.acomplete(["Hello"])  # wrong
+    provider.stream([], session_id="s")  # wrong
 
 
 def call_a_provider() -> None:

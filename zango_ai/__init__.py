@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .agent import Agent, get_agent
+    from .agent import Agent, aget_agent, get_agent
     from .configuration.lookups import get_prompt, get_provider
     from .files.file import LLMFile
     from .providers.calls import warm_up
@@ -37,6 +37,7 @@ __all__ = [
     "PendingApproval",
     "ToolParam",
     "ToolSafety",
+    "aget_agent",
     "get_agent",
     "get_prompt",
     "get_provider",
@@ -49,6 +50,7 @@ _HOMES = {
     "Agent": "agent",
     "EnqueuedRun": "runs.background",
     "get_run": "runs.background",
+    "aget_agent": "agent",
     "get_agent": "agent",
     "get_prompt": "configuration.lookups",
     "get_provider": "configuration.lookups",

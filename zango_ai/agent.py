@@ -5,8 +5,8 @@ To follow one run, read ``Agent.run()``, then ``runs/preparation.py``, ``runs/ru
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any, Unpack
 from uuid import UUID
@@ -16,14 +16,15 @@ from .configuration import agents
 from .configuration.overrides import Overrides
 from .exceptions import AgentNotFound
 from .ledger import stored_runs
-from .ledger.recorder import record_run, resume_run
+from .ledger.recorder import RunRecorder, record_run, resume_run
 from .memory import sessions
 from .output.output_type import OutputType
-from .runs import approval, background, queue, resumption
+from .runs import approval, async_context, background, drivers, queue, resumption
 from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun
+from .runs.drivers import Work
 from .runs.preparation import prepare
-from .runs.run import execute, open_run, queue_run, stream
+from .runs.run import open_run, queue_run, stream, streamed_work_of, work_of
 from .types import LLMResponse, LLMStreamChunk, Trigger
 
 
@@ -41,6 +42,11 @@ def get_agent(name: str) -> Agent:
             "AI > Agents; names are case-sensitive.",
         )
     return Agent(name, schema)
+
+
+async def aget_agent(name: str) -> Agent:
+    """The async form of ``get_agent()``."""
+    return await drivers.call_async(lambda: get_agent(name))
 
 
 class Agent:
@@ -71,13 +77,16 @@ class Agent:
 
         Raises a ZangoAIError with ``invocation_id``; TypeError or ValueError for a wrong argument.
         """
-        task_id = queue.current_task_id() or ""
-        request = self._request("run", input, arguments, "task" if task_id else "user")
-        with record_run(
-            self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id
-        ) as recorder:
-            prepared = prepare(recorder, self.name, request)
-            return execute(open_run(prepared))
+        return drivers.exhaust(self._work(*self._recording("run", input, arguments)))
+
+    @lists_run_arguments
+    async def arun(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> LLMResponse:
+        """The async form of ``run()``.
+
+        While the provider works, the run uses no thread. If the task is cancelled, the connection to the provider
+        is closed, and the run ends as ``cancelled``.
+        """
+        return await drivers.run_async(self._work(*self._recording("arun", input, arguments)))
 
     @lists_run_arguments
     def stream(
@@ -102,14 +111,24 @@ class Agent:
         self, input: str | None = None, **arguments: Unpack[RunArguments]
     ) -> tuple[UUID, Generator[LLMStreamChunk, None, None]]:
         """``stream()`` with the id of its run, which is known before the first chunk."""
-        task_id = queue.current_task_id() or ""
-        request = self._request("stream", input, arguments, "task" if task_id else "user")
+        request, recording = self._recording("stream", input, arguments)
         with ExitStack() as stack:
-            recorder = stack.enter_context(
-                record_run(self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id)
-            )
+            recorder = stack.enter_context(recording)
             prepared = prepare(recorder, self.name, request)
             return recorder.run_id, tenancy.keep_active(stream(prepared, stack.pop_all()))
+
+    @lists_run_arguments
+    def astream(
+        self, input: str | None = None, **arguments: Unpack[RunArguments]
+    ) -> AsyncGenerator[LLMStreamChunk, None]:
+        """The async form of ``stream()``, for ``async for``.
+
+        TypeError and ValueError for a wrong argument are raised here, all other errors when the first chunk is
+        read. The run starts then. Leaving the loop early ends the run as ``cancelled`` soon; ``aclose()`` does so
+        before it returns.
+        """
+        request, recording = self._recording("astream", input, arguments)
+        return drivers.stream_async(self._streamed_work(request, recording), async_context.of_event_loop())
 
     @lists_run_arguments
     def enqueue(
@@ -135,6 +154,13 @@ class Agent:
             queue_run(replace(prepare(recorder, self.name, request), stores_chunks=stream))
         return background.send(recorder.run_id, self._schema)
 
+    @lists_run_arguments
+    async def aenqueue(
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments]
+    ) -> EnqueuedRun:
+        """The async form of ``enqueue()``."""
+        return await drivers.call_async(lambda: self.enqueue(input, stream=stream, **arguments))
+
     def resume(
         self,
         run_id: UUID | str,
@@ -153,6 +179,59 @@ class Agent:
         pending call or has an unknown one; RunStateUnreadable if a newer release stored the run, which then keeps
         waiting; and the errors of ``run()``.
         """
+        return drivers.exhaust(self._resumed_work(run_id, approvals, decided_by, output_type))
+
+    async def aresume(
+        self,
+        run_id: UUID | str,
+        approvals: Mapping[Any, bool | str],
+        *,
+        decided_by: str = "",
+        output_type: Any = None,
+    ) -> LLMResponse:
+        """The async form of ``resume()``."""
+        return await drivers.run_async(self._resumed_work(run_id, approvals, decided_by, output_type))
+
+    def clear_session(self, session_id: str) -> bool:
+        """End a conversation and delete its messages. False if there is no active session of that id.
+
+        The same id used again starts an empty conversation. A run in progress no longer writes to the session. A
+        rollback of the caller's transaction does not undo this. Raises WrongTenant.
+        """
+        argument_checks.require(session_id, str, "session_id", "the id of the conversation to end as a str")
+        agents.require_same_tenant(self.name, self._schema)
+        sessions.require_session_id(session_id)
+        agent_id = agents.find_agent_id(self.name)
+        return agent_id is not None and sessions.clear(self._schema, agent_id, session_id)
+
+    async def aclear_session(self, session_id: str) -> bool:
+        """The async form of ``clear_session()``."""
+        return await drivers.call_async(lambda: self.clear_session(session_id))
+
+    def _recording(
+        self, method: str, input: str | None, arguments: RunArguments
+    ) -> tuple[RunRequest, AbstractContextManager[RunRecorder]]:
+        """The request of a call, and the recording of its run, which begins when it is entered."""
+        task_id = queue.current_task_id() or ""
+        request = self._request(method, input, arguments, "task" if task_id else "user")
+        recording = record_run(
+            self._schema, agent_name=self.name, triggered_by=request.trigger, celery_task_id=task_id
+        )
+        return request, recording
+
+    def _work(self, request: RunRequest, recording: AbstractContextManager[RunRecorder]) -> Work[LLMResponse]:
+        with recording as recorder:
+            return (yield from work_of(open_run(prepare(recorder, self.name, request))))
+
+    def _streamed_work(self, request: RunRequest, recording: AbstractContextManager[RunRecorder]) -> Work[None]:
+        with ExitStack() as stack:
+            prepared = prepare(stack.enter_context(recording), self.name, request)
+            work = streamed_work_of(prepared, stack.pop_all())
+        yield from work
+
+    def _resumed_work(
+        self, run_id: UUID | str, approvals: Mapping[Any, bool | str], decided_by: str, output_type: Any
+    ) -> Work[LLMResponse]:
         background.require_run_id(run_id)
         approval.require_mapping(approvals)
         agents.require_same_tenant(self.name, self._schema)
@@ -166,19 +245,7 @@ class Agent:
             run = resumption.restore(
                 recorder, self.name, row, state, output_type=converted_type, decisions=decisions
             )
-            return execute(run)
-
-    def clear_session(self, session_id: str) -> bool:
-        """End a conversation and delete its messages. False if there is no active session of that id.
-
-        The same id used again starts an empty conversation. A run in progress no longer writes to the session. A
-        rollback of the caller's transaction does not undo this. Raises WrongTenant.
-        """
-        argument_checks.require(session_id, str, "session_id", "the id of the conversation to end as a str")
-        agents.require_same_tenant(self.name, self._schema)
-        sessions.require_session_id(session_id)
-        agent_id = agents.find_agent_id(self.name)
-        return agent_id is not None and sessions.clear(self._schema, agent_id, session_id)
+            return (yield from work_of(run))
 
     def _request(
         self, method: str, input: str | None, arguments: RunArguments, default_trigger: Trigger

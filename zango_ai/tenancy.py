@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar, cast
@@ -32,6 +33,7 @@ from psycopg import ClientCursor
 from .exceptions import NotMigrated
 
 T = TypeVar("T")
+_tenant_of_task: ContextVar[Any] = ContextVar("zango_ai_tenant_of_task", default=None)
 _UNDEFINED = {"42P01", "42703", "3F000"}
 """PostgreSQL's codes for an undefined table, an undefined column and a schema that does not exist."""
 
@@ -125,8 +127,9 @@ def advice_without_tenant() -> str:
     """What to do if no tenant is active: one or two sentences for an error message."""
     if _is_in_event_loop():
         return (
-            "This call runs in an event loop, but the request's tenant is active in another thread. Move the call "
-            "into a plain function f and use: await asgiref.sync.sync_to_async(f)()."
+            "This call runs in an event loop, but the request's tenant is active in another thread. Use the async "
+            "form, such as aget_agent(), or move the call into a plain function f and use: await "
+            "asgiref.sync.sync_to_async(f)()."
         )
     return (
         "Make the call in a tenant's request or inside django_tenants.utils.tenant_context(tenant). A new thread "
@@ -195,23 +198,72 @@ def active_tenant(tenant: Model) -> Iterator[None]:
 
 def keep_active(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """Yield the items. The generator works in the tenant that is active now, its reader in any other or in none."""
-    return _iterate(connection().tenant, items)  # type: ignore[attr-defined]
+    return _iterate(active_tenant_of(connection()), items)
 
 
 def _iterate(tenant: Any, items: Generator[T, None, None]) -> Generator[T, None, None]:
     try:
         while True:
-            with _active_if_needed(tenant):
+            with made_active(tenant):
                 try:
                     item = next(items)
                 except StopIteration:
                     return
             yield item
     finally:
-        with _active_if_needed(tenant):
+        with made_active(tenant):
             items.close()
 
 
-def _active_if_needed(tenant: Any) -> AbstractContextManager[None]:
+def tenant_of_task() -> Any | None:
+    """The tenant that the running task has activated. None if it has not activated any.
+
+    Django gives async code connections of its own. Tasks share one if their parent task has used it, and so does
+    what is activated on it. So what a task activates is noted in its context, from the first call on.
+    """
+    found: Any = getattr(connections._connections, _alias(), None)  # type: ignore[attr-defined]
+    if found is None:
+        return None
+    if "set_tenant" not in vars(found):
+        set_tenant = found.set_tenant
+
+        def set_and_note(tenant: Any, *args: Any, **kwargs: Any) -> None:
+            set_tenant(tenant, *args, **kwargs)
+            _tenant_of_task.set(tenant)
+
+        found.set_tenant = set_and_note
+        _tenant_of_task.set(found.tenant)
+    tenant = _tenant_of_task.get() or found.tenant
+    return None if is_public(tenant.schema_name) else tenant
+
+
+def connection_around_event_loop() -> BaseDatabaseWrapper | None:
+    """The connection of the synchronous code that runs the event loop in this thread, if it has one."""
+    storage = getattr(connections._connections, "_storage", None)  # type: ignore[attr-defined]
+    return getattr(storage, _alias(), None)
+
+
+def active_tenant_of(connection: BaseDatabaseWrapper) -> Any:
+    """The tenant that is active on the connection; a stand-in with a ``schema_name`` if none is."""
+    return connection.tenant  # type: ignore[attr-defined]  # django-tenants' wrapper has it
+
+
+def made_active(tenant: Any) -> AbstractContextManager[None]:
+    """Activate the tenant for the block, unless its schema is active."""
     is_active = current_schema() == tenant.schema_name
     return nullcontext() if is_active else active_tenant(tenant)
+
+
+@contextmanager
+def lent(lender: BaseDatabaseWrapper) -> Iterator[None]:
+    """Use the connection of another thread, which must not use it meanwhile."""
+    own = getattr(connections._connections, lender.alias, None)  # type: ignore[attr-defined]
+    lender.inc_thread_sharing()
+    connections[lender.alias] = lender
+    try:
+        yield
+    finally:
+        del connections[lender.alias]
+        if own is not None:
+            connections[lender.alias] = own
+        lender.dec_thread_sharing()

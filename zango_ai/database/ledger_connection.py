@@ -126,6 +126,7 @@ def _copy(caller: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     settings["OPTIONS"]["server_side_binding"] = True
     settings["OPTIONS"].setdefault("prepare_threshold", PREPARED_AFTER)
     own = tenancy.plain_backend()(settings, ALIAS)
+    own.inc_thread_sharing()  # a thread that has borrowed the caller's connection uses this one too
     # With DEBUG, Django collects each statement until the end of a request; nothing would empty this list.
     own.queries_log = deque(maxlen=0)
     return own

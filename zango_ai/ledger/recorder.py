@@ -17,6 +17,7 @@ Each part has one job: ``run_columns`` the run's row, ``round_log`` its rounds, 
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -308,7 +309,7 @@ def resume_run(schema: str, run: RunRow) -> Iterator[RunRecorder]:
 def _recorded(recorder: RunRecorder) -> Iterator[RunRecorder]:
     try:
         yield recorder
-    except GeneratorExit as exc:  # the caller has closed the run's stream, or dropped it unread
+    except (GeneratorExit, asyncio.CancelledError) as exc:  # the caller has closed, dropped or cancelled the run
         recorder.cancel()
         recorder.fail(exc)
         raise

@@ -30,7 +30,7 @@ class CallPlan:
     """The tools in litellm's form."""
 
     def error(
-        self, exc: BaseException, trace: CallTrace, caught_before: BaseException | None, client: Client
+        self, exc: BaseException, trace: CallTrace, caught_before: BaseException | None, client: Client[Any]
     ) -> BaseException:
         """What to raise for an exception of the call."""
         where = f"Provider {self.provider.name!r} (model {self.request.model!r})"
@@ -45,7 +45,7 @@ class CallPlan:
             is_v1_missing=self.kind.is_v1_missing(self.provider.credentials),
         )
 
-    def arguments(self, client: Client, trace: CallTrace) -> dict[str, Any]:
+    def arguments(self, client: Client[Any], trace: CallTrace) -> dict[str, Any]:
         """The arguments of ``litellm.completion()``."""
         request = self.request
         optional: dict[str, Any] = {}
@@ -76,3 +76,13 @@ def complete(arguments: Mapping[str, Any]) -> Any:
     except litellm.UnsupportedParamsError:
         # Nothing was sent yet. Some models take no temperature: leave it out of this call only.
         return litellm.completion(**litellm_logging.arguments_of(litellm, {**arguments, "drop_params": True}))
+
+
+async def complete_async(arguments: Mapping[str, Any]) -> Any:
+    """litellm's reply. ``litellm.acompletion()`` would start a thread for each call."""
+    litellm = litellm_import.load()
+    arguments = {**arguments, "acompletion": True}
+    try:
+        return await litellm.completion(**litellm_logging.arguments_of(litellm, arguments))
+    except litellm.UnsupportedParamsError:
+        return await litellm.completion(**litellm_logging.arguments_of(litellm, {**arguments, "drop_params": True}))

@@ -21,17 +21,17 @@ from . import (
     checks,
     clients,
     errors,
+    http_exchange,
     json_forms,
     litellm_import,
     messages,
     model_answers,
     model_info,
     prices,
-    transport,
 )
-from .call_plan import CallPlan, complete
+from .call_plan import CallPlan, complete, complete_async
 from .call_trace import CallTrace
-from .streaming import AnswerStream
+from .streaming import AnswerStream, AsyncAnswerStream
 from .token_estimate import estimate_prompt_tokens
 
 PING_TIMEOUT_S = 20.0
@@ -47,7 +47,13 @@ class PreparedCall(CallPlan):
         Raises RateLimitExceeded, LLMTimeoutError, LLMAPIError, or ProviderConfigInvalid if the provider's address
         leads into the host's network.
         """
-        result = self._exchange()
+        return self._answer_of(self._exchange())
+
+    async def send_async(self) -> ModelAnswer:
+        """The async form of ``send()``."""
+        return self._answer_of(await self._exchange_async())
+
+    def _answer_of(self, result: ModelAnswer | BaseException) -> ModelAnswer:
         if isinstance(result, BaseException):
             json_forms.note_refusal(self.provider, self.request, result)
             raise result
@@ -61,18 +67,38 @@ class PreparedCall(CallPlan):
         try:
             with trace.active(), clients.borrow(self.provider, self.kind) as client:
                 try:
-                    reply = complete(self.arguments(client, trace))
-                    if trace.status is None:
-                        raise RuntimeError("litellm returned an answer without using our HTTP client")
-                    return model_answers.read(reply, trace, self.request.model, self.price, client.answer_mask)
+                    return self._read(complete(self.arguments(client, trace)), trace, client)
                 except BaseException as exc:
                     return self.error(exc, trace, caught_before, client)
         except BaseException as exc:  # a task's time limit, raised before the call or while its error was read
             return errors.without_frames(exc)
 
+    async def _exchange_async(self) -> ModelAnswer | BaseException:
+        """The async form of ``_exchange()``."""
+        caught_before = sys.exception()
+        trace = CallTrace.start(self.request.timeout_s, self.kind.vendor)
+        try:
+            with trace.active():
+                async with clients.borrow_async(self.provider, self.kind) as client:
+                    try:
+                        return self._read(await complete_async(self.arguments(client, trace)), trace, client)
+                    except BaseException as exc:
+                        return self.error(exc, trace, caught_before, client)
+        except BaseException as exc:
+            return errors.without_frames(exc)
+
+    def _read(self, reply: Any, trace: CallTrace, client: clients.Client[Any]) -> ModelAnswer:
+        if trace.status is None:
+            raise RuntimeError("litellm returned an answer without using our HTTP client")
+        return model_answers.read(reply, trace, self.request.model, self.price, client.answer_mask)
+
     def stream(self) -> AnswerStream:
         """Send the request and read the answer as it arrives. See ``AnswerStream``."""
         return AnswerStream(self)
+
+    def stream_async(self) -> AsyncAnswerStream:
+        """The async form of ``stream()``."""
+        return AsyncAnswerStream(self)
 
 
 def prepare(provider: ProviderSpec, request: ModelRequest) -> PreparedCall:
@@ -100,7 +126,7 @@ def warm_up() -> None:
     process starts. It starts no thread and opens no connection, so call it before a process forks if you like.
     """
     litellm_import.load()
-    transport.tls_context()
+    http_exchange.tls_context()
 
 
 def _estimate(request: ModelRequest, price: Price | None, tools: tuple[Mapping[str, Any], ...]) -> Estimate:

@@ -6,6 +6,7 @@ vendors. litellm's class decides only where the status says too little.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import sys
@@ -109,6 +110,8 @@ def foreign_cause(exc: BaseException, caught_before: BaseException | None = None
     while current is not None and current is not caught_before:
         root = type(current).__module__.partition(".")[0]
         is_foreign = not isinstance(current, Exception) or isinstance(current, private_attributes.UnknownRelease)
+        if isinstance(current, asyncio.CancelledError):  # async clients implement their timeouts with it
+            is_foreign = current is exc
         if is_foreign or not (root in _CALL_PACKAGES or root in sys.stdlib_module_names):
             return without_frames(current)
         current = current.__cause__ or current.__context__

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +106,7 @@ class Placeholders:
         return file if file is not None and file.url is not None else None
 
 
-class _FilledBody(httpx.SyncByteStream):
+class _FilledBody(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A request body that is sent in pieces and never joined."""
 
     def __init__(self, pieces: list[bytes]) -> None:
@@ -117,6 +117,10 @@ class _FilledBody(httpx.SyncByteStream):
         for piece in self._pieces:
             for start in range(0, len(piece), _PIECE):
                 yield piece[start : start + _PIECE]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
 
 
 def _clean(filename: str) -> str:

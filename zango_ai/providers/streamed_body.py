@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
@@ -17,8 +17,8 @@ _ERROR = re.compile(rb'^data:\s*(\{(?:[^\n]*,)?\s*"error"\s*:\s*[{"][^\n]*)', re
 _OVERLAP = 64
 
 
-class StreamedBody(httpx.SyncByteStream):
-    """Reads a response body. Server-sent events arrive in whole lines, other bodies as they come."""
+class _Reader:
+    """Decodes and checks a body. Server-sent events are passed on in whole lines, other bodies as they come."""
 
     def __init__(self, response: httpx.Response, trace: CallTrace, max_bytes: int) -> None:
         headers = response.headers
@@ -26,32 +26,34 @@ class StreamedBody(httpx.SyncByteStream):
         self._decoder = response_decoder.Decoder(encoding, max_bytes, response_decoder.MAX_PIECES)
         self._response, self._trace = response, trace
         self._is_lines = "eventstream" not in headers.get("Content-Type", "")
+        self._tail = b""
+        self._begun: list[bytes] = []
+        """The beginning of a line."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        with self._trace.noting_read_errors():
-            yield from self._lines() if self._is_lines else self._pieces()
-
-    def _pieces(self) -> Iterator[bytes]:
-        tail = b""
-        for data in self._response.iter_raw():
-            for piece in self._decoder.decode(data):
-                self._look_for_usage(tail + piece)
-                tail = piece[-_OVERLAP:]
+    def _read(self, data: bytes) -> Iterator[bytes]:
+        """What can be passed on after ``data`` has arrived."""
+        for piece in self._decoder.decode(data):
+            self._look_for_usage(self._tail + piece)
+            self._tail = piece[-_OVERLAP:]
+            if self._is_lines:
+                yield from self._lines(piece)
+            else:
                 yield piece
-        self._decoder.finish()
 
-    def _lines(self) -> Iterator[bytes]:
+    def _end(self) -> Iterator[bytes]:
+        self._decoder.finish()
+        if self._begun:
+            yield self._checked(b"".join(self._begun))
+
+    def _lines(self, piece: bytes) -> Iterator[bytes]:
         """The body, cut only after line feeds, with the parts replaced that litellm cannot read."""
-        begun: list[bytes] = []
-        for piece in self._pieces():
-            end = piece.rfind(b"\n") + 1
-            if end:
-                yield self._checked(b"".join([*begun, piece[:end]]))
-                begun = []
-            if piece[end:]:
-                begun.append(piece[end:])
-        if begun:
-            yield self._checked(b"".join(begun))
+        end = piece.rfind(b"\n") + 1
+        if end:
+            lines = b"".join([*self._begun, piece[:end]])
+            self._begun = []
+            yield self._checked(lines)
+        if piece[end:]:
+            self._begun.append(piece[end:])
 
     def _checked(self, lines: bytes) -> bytes:
         error = _ERROR.search(lines) if b'"error"' in lines else None
@@ -63,5 +65,30 @@ class StreamedBody(httpx.SyncByteStream):
         if not self._trace.has_usage and _USAGE.search(data):
             self._trace.has_usage = True
 
+
+class StreamedBody(_Reader, httpx.SyncByteStream):
+    """The body of a response of the sync client."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._trace.noting_read_errors():
+            for data in self._response.iter_raw():
+                yield from self._read(data)
+            yield from self._end()
+
     def close(self) -> None:
         self._response.close()
+
+
+class AsyncStreamedBody(_Reader, httpx.AsyncByteStream):
+    """The body of a response of the async client."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._trace.noting_read_errors():
+            async for data in self._response.aiter_raw():
+                for piece in self._read(data):
+                    yield piece
+            for piece in self._end():
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._response.aclose()

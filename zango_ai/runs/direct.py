@@ -6,42 +6,85 @@ that of a new agent, as are its default temperature and max tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, cast
 
-from .. import argument_checks
+from .. import argument_checks, tenancy
 from ..configuration import agents
 from ..exceptions import InputRequired, ProviderNotFound
 from ..ledger.recorder import RunRecorder, record_run
 from ..models import AgentConfig, Provider
-from ..types import AgentSpec, LLMMessage, LLMResponse, ProviderSpec
-from . import preflight, queue, request_builder
+from ..types import AgentSpec, LLMMessage, LLMResponse, LLMStreamChunk, ProviderSpec
+from . import async_context, drivers, preflight, queue, request_builder, run
 from .answers import OutputOverride
 from .arguments import RunRequest
+from .drivers import Work
 from .engine import LoopState
 from .preparation import PreparedRun
 from .request_builder import ComposedRequest
-from .run import execute, open_run
 from .tool_use import Toolbox
 
 
 def complete(provider: Provider, *, messages: Iterable[LLMMessage], **keywords: Any) -> LLMResponse:
     """``Provider.complete()``. ``keywords`` are those arguments of a run that it takes."""
+    return drivers.exhaust(_work(provider, *_recording(provider, messages, keywords)))
+
+
+async def acomplete(provider: Provider, *, messages: Iterable[LLMMessage], **keywords: Any) -> LLMResponse:
+    """``Provider.acomplete()``."""
+    return await drivers.run_async(_work(provider, *_recording(provider, messages, keywords)))
+
+
+def stream(
+    provider: Provider, *, messages: Iterable[LLMMessage], **keywords: Any
+) -> Generator[LLMStreamChunk, None, None]:
+    """``Provider.stream()``."""
+    request, recording = _recording(provider, messages, keywords)
+    with ExitStack() as stack:
+        prepared = _prepare(stack.enter_context(recording), provider, request)
+        return tenancy.keep_active(run.stream(prepared, stack.pop_all()))
+
+
+def astream(
+    provider: Provider, *, messages: Iterable[LLMMessage], **keywords: Any
+) -> AsyncGenerator[LLMStreamChunk, None]:
+    """``Provider.astream()``."""
+    request, recording = _recording(provider, messages, keywords)
+    return drivers.stream_async(_streamed_work(provider, request, recording), async_context.of_event_loop())
+
+
+def _recording(
+    provider: Provider, messages: Iterable[LLMMessage], keywords: Mapping[str, Any]
+) -> tuple[RunRequest, AbstractContextManager[RunRecorder]]:
+    """The request of a call, and the recording of its run, which begins when it is entered."""
     task_id = queue.current_task_id() or ""
     request = RunRequest(messages=messages, **keywords, default_trigger="task" if task_id else "user")
-    with record_run(
-        provider.schema, agent_name="", triggered_by=request.trigger, celery_task_id=task_id
-    ) as recorder:
-        return execute(open_run(_prepare(recorder, provider, messages, request)))
+    recording = record_run(provider.schema, agent_name="", triggered_by=request.trigger, celery_task_id=task_id)
+    return request, recording
 
 
-def _prepare(
-    recorder: RunRecorder, provider: Provider, messages: Iterable[LLMMessage], request: RunRequest
-) -> PreparedRun:
+def _work(
+    provider: Provider, request: RunRequest, recording: AbstractContextManager[RunRecorder]
+) -> Work[LLMResponse]:
+    with recording as recorder:
+        return (yield from run.work_of(run.open_run(_prepare(recorder, provider, request))))
+
+
+def _streamed_work(
+    provider: Provider, request: RunRequest, recording: AbstractContextManager[RunRecorder]
+) -> Work[None]:
+    with ExitStack() as stack:
+        prepared = _prepare(stack.enter_context(recording), provider, request)
+        work = run.streamed_work_of(prepared, stack.pop_all())
+    yield from work
+
+
+def _prepare(recorder: RunRecorder, provider: Provider, request: RunRequest) -> PreparedRun:
     """Raises every error that can be found before the provider is called."""
     provider.require_same_tenant()
     recorder.note_caller(request.user_ref, None, None)
-    turn = argument_checks.as_tuple(messages, LLMMessage, "messages")
+    turn = argument_checks.as_tuple(cast(Iterable[LLMMessage], request.messages), LLMMessage, "messages")
     agent = _read_settings(recorder, provider, request)
     composed = _compose(agent, turn)
     recorder.note_prompts(composed.system_text, composed.user_text)

@@ -5,11 +5,13 @@
     prepared = prepare(recorder, agent_name, request)       # preparation.py
     response = execute(open_run(prepared))                  # or queue_run(prepared), for a worker
 
-``stream()`` does the same and yields chunks. Both use one engine, one driver and the same handlers.
+``stream()`` does the same and yields chunks. Both do the same work, which ``work_of()`` and ``streamed_work_of()``
+return for other drivers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Generator, Sequence
@@ -22,11 +24,11 @@ from ..ledger.run_state import RunState, SessionToOpen
 from ..memory import sessions
 from ..providers import calls, checks, errors
 from ..providers.calls import PreparedCall
-from ..providers.streaming import AnswerStream
 from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
 from . import chunk_writer, drivers, engine, preflight, saved_state
 from .answers import AnswerReader
-from .drivers import Chunks
+from .drivers import Work
+from .effects import InThread, Read, Send, Sleep
 from .preparation import PreparedRun
 from .request_builder import ComposedRequest
 from .retry_policy import RetryPolicy
@@ -108,6 +110,19 @@ def stream(
     ``recording`` is the open ``record_run()``. It is left before the last chunks: closing the stream there changes
     nothing on the run's row.
     """
+    return drivers.chunks_of(streamed_work_of(prepared, recording))
+
+
+def work_of(run: OpenRun, retries: RetryPolicy | None = None) -> Work[LLMResponse]:
+    """The work of ``execute()``."""
+    if run.prepared.stores_chunks:  # its chunks are written to the database
+        response: LLMResponse = yield InThread(lambda: execute(run, retries))
+        return response
+    return (yield from _Execution(run, retries).execute())
+
+
+def streamed_work_of(prepared: PreparedRun, recording: AbstractContextManager[object]) -> Work[None]:
+    """The work of ``stream()``."""
     with recording:
         execution = _Execution(open_run(prepared), is_streamed=True)
         response = yield from execution.execute()
@@ -122,8 +137,8 @@ class _Execution:
         prepared = run.prepared
         self._run, self._retries, self._is_streamed = run, retries, is_streamed
         self.chunks = StreamChunks()
-        self._answer_stream: AnswerStream | None = None
-        """The stream of the current call, until the call is settled."""
+        self._reading: Read | None = None
+        """The streamed call, until it is settled."""
         self._first_token_ms: int | None = None
         self._recorder, self._toolbox = prepared.recorder, prepared.toolbox
         self._loop_state = run.start
@@ -131,12 +146,12 @@ class _Execution:
             prepared.agent, prepared.output.output_type, self._recorder, run.session, run.composed, self._toolbox
         )
 
-    def execute(self) -> Chunks[LLMResponse]:
+    def execute(self) -> Work[LLMResponse]:
         self._recorder.retry_with(self._state_to_retry)
         steps = engine.run_loop(self._run.start, self._run.targets, _TIMING, self._reader.read, self._checkpoint)
         try:
             answer = yield from drivers.drive(steps, self)
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):
             self._cancel()
             raise
         self._recorder.note_last_answer(answer)
@@ -146,59 +161,50 @@ class _Execution:
             self._recorder.succeed()
         return self._response(answer)
 
-    def ask(self, step: engine.Ask) -> Chunks[ModelAnswer]:
+    def ask(self, step: engine.Ask) -> Work[ModelAnswer]:
         """Reserve, call the provider, and settle."""
         yield from self.chunks.begin_round()
         call = calls.prepare(step.target.provider, step.request)
         self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
-            answer = (yield from self._read_stream(call)) if self._is_streamed else call.send()
+            answer: ModelAnswer = (yield from self._read_stream(call)) if self._is_streamed else (yield Send(call))
         except ZangoAIError as exc:
             self._recorder.fail_round(exc, errors.vendor_message(exc), self._partial_answer())
-            self._answer_stream = None
+            self._reading = None
             raise
         # JSON may still need a retry, and tool calls another round.
         is_last = not answer.tool_calls and self._run.prepared.agent.output_schema != "json"
         self._recorder.settle_round(answer, is_last=is_last)
-        self._answer_stream = None
+        self._reading = None
         return answer
 
-    def _read_stream(self, call: PreparedCall) -> Chunks[ModelAnswer]:
+    def _read_stream(self, call: PreparedCall) -> Work[ModelAnswer]:
         started_ms = self._recorder.elapsed_ms()
-        stream = self._answer_stream = call.stream()
+        reading = self._reading = Read(call, self.chunks)
         try:
-            with stream:
-                for text in stream:
-                    yield self.chunks.text(text)
-            return stream.answer
+            answer: ModelAnswer = yield reading
+            return answer
         finally:
-            if self._first_token_ms is None and stream.time_to_first_token_ms is not None:
-                self._first_token_ms = started_ms + stream.time_to_first_token_ms
+            if self._first_token_ms is None and reading.time_to_first_token_ms is not None:
+                self._first_token_ms = started_ms + reading.time_to_first_token_ms
 
     def _partial_answer(self) -> ModelAnswer | None:
         """What the current call has produced so far. None if it has produced nothing or is not streamed."""
-        stream = self._answer_stream
-        return None if stream is None or stream.time_to_first_token_ms is None else stream.partial()
+        return None if self._reading is None else self._reading.partial()
 
     def _cancel(self) -> None:
         self._reader.forget_turn()
         self._recorder.cancel(self._partial_answer())
 
-    def use_tools(self, step: engine.UseTools) -> Chunks[Sequence[LLMMessage] | None]:
+    def use_tools(self, step: engine.UseTools) -> Work[Sequence[LLMMessage] | None]:
         if step.may_call:  # otherwise the answer may still be corrected, which resets the round
             yield from self.chunks.end_round()
-        using = self._toolbox.use(step.answer, may_call=step.may_call, pause=self._pause)
-        while True:
-            try:
-                call = next(using)
-            except StopIteration as end:
-                messages: Sequence[LLMMessage] | None = end.value
-                return messages
-            yield self.chunks.tool(call)
+        show, pause = self.chunks.tool, self._pause
+        return (yield from self._toolbox.use(step.answer, may_call=step.may_call, show=show, pause=pause))
 
-    def wait(self, step: engine.Wait) -> Chunks[None]:
+    def wait(self, step: engine.Wait) -> Work[None]:
         yield from self.chunks.reset()
-        time.sleep(step.seconds)
+        yield Sleep(step.seconds)
 
     def _checkpoint(self, state: engine.LoopState) -> None:
         self._loop_state = state

@@ -6,7 +6,7 @@ The model is told how each call ended. A failed call never ends the run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any
@@ -16,10 +16,12 @@ from ..ledger import clock, stored_runs
 from ..ledger.recorder import RunRecorder
 from ..memory import window
 from ..models import ToolCall
-from ..tools import execution, registry, results
+from ..tools import registry, results
 from ..tools.approval_decisions import ApprovalDecision
-from ..types import AgentSpec, LLMMessage, LLMToolCall, ModelAnswer, PendingApproval, ToolSchema
+from ..types import AgentSpec, LLMMessage, LLMStreamChunk, LLMToolCall, ModelAnswer, PendingApproval, ToolSchema
 from . import tool_call_outcomes
+from .drivers import Work
+from .effects import Execute
 from .tool_call_log import ToolCallLog
 from .tool_call_outcomes import ToolCallOutcome
 from .tool_call_plan import Action, Planner, ToolCallPlan
@@ -65,11 +67,16 @@ class Toolbox:
                 self._add_call(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
 
     def use(
-        self, answer: ModelAnswer, *, may_call: bool, pause: Callable[[ModelAnswer], None]
-    ) -> Generator[LLMToolCall, None, Sequence[LLMMessage] | None]:
+        self,
+        answer: ModelAnswer,
+        *,
+        may_call: bool,
+        show: Callable[[LLMToolCall], LLMStreamChunk],
+        pause: Callable[[ModelAnswer], None],
+    ) -> Work[Sequence[LLMMessage] | None]:
         """Execute the answer's tool calls, in order, and return the messages that the model is asked with next.
 
-        Yields each call twice: before it is executed, as ``running``, and afterwards with its result.
+        Each call is shown twice, in a chunk: before it is executed, as ``running``, and afterwards with its result.
 
         At the first call that a person must approve, call ``pause`` and return None. With ``may_call=False`` all
         calls are refused.
@@ -79,9 +86,9 @@ class Toolbox:
         tool_messages = []
         for plan in ready:
             request = plan.request
-            yield _call(request.id, request.name, plan.json_arguments, "running", None)
-            tool_messages.append(self._carry_out(plan))
-            yield self.calls[-1]
+            yield show(_call(request.id, request.name, plan.json_arguments, "running", None))
+            tool_messages.append((yield from self._carry_out(plan)))
+            yield show(self.calls[-1])
         self._log_excess([plan for plan in ready if plan.action is Action.REFUSE_EXCESS])
         waiting = [plan for plan in plans[len(ready) :] if plan.action is Action.AWAIT_APPROVAL]
         if waiting:
@@ -106,16 +113,16 @@ class Toolbox:
         self._logged_rows = {}
         return [planner.plan(request, position) for position, request in enumerate(answer.tool_calls, start=1)]
 
-    def _carry_out(self, plan: ToolCallPlan) -> LLMMessage:
+    def _carry_out(self, plan: ToolCallPlan) -> Work[LLMMessage]:
         """The message that tells the model how the call ended."""
-        outcome = plan.outcome or self._execute(plan)
+        outcome = plan.outcome or (yield from self._execute(plan))
         if plan.action is Action.REFUSE:
             self._log.end(plan, outcome)
         request = plan.request
         self._add_call(request.id, request.name, plan.json_arguments, outcome.status, outcome.result)
         return LLMMessage("tool", results.to_text(outcome.result), tool_call_id=request.id)
 
-    def _execute(self, plan: ToolCallPlan) -> ToolCallOutcome:
+    def _execute(self, plan: ToolCallPlan) -> Work[ToolCallOutcome]:
         """Execute the tool, if its rate limit allows. Raises LogUnavailable before the tool is executed."""
         tool = plan.tool
         assert tool is not None
@@ -129,7 +136,7 @@ class Toolbox:
                 return outcome
             max_chars = get_conf().max_tool_result_chars
             heartbeat = self._log.heartbeat()
-            result = execution.execute(tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat)
+            result = yield Execute(tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat)
             outcome = tool_call_outcomes.of_result(result)
             return outcome
         finally:

@@ -24,7 +24,7 @@ from . import read_only
 
 T = TypeVar("T")
 
-_READ_ONLY = "SELECT set_config('transaction_read_only', 'on', true)"
+READ_ONLY = "SELECT set_config('transaction_read_only', 'on', true)"
 """Until the savepoint ends. It must be a query: PostgreSQL lets a transaction become writable again as long as it
 has executed none."""
 _CANCEL_TIMEOUT_S = 2.0
@@ -80,8 +80,8 @@ class BorrowedConnection:
                 return
             with transaction.atomic(using=caller.alias):
                 if is_read_only:
-                    with tenancy.bare_cursor(caller, _READ_ONLY) as cursor:
-                        cursor.execute(_READ_ONLY)
+                    with tenancy.bare_cursor(caller, READ_ONLY) as cursor:
+                        cursor.execute(READ_ONLY)
                 with self._connection_taken_back():
                     yield
                 if is_read_only:

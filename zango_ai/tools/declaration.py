@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+
 from .. import limits
 from ..argument_checks import type_of
 from ..exceptions import ToolDeclarationInvalid
@@ -87,6 +89,11 @@ class DeclaredTool:
         code = getattr(inspect.unwrap(self.function), "__code__", None)
         object.__setattr__(self, "file", getattr(code, "co_filename", "?"))
         object.__setattr__(self, "line", getattr(code, "co_firstlineno", 0))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is declared with ``async def``."""
+        return iscoroutinefunction(self.function)
 
     @property
     def location(self) -> str:
@@ -214,13 +221,13 @@ def _with_plain_defaults(function: F) -> Callable[..., Any]:
                 kwargs[name] = info.default
         return function(*args, **kwargs)
 
-    return call
+    return markcoroutinefunction(call) if iscoroutinefunction(function) else call
 
 
 def _problems(declared: DeclaredTool, function: Callable[..., Any]) -> Iterator[str]:
     """What is wrong with the declaration, as far as it shows without evaluating annotations."""
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        yield "is async; write a plain function, and call async code in it with asgiref's async_to_sync"
+    if inspect.isasyncgenfunction(function):
+        yield "is an async generator; write an async function that returns its result"
     yield from _problems_of_options(declared)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in _REFUSED_KINDS:

@@ -50,11 +50,13 @@ def call(
     timeout_s: float,
     unblock: Callable[[], None],
     heartbeat: Callable[[], None] | None = None,
+    is_interruptible: bool = True,
 ) -> Outcome:
     """Call the function in a copy of the caller's context. Return when it ends or its time is up.
 
     While a function that was told to stop has not ended, ``unblock`` is called repeatedly, to end what it may be
-    waiting for. ``heartbeat`` is called every ``HEARTBEAT_S`` seconds while the function runs.
+    waiting for. ``heartbeat`` is called every ``HEARTBEAT_S`` seconds while the function runs. A function that is
+    not ``is_interruptible`` is told to stop by ``unblock`` alone.
     """
     thread = _FunctionThread(function)
     deadline = time.monotonic() + timeout_s
@@ -66,18 +68,21 @@ def call(
             if heartbeat is not None:
                 heartbeat()
     except BaseException as exc:
-        return Outcome(interruption=exc, is_still_running=not _stop(thread, unblock))
+        return Outcome(interruption=exc, is_still_running=not _stop(thread, unblock, is_interruptible))
     if thread.outcome is not None:
         return thread.outcome
     stack = thread.stack()
-    return Outcome(is_timeout=True, stack=stack, is_still_running=not _stop(thread, unblock))
+    is_still_running = not _stop(thread, unblock, is_interruptible)
+    return Outcome(is_timeout=True, stack=stack, is_still_running=is_still_running)
 
 
-def _stop(thread: _FunctionThread, unblock: Callable[[], None]) -> bool:
+def _stop(thread: _FunctionThread, unblock: Callable[[], None], is_interruptible: bool) -> bool:
     """Stop the function. Return whether it ended within ``GRACE_S``."""
     deadline, polls = time.monotonic() + GRACE_S, 0
     while True:
-        if polls % _POLLS_PER_STOP == 0:  # repeated: Python ignores an exception raised inside a __del__
+        if (
+            is_interruptible and polls % _POLLS_PER_STOP == 0
+        ):  # repeated: Python ignores an exception raised inside a __del__
             thread.stop()
         polls += 1
         if thread.wait(_POLL_S):

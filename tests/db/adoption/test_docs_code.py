@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt, make_provider
-from zango_ai import LLMFile, get_agent, get_run
+from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider, get_run
 from zango_ai.configuration import tool_rows
 from zango_ai.models import Prompt, Tool
 from zango_ai.runs.resumption import execute_queued
@@ -114,8 +114,22 @@ def test_a_migration_creates_a_prompt(model, provider):
 
 def test_an_async_view_calls_an_agent(model, provider, request_):
     make_agent(model, "front-desk", provider=provider)
-    view = run_block("run-an-agent.md", "sync_to_async", HttpResponse=HttpResponse, get_agent=get_agent).view
+    view = run_block("run-an-agent.md", "async def view", HttpResponse=HttpResponse).view
     assert "Open?" in async_to_sync(view)(request_).content.decode()
+
+
+def test_async_code_reads_a_stream(model, provider, capsys):
+    make_agent(model, "front-desk", provider=provider)
+    model.script("From nine to noon.")
+    print_answer = run_block("run-an-agent.md", "def print_answer", aget_agent=aget_agent).print_answer
+    async_to_sync(print_answer)("Open?")
+    assert capsys.readouterr().out == "From nine to noon."
+
+
+def test_a_provider_streams(model, provider, capsys):
+    model.script("See you at nine.")
+    run_block("call-a-provider.md", ".stream(messages)", LLMMessage=LLMMessage, get_provider=get_provider)
+    assert capsys.readouterr().out == "See you at nine."
 
 
 def test_get_json_answers(model, provider):

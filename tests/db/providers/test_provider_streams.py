@@ -9,7 +9,7 @@ import pytest
 
 from tests.build import API_KEY, credentials_for
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, ProviderConfigInvalid, RateLimitExceeded
-from zango_ai.providers import calls, transport
+from zango_ai.providers import calls, http_exchange
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Call, Reply
 from zango_ai.types import LLMMessage, LLMUsage, ModelRequest, ProviderSpec, ToolSchema
@@ -197,7 +197,7 @@ def test_arguments_that_litellm_cannot_read_arrive_to_the_letter(model, kind):
 
 
 def test_an_answer_without_end_is_cut_off(model, monkeypatch):
-    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(http_exchange, "MAX_ANSWER_BYTES", 20_000)
     model.script(Reply("word " * 20_000))
     with prepare(model).stream() as stream, pytest.raises(LLMAPIError, match="more than 20000 bytes"):
         list(stream)

@@ -13,7 +13,7 @@ from zango_ai.exceptions import (
     RateLimitExceeded,
 )
 from zango_ai.models import Invocation, InvocationRound, ProviderModel
-from zango_ai.providers import transport
+from zango_ai.providers import http_exchange
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Reply
 
@@ -383,7 +383,7 @@ def test_a_key_that_is_sent_back_in_other_letters_is_masked(model, kind, form):
 
 
 def test_an_answer_without_end_is_not_kept_in_memory(model, monkeypatch):
-    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(http_exchange, "MAX_ANSWER_BYTES", 100_000)
     make_agent(model)
     model.script("x" * 200_000)
     with pytest.raises(LLMAPIError):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zango_ai.exceptions import LLMAPIError
-from zango_ai.providers import calls, response_decoder, transport
+from zango_ai.providers import calls, http_exchange, response_decoder
 from zango_ai.providers.response_decoder import Decoder, UnreadableResponse
 from zango_ai.testing import Reply
 from zango_ai.types import LLMMessage, ModelRequest, ProviderSpec
@@ -112,7 +112,7 @@ def ask(model):
 
 @pytest.mark.parametrize(("layers", "words"), [(1, "more than 1048576 bytes"), (3, "only gzip is supported")])
 def test_a_compressed_answer_is_not_unpacked_beyond_the_bound(model, monkeypatch, layers, words):
-    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", MIB)
+    monkeypatch.setattr(http_exchange, "MAX_ANSWER_BYTES", MIB)
     content = b'{"choices": [' + b" " * (8 * MIB)
     for _ in range(layers):
         content = gzip.compress(content)
@@ -152,4 +152,4 @@ def test_of_a_long_error_the_beginning_is_read_and_its_status_kept(model):
         ask(model)
     assert caught.value.status_code == 503
     assert caught.value.is_retryable
-    assert len(str(caught.value.original_error)) < 2 * transport.MAX_ERROR_BYTES
+    assert len(str(caught.value.original_error)) < 2 * http_exchange.MAX_ERROR_BYTES

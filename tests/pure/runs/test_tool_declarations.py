@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -176,8 +177,9 @@ def test_the_docstring_describes_where_nothing_else_does():
     assert (bare.tool.safety, bare.tool.timeout_seconds, bare.tool.rate_limit) == (ToolSafety.READ_ONLY, 30.0, None)
 
 
-async def wait() -> None:
+async def wait() -> AsyncIterator[int]:
     """Wait."""
+    yield 1
 
 
 def unannotated(x):
@@ -212,7 +214,7 @@ def spoken(x: int) -> None:
         (scattered, {}, "*args"),
         (named, {}, "**kwargs"),
         (positional, {}, "positional-only"),
-        (wait, {}, "async"),
+        (wait, {}, "async generator"),
         (spoken, {"name": "has a space"}, "name that vendors refuse"),
         (spoken, {"name": ""}, "name that vendors refuse"),
         (spoken, {"name": "x" * 65}, "name that vendors refuse"),

@@ -21,11 +21,15 @@ class _Azure(OpenAIKind):
             arguments["base_model"] = f"azure/{arguments['base_model']}"
         return arguments
 
-    def _sdk_client(self, arguments: Mapping[str, Any], **options: Any) -> openai.OpenAI:
+    def _sdk_client(
+        self, arguments: Mapping[str, Any], *, is_async: bool, **options: Any
+    ) -> openai.OpenAI | openai.AsyncOpenAI:
         from .. import private_attributes
-        from ..openai_client import AzureClient
+        from ..openai_client import AsyncAzureClient, AzureClient
 
-        client = AzureClient(azure_endpoint=arguments["api_base"], api_version=arguments["api_version"], **options)
+        client = (AsyncAzureClient if is_async else AzureClient)(
+            azure_endpoint=arguments["api_base"], api_version=arguments["api_version"], **options
+        )
         private_attributes.replace("openai", client, "_azure_ad_token", None)  # from the host's environment
         return client
 

@@ -143,11 +143,13 @@ class Kind:
         # "none" is sent to a server that asks for no key.
         return {"api_key": "none", **values, "api_base": self.base_url(credentials)}
 
-    def litellm_client(self, http: httpx.Client, credentials: Secrets, arguments: Mapping[str, Any]) -> Any:
+    def litellm_client(
+        self, http: httpx.Client | httpx.AsyncClient, credentials: Secrets, arguments: Mapping[str, Any]
+    ) -> Any:
         """litellm's client for this vendor, on top of ``http``. ``arguments`` has the key and the address."""
-        from litellm.llms.custom_httpx.http_handler import HTTPHandler
+        from ..http_handlers import handler_on
 
-        return HTTPHandler(client=http)
+        return handler_on(http)
 
     # Models
 

@@ -29,8 +29,12 @@ class _Bedrock(Kind):
         base = self.base_url(credentials)
         return {"api_key": "none", "aws_region_name": region, "aws_bedrock_runtime_endpoint": base}
 
-    def litellm_client(self, http: httpx.Client, credentials: Secrets, arguments: Mapping[str, Any]) -> Any:
-        http.event_hooks = {"request": [lambda request: self._sign(request, credentials)]}
+    def litellm_client(
+        self, http: httpx.Client | httpx.AsyncClient, credentials: Secrets, arguments: Mapping[str, Any]
+    ) -> Any:
+        from .. import http_exchange
+
+        http_exchange.add_request_hook(http, lambda request: self._sign(request, credentials))
         return super().litellm_client(http, credentials, arguments)
 
     def _sign(self, request: httpx.Request, credentials: Secrets) -> None:
@@ -59,9 +63,9 @@ class _Bedrock(Kind):
 
 def _body_digest(request: httpx.Request) -> str:
     """SHA-256 of the body, with the contents of its files."""
-    from .. import transport
+    from .. import http_exchange
 
-    transport.fill_placeholders(request)
+    http_exchange.fill_placeholders(request)
     digest = hashlib.sha256()
     for piece in request.stream:  # type: ignore[union-attr]
         digest.update(piece)

@@ -20,20 +20,27 @@ class OpenAIKind(Kind):
     def problem_of_model(self, model: str) -> str | None:
         return None
 
-    def litellm_client(self, http: httpx.Client, credentials: Secrets, arguments: Mapping[str, Any]) -> Any:
-        from .. import private_attributes
+    def litellm_client(
+        self, http: httpx.Client | httpx.AsyncClient, credentials: Secrets, arguments: Mapping[str, Any]
+    ) -> Any:
+        import httpx
 
-        client = self._sdk_client(arguments, api_key=arguments["api_key"], http_client=http, max_retries=0)
+        from .. import http_exchange, private_attributes
+
+        options = {"api_key": arguments["api_key"], "http_client": http, "max_retries": 0}
+        client = self._sdk_client(arguments, is_async=isinstance(http, httpx.AsyncClient), **options)
         # The SDK and litellm read all of these from the host's environment.
         private_attributes.replace("openai", client, "_custom_headers", {})
         headers = {"openai-organization": arguments.get("organization"), "openai-project": None}
-        http.event_hooks = {"request": [lambda request: _set_headers(request, headers)]}
+        http_exchange.add_request_hook(http, lambda request: _set_headers(request, headers))
         return client
 
-    def _sdk_client(self, arguments: Mapping[str, Any], **options: Any) -> openai.OpenAI:
-        from ..openai_client import Client
+    def _sdk_client(
+        self, arguments: Mapping[str, Any], *, is_async: bool, **options: Any
+    ) -> openai.OpenAI | openai.AsyncOpenAI:
+        from ..openai_client import AsyncClient, Client
 
-        return Client(base_url=arguments["api_base"], **options)
+        return (AsyncClient if is_async else Client)(base_url=arguments["api_base"], **options)
 
     def model_list_headers(self, credentials: Secrets) -> dict[str, str]:
         headers = super().model_list_headers(credentials)

@@ -1,0 +1,121 @@
+"""What a run waits for: the provider, a tool, the clock.
+
+The handlers of a run yield effects, and are sent their results. A driver carries them out: in the calling thread,
+or on the caller's event loop. Everything else that a run does is the same code for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from typing import Any
+
+from ..providers.calls import PreparedCall
+from ..providers.streamed_answer import StreamedAnswer
+from ..tools import DeclaredTool, async_execution, execution
+from ..tools.execution import ToolResult
+from ..types import LLMStreamChunk, ModelAnswer
+from .async_context import AsyncContext
+from .stream_chunks import StreamChunks
+
+
+class Send:
+    """Send a call to the provider. The result is the ``ModelAnswer``."""
+
+    def __init__(self, call: PreparedCall) -> None:
+        self._call = call
+
+    def carry_out(self) -> ModelAnswer:
+        return self._call.send()
+
+    async def carry_out_async(self, context: AsyncContext) -> ModelAnswer:
+        return await self._call.send_async()
+
+
+class Sleep:
+    """Wait so many seconds. There is no result."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def carry_out(self) -> None:
+        time.sleep(self._seconds)
+
+    async def carry_out_async(self, context: AsyncContext) -> None:
+        await asyncio.sleep(self._seconds)
+
+
+class Execute:
+    """Execute a tool. The result is its ``ToolResult``."""
+
+    def __init__(
+        self,
+        tool: DeclaredTool,
+        arguments: Mapping[str, Any],
+        *,
+        max_chars: int,
+        heartbeat: Callable[[], None] | None,
+    ) -> None:
+        self._tool, self._arguments = tool, arguments
+        self._options: dict[str, Any] = {"max_chars": max_chars, "heartbeat": heartbeat}
+
+    def carry_out(self) -> ToolResult:
+        return execution.execute(self._tool, self._arguments, **self._options)
+
+    async def carry_out_async(self, context: AsyncContext) -> ToolResult:
+        if self._tool.is_async:
+            return await async_execution.execute(self._tool, self._arguments, caller=context, **self._options)
+        return await context.run_tool(self.carry_out)
+
+
+class InThread:
+    """Call a function that waits and uses the database. The result is what it returns."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+
+    def carry_out(self) -> Any:
+        return self._function()
+
+    async def carry_out_async(self, context: AsyncContext) -> Any:
+        return await context.run_tool(self._function)
+
+
+Effect = Send | Sleep | Execute | InThread
+
+
+class Read:
+    """Send a call with streaming, and yield a chunk for each piece of text. The result is the ``ModelAnswer``."""
+
+    def __init__(self, call: PreparedCall, chunks: StreamChunks) -> None:
+        self._call, self._chunks = call, chunks
+        self._answer: StreamedAnswer[Any] | None = None
+
+    @property
+    def time_to_first_token_ms(self) -> int | None:
+        """Since the call was sent. None as long as the model has produced nothing."""
+        return None if self._answer is None else self._answer.time_to_first_token_ms
+
+    def partial(self) -> ModelAnswer | None:
+        """What has arrived so far. None as long as the model has produced nothing."""
+        if self._answer is None or self._answer.time_to_first_token_ms is None:
+            return None
+        return self._answer.partial()
+
+    def result(self) -> ModelAnswer:
+        """The whole answer, after the last chunk."""
+        assert self._answer is not None
+        return self._answer.answer
+
+    def chunks(self) -> Generator[LLMStreamChunk, None, None]:
+        answer = self._answer = self._call.stream()
+        with answer:
+            for text in answer:
+                yield self._chunks.text(text)
+
+    async def chunks_async(self) -> AsyncGenerator[LLMStreamChunk, None]:
+        answer = self._answer = self._call.stream_async()
+        async with answer:
+            async for text in answer:
+                yield self._chunks.text(text)
