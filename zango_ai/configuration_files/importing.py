@@ -29,9 +29,10 @@ def import_document(
 
     A preview does the same and rolls it back, so its errors are those of the import. ``prune`` deletes the agents,
     prompts, providers and models that the document's sections do not have. ``path`` is where the document is in
-    its file. ``user`` is who made the changes, for the admin's history. Raises InvalidFile.
+    its file. ``user`` is who makes the changes, for the histories. Raises InvalidFile.
     """
-    imported = _TenantImport(Part(document, path), prune)
+    author = "" if user is None else str(user.get_username())
+    imported = _TenantImport(Part(document, path), prune, author)
     result = Plan(())
     try:
         with transaction.atomic(using=tenancy.connection().alias):
@@ -48,8 +49,9 @@ def import_document(
 class _TenantImport:
     """One import into one tenant."""
 
-    def __init__(self, part: Part, prune: bool) -> None:
+    def __init__(self, part: Part, prune: bool, author: str) -> None:
         self.part = part
+        self.author = author
         self.prune = prune
         self.sections = part.entries(("version", *export.SECTIONS))
         self.named = {
@@ -86,7 +88,7 @@ class _TenantImport:
                 saved_providers[name] = provider
         saved_prompts = {row.name: row for row in Prompt.objects.select_for_update()}
         for name, part in self._entries("prompts").items():
-            prompt = prompts.import_prompt(name, part, saved_prompts.get(name))
+            prompt = prompts.import_prompt(name, part, saved_prompts.get(name), author=self.author)
             if prompt is not None:
                 saved_prompts[name] = prompt
         saved_tools = tools.saved_tools(self._tool_names())

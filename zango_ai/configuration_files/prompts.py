@@ -28,16 +28,19 @@ class _Version:
     entries: Mapping[str, Part]
 
 
-def import_prompt(name: str, part: Part, row: Prompt | None) -> Prompt | None:
-    """Create or change a prompt and its versions. None if it could not be created."""
+def import_prompt(name: str, part: Part, row: Prompt | None, *, author: str = "") -> Prompt | None:
+    """Create or change a prompt and its versions. None if it could not be created.
+
+    ``author`` is who imports the file, for the history of the versions.
+    """
     entries = part.entries(_KEYS)
     prompt = row or Prompt(name=name)
     if rows.assign(prompt, entries) and not rows.save(prompt, part):
         return row
     versions = list(_read(entries["versions"])) if "versions" in entries else []
-    by_number = _import_versions(prompt, versions)
+    by_number = _import_versions(prompt, versions, author)
     if "active_version" in entries:
-        _activate(prompt, entries["active_version"], by_number)
+        _activate(prompt, entries["active_version"], by_number, author)
     return prompt
 
 
@@ -56,7 +59,7 @@ def _read(part: Part) -> list[_Version]:
     return sorted(versions, key=lambda version: version.number)
 
 
-def _import_versions(prompt: Prompt, versions: list[_Version]) -> dict[int, PromptVersion]:
+def _import_versions(prompt: Prompt, versions: list[_Version], author: str) -> dict[int, PromptVersion]:
     """The saved version of each number in the file. Versions that are not in the database yet are created."""
     saved = {version.version_number: version for version in prompt.versions.all()}
     found = match({number: row.content for number, row in saved.items()}, {v.number: v.content for v in versions})
@@ -68,7 +71,7 @@ def _import_versions(prompt: Prompt, versions: list[_Version]) -> dict[int, Prom
             by_number[version.number] = saved[found[version.number]]
         else:
             number = version.number if version.number > last else None
-            created = PromptVersion(prompt=prompt, content=version.content)
+            created = PromptVersion(prompt=prompt, content=version.content, created_by=author)
             created.version_number = number or prompt.next_number()
             if not rows.save(created, version.part):
                 continue
@@ -114,7 +117,7 @@ def _describe(row: PromptVersion, version: _Version) -> None:
         versions.filter(pk=row.pk).update(status=status)
 
 
-def _activate(prompt: Prompt, part: Part, by_number: Mapping[int, PromptVersion]) -> None:
+def _activate(prompt: Prompt, part: Part, by_number: Mapping[int, PromptVersion], author: str) -> None:
     prompt.refresh_from_db()
     if part.value is None:
         if by_number:
@@ -126,4 +129,4 @@ def _activate(prompt: Prompt, part: Part, by_number: Mapping[int, PromptVersion]
     if version is None:
         part.report(f"is {part.value!r}, which is not one of the prompt's versions.")
     elif version.pk != prompt.active_version_id:
-        version.activate()
+        version.activate(activated_by=author)

@@ -324,6 +324,10 @@ def test_changes_are_in_the_admins_history_without_values(clinic, imported):
         entry = LogEntry.objects.get()
         assert (entry.user.username, entry.object_repr) == ("ana", "helper")
         assert entry.get_change_message() == "Configuration file: description, temperature"
+    imported({"prompts": {"user-prompt": {"active_version": 1, "versions": {1: {"content": "New"}}}}}, user="ana")
+    with schema_context("north"):
+        version = Prompt.objects.get(name="user-prompt").active_version
+        assert (version.content, version.created_by, version.activated_by) == ("New", "ana", "ana")
     with pytest.raises(CommandError, match="--user: there is no user 'bo' in north"):
         imported({"agents": {}}, user="bo")
 
