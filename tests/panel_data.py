@@ -62,7 +62,7 @@ def fill(*, runs: int = 900, api_base: str = "") -> None:
     agents = _configure(api_base)
     chance = random.Random(7)
     now = timezone.now()
-    days = [chance.expovariate(0.08) % 29.4 for _ in range(runs)]
+    days = [chance.expovariate(0.08) % 28.6 for _ in range(runs)]
     moments = sorted(now - timedelta(days=day, minutes=chance.uniform(2, 400)) for day in days)
     picks = chance.choices(agents, weights=[9, 6, 4, 3, 1][: len(agents)], k=runs)
     made = [_run(chance, agent, at) for agent, at in zip(picks, moments, strict=True)]
