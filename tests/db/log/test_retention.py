@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.db.models import F, Sum
 
 from tests.build import QUARTER, make_agent_with, make_prompt, price_models
@@ -21,6 +22,7 @@ from zango_ai.models import (
     Payload,
     Spend,
     ToolCall,
+    UsageRollup,
 )
 from zango_ai.testing import Call, Reply
 
@@ -69,6 +71,7 @@ def texts_of(invocation_id: int) -> str:
 def totals() -> list[object]:
     return [
         list(Spend.objects.order_by("owner").values_list("spent_usd", "calls", "unknown_calls")),
+        UsageRollup.objects.aggregate(Sum("runs"), Sum("cost_usd"), Sum("output_tokens")),
         Invocation.objects.aggregate(Sum("cost_usd"), Sum("input_tokens"), Sum("output_tokens"), Sum("latency_ms")),
     ]
 
@@ -108,6 +111,7 @@ def test_old_rows_go_and_what_they_cost_stays_counted(model, agent):
     spent = list(Spend.objects.order_by("owner").values_list("spent_usd", "calls"))
     let_pass(days=366)
     ask(model, session="t")
+    usage = totals()[1]
     assert maintained() == "north: texts of 0 runs removed, 1 runs deleted, 0 kept by a legal hold\n"
     assert Invocation.objects.get().session_id == "t"
     assert set(InvocationRound.objects.values_list("invocation__session_id", flat=True)) == {"t"}
@@ -119,6 +123,8 @@ def test_old_rows_go_and_what_they_cost_stays_counted(model, agent):
     out, err = reconciled()
     assert err == ""
     assert "2 of 4 calls were deleted from the log" in out
+    call_command("zango_ai_reconcile", rebuild_usage=True, stdout=StringIO())
+    assert totals()[1] == usage
     assert MemorySession.objects.count() == 2
     assert not MemoryMessage.objects.filter(session__session_id="s", invocation__isnull=False).exists()
 
