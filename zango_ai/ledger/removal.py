@@ -94,6 +94,6 @@ def digest(reference: str) -> str:
 
 def _locked_runs(schema: str) -> str:
     return f"""
-    SELECT i.id FROM {table(schema, Invocation)} i WHERE i.id = ANY(%(ids)s::bigint[])
+    SELECT i.id FROM {table(schema, Invocation)} i WHERE i.id = ANY(%(ids)s::bigint[]) AND NOT i.is_on_hold
     ORDER BY i.id FOR UPDATE OF i SKIP LOCKED
 """

@@ -30,7 +30,7 @@ class Command(TenantCommand):
         if found.in_progress and not dry_run:
             self.stderr.write(
                 f"{schema}: nothing was erased, because {found.in_progress} runs of this user are queued, running "
-                "or waiting for approval. Let them end, or end them, and erase again."
+                "or waiting for approval. Wait, or cancel them with get_run(run_id).cancel(), and erase again."
             )
             return False
         if not dry_run:
