@@ -23,7 +23,7 @@ _SESSION = {
     "name": "session_id",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"},
 }
 _EVENT_NUMBER: Schema = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 _AFTER = {
