@@ -52,8 +52,9 @@ class Source:
 
 def source_of(agent: Agent, body: RunBody, user_ref: str) -> Source:
     """The chunks of a new run."""
-    return Source.in_threads(
-        lambda: agent.stream(**body.arguments(), user_ref=user_ref, triggered_by="user"),
+    return Source(
+        chunks=lambda: agent.stream(**body.arguments(), user_ref=user_ref, triggered_by="user"),
+        achunks=lambda: agent.astream(**body.arguments(), user_ref=user_ref, triggered_by="user"),
     )
 
 
