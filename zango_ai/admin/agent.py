@@ -49,7 +49,7 @@ class AgentColumns:
         provider = row.provider
         name = provider.name if provider.is_enabled else gettext("%(name)s (off)") % {"name": provider.name}
         return format_html(
-            '<span class="za-mono">{}</span><span class="za-sub">{}</span>',
+            '<div><span class="za-mono">{}</span><span class="za-sub">{}</span></div>',
             row.model or provider.default_model or NOTHING,
             name,
         )
@@ -81,7 +81,7 @@ class AgentColumns:
 def _two(row_usage: usage.Usage, show: Any) -> SafeString:
     """A figure of the last 30 days above the same figure of the last 24 hours."""
     return format_html(
-        '<span class="za-num">{}</span><span class="za-sub">{}</span>',
+        '<div>{}<span class="za-sub">{}</span></div>',
         show(row_usage.last_30_days),
         gettext("24 h: %(figure)s") % {"figure": show(row_usage.last_24h)},
     )
@@ -111,6 +111,13 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
         (_("Memory"), {"fields": ["short_term_memory", "short_term_memory_max_messages"]}),
         (_("Limits"), {"fields": ["this_month", AgentConfig.BUDGET_FIELDS]}),
     ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: AgentConfig | None = None) -> Any:
+        """A new agent has spent nothing yet."""
+        if obj is not None:
+            return super().get_fieldsets(request, obj)
+        *others, (limits, _fields) = self.fieldsets
+        return [*others, (limits, {"fields": [AgentConfig.BUDGET_FIELDS]})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AgentConfig]:
         related = ("provider", "system_prompt__active_version", "user_prompt__active_version")

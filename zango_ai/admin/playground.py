@@ -27,7 +27,8 @@ from ..runs.background import get_run, uuid_of
 from ..types import LLMResponse, LLMStreamChunk
 from . import panel
 from .panel import PanelAdmin
-from .playground_form import ColumnForm, PlaygroundForm, PlaygroundOptions
+from .playground_form import ColumnForm, PlaygroundForm
+from .playground_options import PlaygroundOptions
 from .playground_results import Links, PlaygroundEvents, Results
 
 Chunks = Generator[LLMStreamChunk, None, None]

@@ -29,6 +29,7 @@ from ..exceptions import (
     ProviderConfigInvalid,
     ProviderDisabled,
     RateLimitExceeded,
+    RunCancelled,
     SessionNotOwned,
     ZangoAIError,
 )
@@ -51,6 +52,7 @@ _TITLES: tuple[tuple[type[ZangoAIError], Any], ...] = (
     (ContextWindowExceeded, _("The request is too long for this model.")),
     (LLMTimeoutError, _("The model did not answer in time.")),
     (LLMAPIError, _("The provider answered with an error.")),
+    (RunCancelled, _("The run was stopped.")),
     (NotAwaitingApproval, _("This run does not wait for a decision any more.")),
 )
 """The first that matches says what happened. The exception's own message says what to do."""

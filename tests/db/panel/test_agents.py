@@ -116,6 +116,7 @@ def test_an_agent_whose_run_waits_for_approval_is_not_deleted_and_the_page_says_
     model.script(Reply(calls=[Call("write_to", {"name": "Ada"})]))
     get_agent("helper").run("hi")
     shown = html(staff.get(url("delete", agent.pk)))
+    assert "“helper” is still used, so it cannot be deleted." in shown
     assert "Agent helper: 1 awaiting approval" in shown
     assert "status__exact=awaiting_approval" in shown
     staff.post(url("delete", agent.pk), {"post": "yes"})

@@ -217,6 +217,18 @@ def test_a_denial_tells_the_model_why_and_works_without_javascript(model, staff)
     assert "Not today." in str(model.requests[-1].body["messages"][-1])
 
 
+def test_an_own_run_is_stopped_from_any_process(model, staff):
+    config = make_agent_with(model, write_note)
+    model.script(Reply(calls=[Call("write_note", {"text": "x"})]))
+    events(staff.post(url(), sent(config, message="Note."), headers=EVENTS))
+    row = Invocation.objects.get()
+    answer = staff.post(url("_cancel"), {"run_id": str(row.run_id)}).content.decode()
+    assert f"Invocation {row.pk}" in answer
+    row.refresh_from_db()
+    assert row.status == "cancelled"
+    assert staff.get(url("_cancel")).status_code == 405
+
+
 def test_who_may_run_decide_and_see_the_log(model, client_of):
     config = make_agent_with(model, write_note)
     assert client_of("view_agentconfig").get(url()).status_code == 403

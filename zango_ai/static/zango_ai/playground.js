@@ -3,31 +3,11 @@
 
 import { prepare } from "./panel.js";
 import { ModelPicker } from "./model_picker.js";
+import { csrfToken, parseEvents } from "./stream.js";
 
 const WAIT_MS = 400;
 const root = document.querySelector("[data-za-playground]");
 const form = document.getElementById("za-playground");
-
-// Yields the JSON of each event of a response.
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffer = "";
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      buffer += value;
-      const parts = buffer.split("\n\n");
-      buffer = parts.pop();
-      for (const part of parts) {
-        const data = part.split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6));
-        if (data.length) yield JSON.parse(data.join("\n"));
-      }
-    }
-  } finally {
-    await reader.cancel();
-  }
-}
 
 class Column {
   constructor(element) {
@@ -134,7 +114,8 @@ class Column {
 
   async read(response) {
     let hasEnded = false;
-    for await (const event of events(response)) {
+    for await (const { data } of parseEvents(response.body)) {
+      const event = JSON.parse(data);
       hasEnded ||= ["final", "error"].includes(event.type);
       this.handle(event);
     }
@@ -220,7 +201,7 @@ class Column {
     if (!runId) return;
     const body = new FormData();
     body.set("run_id", runId);
-    body.set("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    body.set("csrfmiddlewaretoken", csrfToken());
     const response = await fetch(root.dataset.cancelUrl, { method: "POST", body });
     if (response.ok) turn.insertAdjacentHTML("beforeend", await response.text());
   }
