@@ -3,6 +3,7 @@
 The log's rows are written directly, because no run can start in the past.
 """
 
+import json
 import random
 import uuid
 from datetime import datetime, timedelta
@@ -48,6 +49,7 @@ ERRORS = {
     "timeout": ("LLMTimeoutError", "The provider did not answer within 30 seconds."),
     "rate_limited": ("RateLimitExceeded", "The provider allows no more requests this minute."),
 }
+FOUND = [{"id": 1, "name": "Ada Berger", "born": "1957-03-09", "allergies": "penicillin"}]
 SYSTEM_PROMPTS = [
     "You help the staff of {{ clinic }}. Answer from the record only.",
     "You help the staff of {{ clinic }}. Answer only from the history that you are given.\n"
@@ -142,7 +144,9 @@ def _run(chance: random.Random, agent: AgentConfig, at: datetime) -> Invocation:
     cost = Decimal(tokens_in * price_in + tokens_out * price_out) / 1_000_000
     latency = round(chance.lognormvariate(7.6, 0.45)) if status != "timeout" else 30_000
     question, answer = chance.choice(QUESTIONS)
+    is_chat = agent.short_term_memory
     return Invocation(
+        session_id=f"chat-{1 + round(at.timestamp()) % 3}" if is_chat else None,
         **{"agent": agent, "agent_name": agent.name, "provider": agent.provider, "model": model, "status": status},
         **{"provider_name": agent.provider.name, "triggered_by": chance.choice(["user", "user", "task", "system"])},
         **{"user_ref": chance.choice(["dr-berger", "nurse-okafor", "reception"]), "error_type": error_type},
@@ -160,33 +164,79 @@ def _run(chance: random.Random, agent: AgentConfig, at: datetime) -> Invocation:
 
 def _store(chance: random.Random, runs: list[Invocation], now: datetime) -> None:
     Invocation.objects.bulk_create(runs)
-    rounds = [_round(run, 1) for run in runs]
+    rounds = [each for run in runs for each in _rounds(run)]
     InvocationRound.objects.bulk_create(rounds)
-    with_tools = [each for each in rounds if each.invocation.agent_name == "care-assistant"]
-    ToolCall.objects.bulk_create(_call(chance, each) for each in with_tools)
+    calls = [_call(chance, each) for each in rounds if each.stop_reason == "tool_use"]
+    ToolCall.objects.bulk_create(calls)
+    for run in runs:
+        run.created_at = run.started_at
+    Invocation.objects.bulk_update(runs, ["created_at", "rounds_count"])
+    _date(rounds, calls)
+
+
+def _date(rounds: list[InvocationRound], calls: list[ToolCall]) -> None:
+    """Put rounds and calls at the time of their run, one after the other."""
+    ends: dict[int, datetime] = {}
+    by_round = {call.round_id: call for call in calls}
+    for each in rounds:
+        run = each.invocation
+        each.created_at = ends.get(run.pk, run.started_at or run.created_at)
+        ends[run.pk] = each.created_at + timedelta(milliseconds=each.latency_ms or 0)
+        if call := by_round.get(each.pk):
+            call.created_at = ends[run.pk]
+            ends[run.pk] += timedelta(milliseconds=call.duration_ms or 0)
+    InvocationRound.objects.bulk_update(rounds, ["created_at"])
+    ToolCall.objects.bulk_update(calls, ["created_at"])
+
+
+def _rounds(run: Invocation) -> list[InvocationRound]:
+    """One round; for an agent with tools a second one, which has the tool's result."""
+    if run.agent_name != "care-assistant" or run.status != "success":
+        return [_round(run, 1)]
+    first, second = _round(run, 1), _round(run, 2)
+    calls = [{"id": f"call_{run.pk}", "name": "find_patient", "arguments": '{"name": "Berger"}'}]
+    first.response_content, first.stop_reason, first.response_tool_calls = "", "tool_use", calls
+    second.request_messages = [
+        *first.request_messages,
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": json.dumps(FOUND), "tool_call_id": calls[0]["id"]},
+    ]
+    first.input_tokens, first.output_tokens = run.input_tokens // 3, run.output_tokens // 4
+    second.input_tokens -= first.input_tokens
+    second.output_tokens -= first.output_tokens
+    first.cost_usd = first.charged_usd = (run.cost_usd or Decimal(0)) / 4
+    second.cost_usd = second.charged_usd = (run.cost_usd or Decimal(0)) - first.cost_usd
+    first.latency_ms = (run.latency_ms or 0) * 2 // 5
+    second.latency_ms = (run.latency_ms or 0) - first.latency_ms - 60
+    run.rounds_count = 2
+    return [first, second]
 
 
 def _round(run: Invocation, number: int) -> InvocationRound:
     shared = ("provider", "provider_name", "model", "status", "error_type", "error_message", "response_content")
     numbers = ("input_tokens", "output_tokens", "cost_usd", "latency_ms", "stop_reason")
+    history = [
+        {"role": "user", "content": QUESTIONS[1][0]},
+        {"role": "assistant", "content": QUESTIONS[1][1]},
+    ]
     messages = [
         {"role": "system", "content": run.rendered_system_prompt},
+        *(history if run.session_id else []),
         {"role": "user", "content": run.rendered_user_prompt},
     ]
     return InvocationRound(
         **{name: getattr(run, name) for name in shared + numbers},
         **{"invocation": run, "number": number, "request_messages": messages, "charged_usd": run.cost_usd or 0},
         time_to_first_token_ms=(run.latency_ms or 0) // 4,
-        request_params={"temperature": 0.7, "max_tokens": 2000},
+        request_params={"model": run.model, "temperature": 0.7, "max_tokens": 2000},
     )
 
 
 def _call(chance: random.Random, of: InvocationRound, **fields: Any) -> ToolCall:
     status = chance.choice(["success"] * 20 + ["error", "timeout"])
-    result = [{"id": 1, "name": "Ada Berger", "born": "1957-03-09", "allergies": "penicillin"}]
     values = {
-        **{"round": of, "position": 0, "call_id": f"call_{of.pk}", "tool_name": "find_patient", "status": status},
-        **{"arguments": {"name": "Berger"}, "result": result if status == "success" else None},
+        **{"round": of, "position": 0, "call_id": f"call_{of.invocation_id}", "tool_name": "find_patient"},
+        **{"arguments": {"name": "Berger"}, "result": FOUND if status == "success" else None, "status": status},
         **{"duration_ms": chance.randint(4, 60), "error_message": "" if status == "success" else "Database busy."},
     }
     return ToolCall(**{**values, **fields})

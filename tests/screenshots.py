@@ -45,6 +45,13 @@ def _approve(page: "Page") -> None:
     page.wait_for_selector("[data-za-decide]")
 
 
+def _unfold(page: "Page") -> None:
+    """The list, with the rounds of a run that has called a tool."""
+    page.goto(f"{ADMIN}/invocation/?agent_name=care-assistant&status__exact=success", wait_until="networkidle")
+    page.click("[data-za-unfold] >> nth=1")
+    page.wait_for_selector(".za-unfolded table")
+
+
 PAGES: dict[str, str | Callable[["Page"], None]] = {
     "admin": "/admin/",
     "overview": f"{ADMIN}/",
@@ -66,6 +73,8 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "session": f"{ADMIN}/memorysession/1/change/",
     "session-clear": f"{ADMIN}/memorysession/1/clear/",
     "invocations": f"{ADMIN}/invocation/",
+    "invocations-unfolded": _unfold,
+    "invocations-grouped": f"{ADMIN}/invocation/?group=session&memory=yes",
     "invocation": f"{ADMIN}/invocation/?agent_name=care-assistant&status=success",
     "spending": f"{ADMIN}/spend/",
 }
@@ -79,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages", nargs="*", metavar="page", help=f"default: all of {', '.join(PAGES)}")
     parser.add_argument("--docs", action="store_true", help="write docs/images/")
+    parser.add_argument("--screen", action="store_true", help="only what is visible without scrolling")
     parser.add_argument("--out", type=Path, help="the folder (default: a new one in the temp folder)")
     options = parser.parse_args()
     unknown = set(options.pages) - set(PAGES)
@@ -88,7 +98,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start_database()
     pages = options.pages or list(DOCS if options.docs else PAGES)
-    take(pages, folder, only_docs=options.docs)
+    take(pages, folder, only_docs=options.docs, full_page=not options.screen)
 
 
 def start_database() -> None:
@@ -113,7 +123,7 @@ def start_database() -> None:
         setup.create_site(schema)
 
 
-def take(pages: list[str], folder: Path, *, only_docs: bool) -> None:
+def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool) -> None:
     from django.conf import settings
     from django_tenants.utils import schema_context
 
@@ -138,7 +148,7 @@ def take(pages: list[str], folder: Path, *, only_docs: bool) -> None:
                     for name in pages:
                         _show(page, name)
                         path = folder / (f"{name}.png" if only_docs else f"{name}-{width}-{scheme}.png")
-                        page.screenshot(path=path, full_page=True)
+                        page.screenshot(path=path, full_page=full_page)
                         print(path, *(error[:200] for error in page.errors))  # type: ignore[attr-defined]
                         page.errors.clear()  # type: ignore[attr-defined]
 

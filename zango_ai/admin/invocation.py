@@ -18,10 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from ..ledger.money import format_usd
 from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
 from ..models.invocation import OutcomeModel
-from . import components, log_filters
+from . import components
 from .access import ViewOnly, preformatted
-from .log_pagination import LogChangeList
-from .panel import PanelAdmin
+from .invocation_list import InvocationList
 
 
 class OutcomeColumns:
@@ -122,27 +121,7 @@ class FileInline(ViewOnly, admin.TabularInline):
 
 
 @admin.register(Invocation)
-class InvocationAdmin(OutcomeColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
-    panel_lead = _("Every run of an agent: what was sent and answered, and what it cost.")
-    list_display = [
-        "id",
-        "badge",
-        "started_at",
-        "agent_name",
-        "provider_and_model",
-        "tokens",
-        "cost",
-        "latency_ms",
-        "triggered_by",
-    ]
-    list_filter = log_filters.LIST_FILTERS
-    list_per_page = 50
-    search_fields = ["run_id"]  # get_search_results() has the others
-    search_help_text = _("The ID or run ID of a run, or its whole session ID or user.")
-    sortable_by = ()
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    change_list_template = "admin/zango_ai/invocation/change_list.html"
+class InvocationAdmin(InvocationList):
     inlines = [FileInline, RoundInline]
     fieldsets = [
         (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),
@@ -171,19 +150,8 @@ class InvocationAdmin(OutcomeColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
         "answer",
     )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LogChangeList]:
-        return LogChangeList
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Invocation]:
-        rows = super().get_queryset(request)
-        is_list = request.resolver_match and request.resolver_match.url_name == "zango_ai_invocation_changelist"
-        return rows.only(*log_filters.LIST_COLUMNS) if is_list else rows
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Invocation], search_term: str
-    ) -> tuple[QuerySet[Invocation], bool]:
-        term = search_term.strip()
-        return (log_filters.search(queryset, term) if term else queryset), False
+    error = OutcomeColumns.error
+    answer = OutcomeColumns.answer
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.download)

@@ -1,27 +1,21 @@
-"""Filters and search of the list of invocations. Each uses an index, and none reads the log to find its choices."""
+"""Filters of the list of invocations. Each uses an index, and none reads the log to find its choices."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import date, datetime, time, timedelta
-from functools import reduce
-from operator import or_
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import F, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Left
-from django.db.models.lookups import Exact
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import tenancy
 from ..ledger import clock, time_zones
-from ..models import Invocation, UsageRollup
-from ..models.invocation import KEY_CHARS
-
-Runs = QuerySet[Invocation]
+from ..ledger.run_filters import Runs, created_between, is_text
+from ..models import UsageRollup
 
 LIST_COLUMNS = (
     *("run_id", "agent_name", "provider_name", "model", "status", "triggered_by", "session_id", "user_ref"),
@@ -30,55 +24,7 @@ LIST_COLUMNS = (
 )
 """What a list reads of a run, for ``only()``. All other columns may be long texts."""
 
-_SLACK = timedelta(minutes=10)
-"""How far the order of primary keys may differ from that of ``created_at``, because of two machines' clocks."""
-
-
-def is_text(column: str, text: str) -> Q:
-    """The condition that ``session_id`` or ``user_ref`` is ``text``, in the form that their indexes support."""
-    start = Exact(Left(F(column), KEY_CHARS), Value(text[:KEY_CHARS]))
-    return Q(start) & Q(**{column: text})
-
-
-def created_between(first: date | None, last: date | None) -> Q:
-    """The condition that a run was created on one of these days, in the tenant's time zone. None: no limit.
-
-    Primary keys grow with time, so the days limit them too, and the index of any other filter can use that.
-    """
-    condition, runs = Q(), Invocation.objects.values("pk")
-    if first is not None:
-        start = _midnight(first)
-        lowest = runs.filter(created_at__gte=start - _SLACK).order_by("created_at")[:1]
-        condition &= Q(created_at__gte=start, pk__gte=Subquery(lowest))
-    if last is not None:
-        end = _midnight(last + timedelta(days=1))
-        highest = runs.filter(created_at__lt=end + _SLACK).order_by("-created_at")[:1]
-        condition &= Q(created_at__lt=end, pk__lte=Subquery(highest))
-    return condition
-
-
-def search(runs: Runs, text: str) -> Runs:
-    """The runs whose id, run id, session or user is ``text``. One query finds out which of them it is.
-
-    PostgreSQL reads the newest rows from one index. From two, it would read and sort all rows that match.
-    """
-    conditions = {"session": is_text("session_id", text), "user": is_text("user_ref", text)}
-    if text.isascii() and text.isdecimal() and len(text) < 19:
-        conditions["id"] = Q(pk=int(text))
-    with suppress(ValueError):
-        conditions["run"] = Q(run_id=UUID(text))
-    first, *others = (
-        Invocation.objects.order_by().filter(condition).values_list(Value(name))[:1]
-        for name, condition in conditions.items()
-    )
-    found = [conditions[name] for (name,) in first.union(*others, all=True)]
-    return runs.filter(reduce(or_, found)) if found else runs.none()
-
-
-def _midnight(day: date) -> datetime:
-    """When the day starts in the tenant's time zone."""
-    zone = time_zones.of(tenancy.current_schema())
-    return clock.to_django_time(datetime.combine(day, time.min, tzinfo=zone))
+_DAYS = ("created_from", "created_to")
 
 
 class _UsageFilter(admin.SimpleListFilter):
@@ -120,12 +66,29 @@ class MemoryFilter(admin.SimpleListFilter):
         return queryset.filter(session_id__isnull=chosen == "no") if chosen in ("yes", "no") else queryset
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An input in the menu of a filter."""
+
+    name: str
+    label: Any
+    value: str
+    type: str = "text"
+
+
 class _TextFilter(admin.SimpleListFilter):
-    """Set by a link. Without one, it is not shown."""
+    """Set by a link, or typed into the filter's menu."""
+
+    def has_output(self) -> bool:
+        return True
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         text = self.value()
         return [(text, text)] if text else []
+
+    def form_fields(self) -> list[Field]:
+        """The inputs in the filter's menu."""
+        return [Field(str(self.parameter_name), _("Exactly"), self.value() or "")]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
         text = self.value()
@@ -143,9 +106,40 @@ class UserFilter(_TextFilter):
 
 
 class DateFilter(admin.SimpleListFilter):
-    """``?created=7`` for the last seven days, or ``?created=2026-11-01..2026-11-30``. Each side may be empty."""
+    """``?created=7`` for the last seven days, or ``?created=2026-11-01..2026-11-30``. Each side may be empty.
+
+    The form in its menu sends the two days as ``created_from`` and ``created_to``.
+    """
 
     title, parameter_name = _("date"), "created"
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        days = [(params.pop(name, None) or [""])[-1] for name in _DAYS]
+        if any(days):
+            params["created"] = ["..".join(days)]
+        super().__init__(request, params, model, model_admin)
+
+    def expected_parameters(self) -> list[str | None]:
+        return ["created", *_DAYS]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Links that also remove what the form has sent: Django removes parameters by their prefix."""
+        chosen = self.value()
+        yield {
+            "selected": not chosen,
+            "query_string": changelist.get_query_string(remove=["created"]),
+            "display": gettext("All"),
+        }
+        for value, label in self.lookup_choices:
+            link = changelist.get_query_string({"created": value}, remove=["created"])
+            yield {"selected": chosen == value, "query_string": link, "display": label}
+
+    def form_fields(self) -> list[Field]:
+        """The inputs in the filter's menu."""
+        days = _days(self.value() or "") or (None, None)
+        labels = (gettext("From"), gettext("To"))
+        values = ["" if day is None else day.isoformat() for day in days]
+        return [Field(*each, "date") for each in zip(_DAYS, labels, values, strict=True)]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         ranges = [("1", _("Today")), ("7", _("Last 7 days")), ("30", _("Last 30 days"))]

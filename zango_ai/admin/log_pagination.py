@@ -53,7 +53,7 @@ class LogChangeList(ChangeList):
     def _set_results(self, rows: list[Any]) -> None:
         """What Django's templates expect of a list that has one page."""
         self.result_list, self.result_count = rows, len(rows)
-        self.full_result_count, self.show_full_result_count = None, False
+        self.full_result_count, self.show_full_result_count = len(rows), False
         self.show_admin_actions, self.can_show_all, self.multi_page = True, False, False
         self.paginator = Paginator(rows, self.list_per_page)
 

@@ -11,8 +11,10 @@ from django.template import Context
 from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 
 from ..admin import components, formats, panel, retirement
+from ..admin.invocation_list import round_cost, rows_with_groups
 from ..admin.overview import Overview
 
 register = template.Library()
@@ -24,6 +26,8 @@ register.filter("latency", formats.latency)
 register.filter("percent", formats.percent)
 register.filter("when", formats.when)
 register.filter("tone", components.tone_of)
+register.filter("round_cost", round_cost)
+register.filter("rows_with_groups", rows_with_groups)
 
 register.simple_tag(components.icon, name="icon")
 register.simple_tag(components.badge, name="badge")
@@ -94,8 +98,18 @@ def list_filters(changelist: Any) -> dict[str, Any]:
         choices = list(spec.choices(changelist))
         chosen = next((each for each in choices if each.get("selected")), None)
         is_set = chosen is not None and chosen is not choices[0]
-        filters.append({"title": spec.title, "choices": choices, "chosen": chosen, "is_set": is_set})
+        shown = {"title": spec.title, "choices": choices, "chosen": chosen, "is_set": is_set}
+        filters.append({**shown, **_filter_form(changelist, spec)})
     return {"filters": filters, "cl": changelist}
+
+
+def _filter_form(changelist: Any, spec: Any) -> dict[str, Any]:
+    """The inputs of a filter that has ``form_fields()``, and the parameters that its form keeps."""
+    if not hasattr(spec, "form_fields"):
+        return {}
+    own = {*spec.expected_parameters(), "before", "after"}
+    kept = [(name, value) for name, value in changelist.params.items() if name not in own]
+    return {"fields": spec.form_fields(), "kept": kept}
 
 
 @register.filter
@@ -107,5 +121,5 @@ def labelled(cells: list[str], headers: list[dict[str, Any]]) -> Iterator[SafeSt
         if "action-checkbox" in text[:40] or tag not in ("<td", "<th"):
             yield mark_safe(text)  # noqa: S308  Django has escaped it
         else:
-            label = format_html(' data-label="{}"', str(header["text"]).capitalize())
+            label = format_html(' data-label="{}"', capfirst(str(header["text"])))
             yield mark_safe(f"{tag}{label}{text[3:]}")  # noqa: S308

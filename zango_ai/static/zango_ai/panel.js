@@ -61,6 +61,15 @@ function closeMenu(event) {
   menu.querySelector("summary").focus();
 }
 
+// A menu that would leave the window opens to the left.
+function keepInside(event) {
+  const menu = event.target;
+  if (!menu.matches("details.za-menu[open]")) return;
+  menu.classList.remove("za-menu-end");
+  const { right } = menu.querySelector("ul").getBoundingClientRect();
+  menu.classList.toggle("za-menu-end", right > document.documentElement.clientWidth);
+}
+
 // Makes copy buttons, tabs and dialogs within `root` work. Call it for markup that a script adds.
 export function prepare(root = document) {
   for (const button of root.querySelectorAll("[data-za-copy], [data-za-open]")) button.hidden = false;
@@ -79,5 +88,6 @@ function showCurrentSection() {
 document.addEventListener("click", click);
 document.addEventListener("keydown", stepTabs);
 document.addEventListener("keydown", closeMenu);
+document.addEventListener("toggle", keepInside, true);
 prepare();
 showCurrentSection();
