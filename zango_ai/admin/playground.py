@@ -75,7 +75,7 @@ class Playground:
             return get_agent(self._agent.name).resume(run_id, decisions, decided_by=decided_by)
 
         if self._wants_events:
-            return self._respond(results, lambda: (run_id, tenancy.keep_active(_only_final(resume))))
+            return self._respond(results, lambda: (run_id, tenancy.keep_active(_resumed(resume))))
         options = PlaygroundOptions.read(self._agent, self._user_ref)
         return self._page(PlaygroundForm.build(options), results=[_result(results, resume)])
 
@@ -193,9 +193,13 @@ def _after_start(run: Chunks) -> Chunks:
         yield from run
 
 
-def _only_final(work: Callable[[], LLMResponse]) -> Chunks:
-    """The chunks of a run that is not streamed."""
-    yield LLMStreamChunk(type="final", number=1, response=work())
+def _resumed(work: Callable[[], LLMResponse]) -> Chunks:
+    """The chunks of a resumed run, which is not streamed."""
+    response = work()
+    ended = [call for call in response.tool_calls if call.status != "awaiting_approval"]
+    for number, call in enumerate(ended, start=1):
+        yield LLMStreamChunk(type="tool_result", number=number, tool_call=call)
+    yield LLMStreamChunk(type="final", number=len(ended) + 1, response=response)
 
 
 def _result(results: Results, work: Callable[[], LLMResponse]) -> dict[str, Any]:
@@ -204,5 +208,5 @@ def _result(results: Results, work: Callable[[], LLMResponse]) -> dict[str, Any]
         response = work()
     except (ZangoAIError, ValueError, TypeError) as exc:
         return {"problem": results.problem(exc)}
-    calls = [results.tool_call(call) for call in response.tool_calls]
+    calls = [results.tool_call(call) for call in response.tool_calls if call.status != "awaiting_approval"]
     return {"text": response.content, "calls": calls, "figures": results.response(response)}

@@ -127,7 +127,8 @@ class Results:
     def _remedy(self, exc: Exception) -> tuple[str, str]:
         """The address where the error is put right, and the link's text."""
         provider_url = self.links.providers.get(getattr(exc, "provider_name", "") or getattr(exc, "name", ""), "")
-        if provider_url and isinstance(exc, _AT_PROVIDER):
+        is_agents_budget = getattr(exc, "agent_name", None) is not None
+        if provider_url and isinstance(exc, _AT_PROVIDER) and not is_agents_budget:
             return provider_url, gettext("Open the provider")
         if isinstance(exc, _AT_AGENT):
             return self.links.agent, gettext("Open the agent")

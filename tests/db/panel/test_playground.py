@@ -164,6 +164,7 @@ def problem_of(answer):
     ("fault", "title", "link"),
     [
         ("budget", "The budget does not allow this run.", "Open the provider"),
+        ("agent's budget", "The budget does not allow this run.", "Open the agent"),
         ("off", "The provider is switched off.", "Open the provider"),
         ("model", "The provider does not allow this model.", "Open the provider"),
         ("vendor", "The provider answered with an error.", "Open the invocation"),
@@ -172,6 +173,8 @@ def problem_of(answer):
 )
 def test_an_error_says_in_plain_words_what_happened_and_where_to_put_it_right(model, staff, fault, title, link):
     config = make_priced_agent(model, monthly_budget_usd="0.1" if fault == "budget" else None)
+    if fault == "agent's budget":
+        AgentConfig.objects.update(monthly_budget_usd="0.1")
     if fault == "off":
         config.provider.is_enabled = False
         config.provider.save()
@@ -196,8 +199,9 @@ def test_a_tool_call_is_approved_in_place_and_the_run_goes_on(model, staff):
     row = Invocation.objects.get()
     (key,) = row.rounds.get().tool_calls.values_list("uid", flat=True)
     decision = {"run_id": str(row.run_id), f"decision-{key}": "approve"}
-    (_started, final) = events(staff.post(url("_decide"), decision, headers=EVENTS))
-    assert final["text"] == "It is noted."
+    (_started, done, final) = events(staff.post(url("_decide"), decision, headers=EVENTS))
+    assert (done["type"], final["text"]) == ("tool_result", "It is noted.")
+    assert "noted &lt;b&gt;x&lt;/b&gt;" in done["html"]
     row.refresh_from_db()
     assert row.status == "success"
     assert row.rounds.first().tool_calls.get().decided_by == User.objects.get().username
