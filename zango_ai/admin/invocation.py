@@ -20,7 +20,7 @@ from ..models import Invocation, InvocationFile, InvocationRound, ToolCall
 from ..models.invocation import OutcomeModel
 from . import components
 from .access import ViewOnly, preformatted
-from .invocation_list import InvocationList
+from .invocation_export import InvocationExport
 
 
 class OutcomeColumns:
@@ -121,7 +121,7 @@ class FileInline(ViewOnly, admin.TabularInline):
 
 
 @admin.register(Invocation)
-class InvocationAdmin(InvocationList):
+class InvocationAdmin(InvocationExport):
     inlines = [FileInline, RoundInline]
     fieldsets = [
         (None, {"fields": ["badge", "run_id", "agent_name", "provider_and_model", "error"]}),

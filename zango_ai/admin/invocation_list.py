@@ -28,6 +28,9 @@ from .log_pagination import LogChangeList
 from .panel import PanelAdmin
 
 _GROUP = "group"
+_LISTS = ("zango_ai_invocation_changelist", "zango_ai_invocation_export")
+"""The views that read many runs."""
+_EXPORTS = (("csv", _("CSV, for a spreadsheet")), ("jsonl", _("JSON Lines, for programs")))
 _TEXTS = ("rendered_user_prompt", "response_content", "error_message", "payload_removed_at")
 _ROUND_COLUMNS = (
     *("invocation_id", "number", "provider_name", "model", "status", "error_type", "stop_reason", "input_tokens"),
@@ -187,7 +190,7 @@ class InvocationList(InvocationColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Invocation]:
         rows: QuerySet[Invocation] = super().get_queryset(request)
-        is_list = request.resolver_match and request.resolver_match.url_name == "zango_ai_invocation_changelist"
+        is_list = request.resolver_match and request.resolver_match.url_name in _LISTS
         return rows.only(*log_filters.LIST_COLUMNS) if is_list else rows
 
     def get_search_results(
@@ -204,7 +207,8 @@ class InvocationList(InvocationColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
                 (_("Today"), formats.count(header.runs_today)),
                 (_("Errors in 24 h"), formats.count(header.errors_24h)),
                 (_("Cost today"), formats.usd(header.cost_today_usd)),
-            ]
+            ],
+            "exports": [(self.panel_url("invocation_export", kind), label) for kind, label in _EXPORTS],
         }
 
     def rounds_view(self, request: HttpRequest, pk: int) -> HttpResponse:
