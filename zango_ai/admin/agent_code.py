@@ -128,7 +128,7 @@ def _dict(names: Sequence[str]) -> str:
 
 def _result(call: AgentCall) -> str:
     if call.is_json:
-        return "print(response.parsed_content)  # dict or list"
+        return "print(response.parsed_content)"
     return "print(response.content)"
 
 

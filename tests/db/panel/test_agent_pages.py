@@ -4,6 +4,7 @@ import pytest
 
 from tests import panel_data
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from zango_ai import get_run
 from zango_ai.models import AgentConfig, Invocation, PromptVersion
 from zango_ai.testing import Call, Reply
 
@@ -49,6 +50,7 @@ def test_the_form_follows_what_is_typed(browser, filled):
     page.wait_for_selector(".field-user_prompt_text:has-text('No prompt chosen')")
     page.fill("#id_model", "gpt-4o")
     assert page.locator("#id_model_models [role=option]").all_inner_texts()[0].startswith("gpt-4o")
+    assert_sound(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert page.input_value("#id_model") == "gpt-4o"
@@ -93,4 +95,5 @@ def test_a_run_is_stopped(browser, filled, model):
     page.wait_for_selector("[data-za-status]:has-text('Stopped')")
     page.wait_for_selector("button[name=run]:visible")
     run = Invocation.objects.order_by("-pk").first()
-    assert run.status in {"cancelled", "running"}
+    assert get_run(run.run_id).wait(30) == "cancelled"
+    assert page.locator(f".za-run-links:has-text('Invocation {run.pk}')").count() == 1
