@@ -15,16 +15,15 @@ from . import argument_checks, tenancy
 from .configuration import agents
 from .configuration.overrides import Overrides
 from .exceptions import AgentNotFound
-from .ledger import stored_runs
-from .ledger.recorder import RunRecorder, record_run, resume_run
+from .ledger.recorder import RunRecorder, record_run
 from .memory import sessions
-from .output.output_type import OutputType
-from .runs import approval, async_context, background, drivers, queue, resumption
+from .runs import async_context, background, drivers, queue
 from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun
 from .runs.drivers import Work
 from .runs.preparation import prepare
-from .runs.run import open_run, queue_run, stream, streamed_work_of, work_of
+from .runs.resumption import WaitingRun
+from .runs.run import open_run, queue_run, resumed_stream_of, stream, streamed_work_of, work_of
 from .types import LLMResponse, LLMStreamChunk, Trigger
 
 
@@ -179,7 +178,7 @@ class Agent:
         pending call or has an unknown one; RunStateUnreadable if a newer release stored the run, which then keeps
         waiting; and the errors of ``run()``.
         """
-        return drivers.exhaust(self._resumed_work(run_id, approvals, decided_by, output_type))
+        return drivers.exhaust(self._resumed_work(WaitingRun(run_id, approvals, decided_by, output_type)))
 
     async def aresume(
         self,
@@ -190,7 +189,37 @@ class Agent:
         output_type: Any = None,
     ) -> LLMResponse:
         """The async form of ``resume()``."""
-        return await drivers.run_async(self._resumed_work(run_id, approvals, decided_by, output_type))
+        return await drivers.run_async(self._resumed_work(WaitingRun(run_id, approvals, decided_by, output_type)))
+
+    def resume_stream(
+        self,
+        run_id: UUID | str,
+        approvals: Mapping[Any, bool | str],
+        *,
+        decided_by: str = "",
+        output_type: Any = None,
+    ) -> Generator[LLMStreamChunk, None, None]:
+        """Like ``resume()``, but yield the rest of the run as ``stream()`` does. The numbers begin at 1 again.
+
+        The decisions are checked now: the errors of ``resume()`` before it calls a tool are raised here. A run of
+        ``enqueue(stream=True)`` yields its rest in one piece, because its chunks are stored for its readers.
+        """
+        waiting = WaitingRun(run_id, approvals, decided_by, output_type)
+        with ExitStack() as stack:
+            run = waiting.resume(self._schema, self.name, stack)
+            return tenancy.keep_active(drivers.chunks_of(resumed_stream_of(run, stack.pop_all())))
+
+    def aresume_stream(
+        self,
+        run_id: UUID | str,
+        approvals: Mapping[Any, bool | str],
+        *,
+        decided_by: str = "",
+        output_type: Any = None,
+    ) -> AsyncGenerator[LLMStreamChunk, None]:
+        """The async form of ``resume_stream()``. Errors are raised when the first chunk is read."""
+        work = self._resumed_stream(WaitingRun(run_id, approvals, decided_by, output_type))
+        return drivers.stream_async(work, async_context.of_event_loop())
 
     def clear_session(self, session_id: str) -> bool:
         """End a conversation and delete its messages. False if there is no active session of that id.
@@ -229,23 +258,15 @@ class Agent:
             work = streamed_work_of(prepared, stack.pop_all())
         yield from work
 
-    def _resumed_work(
-        self, run_id: UUID | str, approvals: Mapping[Any, bool | str], decided_by: str, output_type: Any
-    ) -> Work[LLMResponse]:
-        background.require_run_id(run_id)
-        approval.require_mapping(approvals)
-        agents.require_same_tenant(self.name, self._schema)
-        row = resumption.find_awaiting(self._schema, self.name, run_id)
-        decisions = approval.read(row, approvals, decided_by)
-        state = row.state()
-        converted_type = None if output_type is None else OutputType(output_type)
-        if not stored_runs.claim(self._schema, row):
-            raise resumption.not_awaiting(run_id, "it was decided at the same time")
-        with resume_run(self._schema, row) as recorder:
-            run = resumption.restore(
-                recorder, self.name, row, state, output_type=converted_type, decisions=decisions
-            )
-            return (yield from work_of(run))
+    def _resumed_work(self, waiting: WaitingRun) -> Work[LLMResponse]:
+        with ExitStack() as stack:
+            return (yield from work_of(waiting.resume(self._schema, self.name, stack)))
+
+    def _resumed_stream(self, waiting: WaitingRun) -> Work[None]:
+        with ExitStack() as stack:
+            run = waiting.resume(self._schema, self.name, stack)
+            work = resumed_stream_of(run, stack.pop_all())
+        yield from work
 
     def _request(
         self, method: str, input: str | None, arguments: RunArguments, default_trigger: Trigger

@@ -7,6 +7,7 @@ The response begins with the first chunk, so an error before it has its own HTTP
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,7 +16,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from .. import tenancy
 from ..agent import Agent
 from ..database.writer import is_in_test_transaction
 from ..models import StreamChunk
@@ -80,24 +80,21 @@ def resumed_source(
     """The chunks of a run that continues after its tool calls were decided. ``field`` has the decisions."""
 
     def chunks() -> Generator[LLMStreamChunk, None, None]:
-        return tenancy.keep_active(_resume(agent, run_id, approvals, decided_by, field))
+        try:
+            return agent.resume_stream(run_id, approvals, decided_by=decided_by)
+        except ValueError as exc:
+            raise bad_request(str(exc), field) from None
 
-    return Source.in_threads(chunks)
+    async def achunks() -> AsyncGenerator[LLMStreamChunk, None]:
+        async with aclosing(agent.aresume_stream(run_id, approvals, decided_by=decided_by)) as stream:
+            try:
+                yield await anext(stream)
+            except ValueError as exc:
+                raise bad_request(str(exc), field) from None
+            async for chunk in stream:
+                yield chunk
 
-
-def _resume(
-    agent: Agent, run_id: UUID, approvals: Mapping[str, bool | str], decided_by: str, field: str
-) -> Generator[LLMStreamChunk, None, None]:
-    try:
-        response = agent.resume(run_id, approvals, decided_by=decided_by)
-    except ValueError as exc:
-        raise bad_request(str(exc), field) from None
-    ended = [call for call in response.tool_calls if call.status != "awaiting_approval"]
-    for number, call in enumerate(ended, start=1):
-        yield LLMStreamChunk(type="tool_result", number=number, tool_call=call)
-    if response.content:
-        yield LLMStreamChunk(type="text", number=len(ended) + 1, text=response.content)
-    yield LLMStreamChunk(type="final", number=len(ended) + 2, response=response)
+    return Source(chunks=chunks, achunks=achunks)
 
 
 async def _read_in_threads(

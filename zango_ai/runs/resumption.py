@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from .. import tenancy
@@ -17,7 +20,7 @@ from ..memory import sessions
 from ..output.output_type import OutputType
 from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec
-from . import background, retry_policy, saved_state
+from . import approval, background, retry_policy, saved_state
 from .answers import OutputOverride
 from .preparation import PreparedRun, read_agent
 from .request_builder import ComposedRequest, model_request
@@ -64,6 +67,33 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
             raise
         return retries.wait_s(exc)
     return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRun:
+    """A run that waits for approvals, and the decisions that the caller has passed."""
+
+    run_id: UUID | str
+    approvals: Mapping[Any, bool | str]
+    decided_by: str
+    output_type: Any
+
+    def resume(self, schema: str, agent_name: str, stack: ExitStack) -> OpenRun:
+        """Claim the run and restore it. ``stack`` closes its recording.
+
+        Raises NotAwaitingApproval, RunStateUnreadable, WrongTenant; TypeError or ValueError for wrong decisions.
+        """
+        background.require_run_id(self.run_id)
+        approval.require_mapping(self.approvals)
+        agents.require_same_tenant(agent_name, schema)
+        row = find_awaiting(schema, agent_name, self.run_id)
+        decisions = approval.read(row, self.approvals, self.decided_by)
+        state = row.state()
+        output_type = None if self.output_type is None else OutputType(self.output_type)
+        if not stored_runs.claim(schema, row):
+            raise not_awaiting(self.run_id, "it was decided at the same time")
+        recorder = stack.enter_context(resume_run(schema, row))
+        return restore(recorder, agent_name, row, state, output_type=output_type, decisions=decisions)
 
 
 def find_awaiting(schema: str, agent_name: str, run_id: UUID | str) -> stored_runs.RunRow:

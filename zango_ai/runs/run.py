@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -123,11 +123,33 @@ def work_of(run: OpenRun, retries: RetryPolicy | None = None) -> Work[LLMRespons
 
 def streamed_work_of(prepared: PreparedRun, recording: AbstractContextManager[object]) -> Work[None]:
     """The work of ``stream()``."""
+    return _streamed(lambda: open_run(prepared), recording)
+
+
+def resumed_stream_of(run: OpenRun, recording: AbstractContextManager[object]) -> Work[None]:
+    """The work of ``resume_stream()``. ``recording`` is the open ``resume_run()``."""
+    return (_resumed_in_one_piece if run.prepared.stores_chunks else _streamed)(lambda: run, recording)
+
+
+def _streamed(open_: Callable[[], OpenRun], recording: AbstractContextManager[object]) -> Work[None]:
     with recording:
-        execution = _Execution(open_run(prepared), is_streamed=True)
+        execution = _Execution(open_(), is_streamed=True)
         response = yield from execution.execute()
     yield from execution.chunks.end_round()
     yield execution.chunks.final(response)
+
+
+def _resumed_in_one_piece(open_: Callable[[], OpenRun], recording: AbstractContextManager[object]) -> Work[None]:
+    """The run's own chunks are stored for its readers."""
+    chunks, run = StreamChunks(), open_()
+    with recording:
+        response: LLMResponse = yield InThread(lambda: execute(run))
+    for call in response.tool_calls:
+        if call.status != "awaiting_approval":
+            yield chunks.tool(call)
+    if response.content:
+        yield chunks.text(response.content)
+    yield chunks.final(response)
 
 
 class _Execution:

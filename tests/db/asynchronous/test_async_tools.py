@@ -233,6 +233,22 @@ def test_an_approved_async_tool_is_executed_by_aresume(model, live_north):
     assert [(call.status, call.result) for call in response.tool_calls] == [("success", "discharged Ada")]
 
 
+def test_the_rest_of_a_run_streams_after_an_approval(model, live_north):
+    make_agent_with(model, discharge_on_the_loop)
+    model.script(Reply(calls=[Call("discharge_on_the_loop", {"name": "Ada"})]), "one two three four")
+
+    async def main():
+        agent = await aget_agent("helper")
+        waiting = await agent.arun("hi")
+        (pending,) = waiting.pending_approvals
+        return [chunk async for chunk in agent.aresume_stream(waiting.run_id, {pending.id: True})]
+
+    chunks = asyncio.run(main())
+    assert [chunk.type for chunk in chunks][:2] == ["tool_call", "tool_result"]
+    assert "".join(chunk.delta_text for chunk in chunks) == chunks[-1].response.content == "one two three four"
+    assert Invocation.objects.get().status == "success"
+
+
 def test_tool_calls_are_told_in_an_async_stream(model, live_north):
     make_agent_with(model, admit_on_the_loop)
     model.script(Reply("Let me see.", calls=[Call("admit_on_the_loop", {"name": "Ada"})]), "Done.")

@@ -18,6 +18,7 @@ from zango_ai.exceptions import (
     BudgetExceeded,
     LLMAPIError,
     LLMTimeoutError,
+    NotAwaitingApproval,
     OutputParseError,
     PromptRenderError,
     WrongTenant,
@@ -156,6 +157,31 @@ def test_the_last_chunk_has_the_calls_that_wait_for_approval(model):
     assert (response.stop_reason, row().status) == ("approval_required", "awaiting_approval")
     approvals = {pending.id: True for pending in response.pending_approvals}
     assert get_agent("helper").resume(response.run_id, approvals).content == "Done."
+
+
+def test_the_rest_of_a_run_streams_after_an_approval(model):
+    make_agent_with(model, discharge, short_term_memory=True)
+    model.script(Reply("I shall.", calls=[Call("discharge", {"name": "Ada"})]), Reply(LONG))
+    paused = list(stream())[-1].response
+    approvals = {pending.id: True for pending in paused.pending_approvals}
+    chunks = list(get_agent("helper").resume_stream(paused.run_id, approvals, decided_by="root"))
+    assert kinds(chunks) == ["tool_call", "tool_result", "text", "round_end", "final"]
+    assert sum(chunk.type == "text" for chunk in chunks) > 1
+    assert said(chunks) == chunks[-1].response.content == LONG
+    assert (row().status, MemoryMessage.objects.count()) == ("success", 4)
+    with pytest.raises(NotAwaitingApproval):
+        get_agent("helper").resume_stream(paused.run_id, approvals)
+
+
+def test_closing_the_stream_of_a_resumed_run_cancels_it(model):
+    make_agent_with(model, discharge)
+    model.script(Reply(calls=[Call("discharge", {"name": "Ada"})]), Reply(LONG))
+    paused = list(stream())[-1].response
+    chunks = get_agent("helper").resume_stream(paused.run_id, {paused.pending_approvals[0].id: True})
+    assert next(chunk for chunk in chunks if chunk.type == "text").text
+    chunks.close()
+    assert (row().status, row().cost_usd is not None) == ("cancelled", True)
+    assert spending()["provider"][1] == 0
 
 
 @pytest.mark.parametrize(("last", "is_paused"), [("round_end", False), ("final", False), ("final", True)])
