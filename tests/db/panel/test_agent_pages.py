@@ -96,4 +96,4 @@ def test_a_run_is_stopped(browser, filled, model):
     page.wait_for_selector("button[name=run]:visible")
     run = Invocation.objects.order_by("-pk").first()
     assert get_run(run.run_id).wait(30) == "cancelled"
-    assert page.locator(f".za-run-links:has-text('Invocation {run.pk}')").count() == 1
+    page.wait_for_selector(f".za-run-links:has-text('Invocation {run.pk}')")
