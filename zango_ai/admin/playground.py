@@ -18,7 +18,6 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import tenancy
 from ..agent import Agent, get_agent
 from ..api import streams
 from ..exceptions import ZangoAIError
@@ -70,12 +69,15 @@ class Playground:
             raise PermissionDenied
         run_id, decisions, results = self._own_run().run_id, self._decisions(), self._results()
 
-        def resume() -> LLMResponse:
-            decided_by = self._request.user.get_username()
-            return get_agent(self._agent.name).resume(run_id, decisions, decided_by=decided_by)
-
+        decided_by, name = self._request.user.get_username(), self._agent.name
         if self._wants_events:
-            return self._respond(results, lambda: (run_id, tenancy.keep_active(_resumed(resume))))
+            return self._respond(
+                results, lambda: (run_id, get_agent(name).resume_stream(run_id, decisions, decided_by=decided_by))
+            )
+
+        def resume() -> LLMResponse:
+            return get_agent(name).resume(run_id, decisions, decided_by=decided_by)
+
         options = PlaygroundOptions.read(self._agent, self._user_ref)
         return self._page(PlaygroundForm.build(options), results=[_result(results, resume)])
 
@@ -191,15 +193,6 @@ def _after_start(run: Chunks) -> Chunks:
     with closing(run):
         yield LLMStreamChunk(type="reset", number=0)
         yield from run
-
-
-def _resumed(work: Callable[[], LLMResponse]) -> Chunks:
-    """The chunks of a resumed run, which is not streamed."""
-    response = work()
-    ended = [call for call in response.tool_calls if call.status != "awaiting_approval"]
-    for number, call in enumerate(ended, start=1):
-        yield LLMStreamChunk(type="tool_result", number=number, tool_call=call)
-    yield LLMStreamChunk(type="final", number=len(ended) + 1, response=response)
 
 
 def _result(results: Results, work: Callable[[], LLMResponse]) -> dict[str, Any]:
