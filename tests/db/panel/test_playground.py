@@ -199,8 +199,9 @@ def test_a_tool_call_is_approved_in_place_and_the_run_goes_on(model, staff):
     row = Invocation.objects.get()
     (key,) = row.rounds.get().tool_calls.values_list("uid", flat=True)
     decision = {"run_id": str(row.run_id), f"decision-{key}": "approve"}
-    (_started, done, final) = events(staff.post(url("_decide"), decision, headers=EVENTS))
-    assert (done["type"], final["text"]) == ("tool_result", "It is noted.")
+    (_started, asked, done, *text, _round_end, final) = events(staff.post(url("_decide"), decision, headers=EVENTS))
+    assert (asked["type"], done["type"], final["text"]) == ("tool_call", "tool_result", "It is noted.")
+    assert "".join(event["text"] for event in text) == "It is noted."
     assert "noted &lt;b&gt;x&lt;/b&gt;" in done["html"]
     row.refresh_from_db()
     assert row.status == "success"
