@@ -1,8 +1,9 @@
-"""The URLs of the tests' web servers: the API, and a page that loads a script of the tests."""
+"""The URLs of the tests' web servers: the API, the admin, and a page that loads a script of the tests."""
 
 import os
 from pathlib import Path
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.csrf import ensure_csrf_cookie
@@ -33,6 +34,7 @@ def script(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("ai/", include("zango_ai.urls")),
+    path("admin/", admin.site.urls),
     path("heartbeat/<str:seconds>/", heartbeat),
     path("page/", page),
     path("script.js", script),

@@ -2,6 +2,8 @@
 
 import time
 
+from django.contrib.auth.models import User
+
 from tests.build import make_agent
 from tests.db.http.conftest import events_of, kinds, said
 from zango_ai.models import Invocation
@@ -58,3 +60,16 @@ def test_an_early_error_has_its_own_status(model, server):
     make_agent(model, is_public_api=True)
     model.script(Reply("no", status=500))
     assert server.post(STREAM, json={"input": "Hi"}).status_code == 502
+
+
+def test_the_playground_of_the_admin_streams(model, server):
+    User.objects.update(is_staff=True, is_superuser=True)
+    config = make_agent(model)
+    model.script("Two a day.")
+    form = {"columns": "1", "column": "1", "message": "How many?", "c1-provider": str(config.provider_id)}
+    address = f"/admin/zango_ai/agentconfig/{config.pk}/playground/"
+    answer = server.post(address, data=form, headers={"Accept": "text/event-stream"})
+    events = events_of(answer.text)
+    assert (answer.status_code, kinds(events)) == (200, ["started", "text", "round_end", "final"])
+    assert events[-1]["text"] == "Two a day."
+    assert ended().status == "success"
