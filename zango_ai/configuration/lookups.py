@@ -11,6 +11,7 @@ from ..database import reads
 from ..database.sql import table
 from ..exceptions import NotFoundError, PromptNotFound, ProviderNotFound
 from ..models import Prompt, PromptVersion, Provider
+from ..types import PromptSpec
 
 Row = TypeVar("Row", bound=Model)
 _MAX_SUGGESTIONS = 500
@@ -40,6 +41,15 @@ def get_prompt(name: str) -> Prompt:
         row.active_version = row.find_active_version()
         row._loaded_active_id = row.active_version_id
     return row
+
+
+def get_version(prompt_name: str, number: int) -> PromptSpec:
+    """A version of a prompt of the current tenant, active or not. Raises PromptNotFound."""
+    contents = dict(get_prompt(prompt_name).versions.values_list("version_number", "content"))
+    if number not in contents:
+        numbers = ", ".join(map(str, sorted(contents)[:_MAX_SUGGESTIONS])) or "none"
+        raise PromptNotFound(prompt_name, f"Prompt {prompt_name!r} has no version {number}. It has: {numbers}.")
+    return PromptSpec(prompt_name, number, contents[number])
 
 
 def no_active_version(name: str) -> PromptNotFound:

@@ -21,7 +21,8 @@
     ├── SessionNotOwned
     ├── LogUnavailable
     ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunCancelled (a RunFailed),
-    │                                 RunStateUnreadable, QueueUnavailable, NotAwaitingApproval
+    │                                 RunStateUnreadable, QueueUnavailable, NotAwaitingApproval,
+    │                                 RunNotReplayable
     ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -67,6 +68,7 @@ from .runs import (
     RunFailed,
     RunNotFinished,
     RunNotFound,
+    RunNotReplayable,
     RunStateUnreadable,
     SessionNotOwned,
 )
@@ -105,6 +107,7 @@ __all__ = [
     "RunFailed",
     "RunNotFinished",
     "RunNotFound",
+    "RunNotReplayable",
     "RunStateUnreadable",
     "SessionNotOwned",
     "TenantNotActive",

@@ -105,3 +105,7 @@ class NotAwaitingApproval(RunError):
 
 class QueueUnavailable(RunError):
     """The broker did not accept the task, so the run is marked as failed."""
+
+
+class RunNotReplayable(RunError):
+    """A stored run cannot be run again: it has not ended, or the log lacks what it sent. Nothing was sent."""

@@ -23,6 +23,8 @@ from .sql.tool_usage import ENDED_COLUMNS, count_calls
 Status = ToolCall.Status
 
 _UNLESS_CANCELLED = "WHERE NOT this_round.is_cancelled"
+_IS_REPLAY = "EXISTS (SELECT 1 FROM this_round WHERE is_replay)"
+"""The calls of a replay are answered from the log. They are no use of the tools."""
 _NOT_MADE = "The run has ended before this call was made."
 
 
@@ -53,7 +55,7 @@ def _write(
 ) -> ToolCallStart:
     values = {**columns, "updated_at": clock.now()}
     has_ended = values["status"] not in ToolCall.UNFINISHED
-    counted = f",{count_calls(schema, 'written', after='touched_run')}" if has_ended else ""
+    counted = f",{count_calls(schema, 'written', after='touched_run', unless=_IS_REPLAY)}" if has_ended else ""
     sql = f"""
 WITH {_this_round(schema)}, {_write_call(schema, values, where)}{counted}
 SELECT (SELECT count(*) FROM written), coalesce((SELECT is_cancelled FROM this_round), false)
@@ -77,7 +79,7 @@ WITH {_this_round(schema)}, written AS (
         AS row(uid uuid, position integer, call_id text, tool_name text, arguments text)
     ON CONFLICT (uid) DO NOTHING
     RETURNING {ENDED_COLUMNS}
-),{count_calls(schema, "written")}
+),{count_calls(schema, "written", unless=_IS_REPLAY)}
 SELECT 1
 """
     arguments = {
@@ -150,7 +152,8 @@ def _arguments(run_id: UUID, round_number: int, values: Mapping[str, Any]) -> di
 def _this_round(schema: str) -> str:
     return f"""
 this_round AS (
-    SELECT r.id, r.invocation_id, i.cancel_requested_at IS NOT NULL AS is_cancelled
+    SELECT r.id, r.invocation_id, i.cancel_requested_at IS NOT NULL AS is_cancelled,
+        i.replay_of_id IS NOT NULL AS is_replay
     FROM {table(schema, Invocation)} i
     JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id AND r.number = %(round_number)s
     WHERE i.run_id = %(run_id)s

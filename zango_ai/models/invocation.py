@@ -113,6 +113,10 @@ class Invocation(OutcomeModel):
         _("model that answered"), max_length=200, blank=True, default="", db_default=""
     )
     """As the provider reports it."""
+    replay_of = _reference("Invocation", _("replay of"))
+    """The run that this one repeats. It has that run's user and session, to whom its texts belong."""
+    replayed_by = models.TextField(_("replayed by"), blank=True, default="", db_default="")
+    """Who has started the replay."""
     is_on_hold = models.BooleanField(_("legal hold"), default=False, db_default=False)
     """Whether maintenance and ``zango_ai_erase`` keep the run and its texts, however old they are."""
     payload_removed_at = models.DateTimeField(_("texts removed"), null=True)
@@ -156,6 +160,9 @@ class Invocation(OutcomeModel):
                 name="zango_ai_inv_texts",
             ),
             HashIndex(fields=["user_ref"], name="zango_ai_inv_user"),
+            models.Index(
+                fields=["replay_of"], condition=models.Q(replay_of__isnull=False), name="zango_ai_inv_replays"
+            ),
         ]
 
     def __str__(self) -> str:

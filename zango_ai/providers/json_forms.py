@@ -19,6 +19,7 @@ _NAMES_THE_FORM = re.compile(
     r"response_?format|json[ _]?(schema|object|mode)|structured.?output|guided|grammar|invalid schema",
     re.IGNORECASE,
 )
+_INSTRUCTION = "Reply with one JSON value and nothing else."
 _NAMES_A_FUNCTION = re.compile(r"schema for function", re.IGNORECASE)
 _NAMES_THIS_SCHEMA = re.compile(r"invalid schema|schema error|grammar|pattern|regex|\$ref", re.IGNORECASE)
 
@@ -39,13 +40,19 @@ def with_json_form(provider: ProviderSpec, request: ModelRequest, model: ModelIn
 
 def _with_instruction(request: ModelRequest) -> ModelRequest:
     """The request with the wanted JSON described at the end of its system prompt."""
-    instruction = "Reply with one JSON value and nothing else."
+    instruction = _INSTRUCTION
     if request.json_schema is not None:
         schema = json.dumps(request.json_schema, ensure_ascii=False)
         instruction = f"{instruction} It has to match this JSON Schema:\n{schema}"
     first = request.messages[0] if request.messages and request.messages[0].role == "system" else None
     system = LLMMessage("system", f"{first.content}\n\n{instruction}" if first else instruction)
     return replace(request, messages=(system, *request.messages[1 if first else 0 :]))
+
+
+def without_instruction(system_text: str) -> str:
+    """The system prompt of a request that was sent, without the description of the wanted JSON at its end."""
+    head, found, _ = system_text.rpartition(_INSTRUCTION)
+    return head.removesuffix("\n\n") if found else system_text
 
 
 def response_format(request: ModelRequest) -> dict[str, Any] | None:

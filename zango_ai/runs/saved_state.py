@@ -64,7 +64,7 @@ def _restore_file(schema: str, run: stored_runs.RunRow, logged: Mapping[str, Any
     if content is None:
         raise LLMFileError(
             logged["filename"],
-            f"Run {run.run_id} cannot be continued: its file {logged['filename']!r} is no longer in the storage.",
+            f"Run {run.run_id} cannot send its file {logged['filename']!r} again: it is no longer in the storage.",
         )
     return LLMFile.from_bytes(content, logged["media_type"], logged["filename"])
 

@@ -81,6 +81,14 @@ def not_approved(decision: ApprovalDecision) -> ToolCallOutcome:
     return _error(Status.DENIED, f"A person denied this call. {decision.reason}".rstrip())
 
 
+def not_recorded(name: str, *, is_known: bool) -> ToolCallOutcome:
+    """For a call of a replay that the recorded run has not made."""
+    difference = "with other arguments" if is_known else "not at all"
+    return _error(
+        Status.ERROR, f"There is no result: the recorded run called the tool {name[:100]!r} {difference}."
+    )
+
+
 def of_result(result: execution.ToolResult) -> ToolCallOutcome:
     if result.error is None:
         return ToolCallOutcome(

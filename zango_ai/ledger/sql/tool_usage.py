@@ -13,8 +13,11 @@ ENDED_COLUMNS = "c.tool_name, c.status, c.duration_ms"
 """What a statement must return of the calls ``c`` that it ends."""
 
 
-def count_calls(schema: str, ended: str, *, after: str = "") -> str:
-    """The CTE that counts the rows of the CTE ``ended``. It waits until the CTE ``after`` has taken its locks."""
+def count_calls(schema: str, ended: str, *, after: str = "", unless: str = "FALSE") -> str:
+    """The CTE that counts the rows of the CTE ``ended``, unless that condition is true.
+
+    It waits until the CTE ``after`` has taken its locks.
+    """
     is_after = f" AND (SELECT count(*) FROM {after}) >= 0" if after else ""
     return f"""
 counted_calls AS (
@@ -22,7 +25,7 @@ counted_calls AS (
         (tool_name, status, calls, timed_calls, duration_ms, created_at, updated_at)
     SELECT c.tool_name, c.status, count(*), count(c.duration_ms), coalesce(sum(c.duration_ms), 0), now(), now()
     FROM {ended} c JOIN {table(schema, Tool)} t ON t.name = c.tool_name
-    WHERE TRUE{is_after}
+    WHERE NOT {unless}{is_after}
     GROUP BY c.tool_name, c.status ORDER BY c.tool_name, c.status
     ON CONFLICT (tool_name, status) DO UPDATE SET calls = u.calls + EXCLUDED.calls,
         timed_calls = u.timed_calls + EXCLUDED.timed_calls, duration_ms = u.duration_ms + EXCLUDED.duration_ms,

@@ -1,0 +1,106 @@
+"""Replay the last runs of an agent, one after the other, and estimate what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..configuration import agents
+from ..configuration.overrides import Overrides
+from ..exceptions import (
+    BudgetExceeded,
+    DisabledError,
+    LogUnavailable,
+    ModelNotAvailable,
+    NotFoundError,
+    PriceUnknown,
+    ProviderConfigInvalid,
+    RateLimitExceeded,
+    ZangoAIError,
+)
+from ..ledger.run_columns import TOKEN_COLUMNS
+from ..models import Invocation
+from ..providers import model_info, prices
+from ..types import LLMUsage, ProviderSpec, Trigger
+from .replay import replay
+
+MAX_RUNS = 500
+_STOPPING = (
+    *(BudgetExceeded, PriceUnknown, RateLimitExceeded, DisabledError, NotFoundError, ModelNotAvailable),
+    *(ProviderConfigInvalid, LogUnavailable),
+)
+"""Errors that the next run would have too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One run of a batch."""
+
+    original_id: int
+    replay_id: int | None
+    """None if the run was refused before anything was logged."""
+    error: ZangoAIError | None = None
+
+    @property
+    def stops_batch(self) -> bool:
+        return isinstance(self.error, _STOPPING)
+
+
+def last_runs(agent_name: str, count: int) -> list[Invocation]:
+    """The last runs of the agent that have ended and whose texts are in the log, newest first."""
+    runs = Invocation.objects.filter(
+        agent_name=agent_name,
+        agent__isnull=False,
+        status__in=Invocation.ENDED,
+        replay_of__isnull=True,
+        payload_removed_at__isnull=True,
+        rounds_count__gt=0,
+    )
+    return list(runs.only("provider", "provider_name", "model", "cost_usd", *TOKEN_COLUMNS)[:count])
+
+
+def estimate_usd(runs: Sequence[Invocation], overrides: Overrides) -> Decimal | None:
+    """What replaying the runs would cost if they used as many tokens again. None if a price is not known."""
+    providers: dict[int | None, ProviderSpec | None] = {}
+    total = Decimal(0)
+    for run in runs:
+        provider_id = overrides.provider_id or run.provider_id
+        if provider_id not in providers:
+            providers[provider_id] = agents.read_provider(provider_id)
+        cost_usd = _estimate_usd(run, providers[provider_id], overrides)
+        if cost_usd is None:
+            return None
+        total += cost_usd
+    return total
+
+
+def _estimate_usd(run: Invocation, provider: ProviderSpec | None, overrides: Overrides) -> Decimal | None:
+    if provider is None:
+        return Decimal(0)  # its replay is refused
+    is_same_provider = provider.id == run.provider_id
+    model = overrides.model or (run.model if is_same_provider else provider.default_model)
+    if is_same_provider and model == run.model:
+        return run.cost_usd
+    price = model_info.look_up(provider, model).price
+    usage = LLMUsage(**{name: getattr(run, name) for name in TOKEN_COLUMNS})
+    return None if price is None else prices.cost_of(usage, price)
+
+
+def replay_each(
+    run_ids: Sequence[int], overrides: Overrides, *, replayed_by: str = "", triggered_by: Trigger = "user"
+) -> Iterator[Replayed]:
+    """Replay the runs while the iterator is read. It ends after an error that the next run would have too."""
+    for run_id in run_ids:
+        replayed = _replay(run_id, overrides, replayed_by, triggered_by)
+        yield replayed
+        if replayed.stops_batch:
+            return
+
+
+def _replay(run_id: int, overrides: Overrides, replayed_by: str, triggered_by: Trigger) -> Replayed:
+    try:
+        response = replay(run_id, overrides, replayed_by=replayed_by, triggered_by=triggered_by)
+    except ZangoAIError as exc:
+        return Replayed(run_id, exc.invocation_id, exc)
+    return Replayed(run_id, response.invocation_id)
