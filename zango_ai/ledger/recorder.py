@@ -210,11 +210,11 @@ class RunRecorder:
         if self._row.is_cancelled:
             raise cancellation.error(self.run_id)
 
-    def cancel(self, partial: ModelAnswer | None = None) -> None:
+    def cancel(self, partial: ModelAnswer | None = None, *, is_sent: bool = True) -> None:
         """End the run as ``cancelled``: its caller has stopped it or closed its stream.
 
         ``partial`` is what the current call has produced so far, and what it is billed for. Without it, the cost of
-        a call that was sent is unknown, and its reserved amount is charged.
+        a call that was sent is unknown, and its reserved amount is charged. One that was not sent costs nothing.
         """
         if self._has_ended:
             return
@@ -222,7 +222,7 @@ class RunRecorder:
         if self._rounds.has_running_call and partial is not None:
             self._rounds.settle(partial, Status.CANCELLED, ends_run=True)
         elif self._rounds.has_running_call:
-            self._rounds.prepare_cancellation()
+            self._rounds.prepare_cancellation(is_sent=is_sent)
         if partial is not None:
             self.note_last_answer(partial)
         self.note(error_type="", error_message="")

@@ -143,9 +143,9 @@ class RoundLog:
             **columns,
         )
 
-    def prepare_cancellation(self) -> None:
+    def prepare_cancellation(self, *, is_sent: bool) -> None:
         """Settle the running call as cancelled, at the next write. Its cost is unknown if it was sent."""
-        cost_usd = None if self._open[-1].is_granted else Decimal(0)
+        cost_usd = None if self._open[-1].is_granted and is_sent else Decimal(0)
         self._prepare(LLMUsage(), cost_usd, status=Status.CANCELLED.value)
 
     def _prepare(self, usage: LLMUsage, cost_usd: Decimal | None, **columns: Any) -> None:

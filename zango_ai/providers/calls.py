@@ -41,17 +41,22 @@ PING_TIMEOUT_S = 20.0
 class PreparedCall(CallPlan):
     """One request to one model, ready to be sent. It may be sent again."""
 
-    def send(self) -> ModelAnswer:
+    def new_trace(self) -> CallTrace:
+        """The trace of one attempt. The attempt's time starts now."""
+        return CallTrace.start(self.request.timeout_s, self.kind.vendor)
+
+    def send(self, trace: CallTrace | None = None) -> ModelAnswer:
         """Send the request and return the answer within ``request.timeout_s`` seconds by the wall clock.
 
+        Pass a ``new_trace()`` to see whether the request was sent, if the call is cancelled.
         Raises RateLimitExceeded, LLMTimeoutError, LLMAPIError, or ProviderConfigInvalid if the provider's address
         leads into the host's network.
         """
-        return self._answer_of(self._exchange())
+        return self._answer_of(self._exchange(trace or self.new_trace()))
 
-    async def send_async(self) -> ModelAnswer:
+    async def send_async(self, trace: CallTrace | None = None) -> ModelAnswer:
         """The async form of ``send()``."""
-        return self._answer_of(await self._exchange_async())
+        return self._answer_of(await self._exchange_async(trace or self.new_trace()))
 
     def _answer_of(self, result: ModelAnswer | BaseException) -> ModelAnswer:
         if isinstance(result, BaseException):
@@ -59,11 +64,10 @@ class PreparedCall(CallPlan):
             raise result
         return result
 
-    def _exchange(self) -> ModelAnswer | BaseException:
+    def _exchange(self, trace: CallTrace) -> ModelAnswer | BaseException:
         """The answer or the error, which is returned and not raised: this frame and those below hold the key, and a
         traceback would show it."""
         caught_before = sys.exception()
-        trace = CallTrace.start(self.request.timeout_s, self.kind.vendor)
         try:
             with trace.active(), clients.borrow(self.provider, self.kind) as client:
                 try:
@@ -73,10 +77,9 @@ class PreparedCall(CallPlan):
         except BaseException as exc:  # a task's time limit, raised before the call or while its error was read
             return errors.without_frames(exc)
 
-    async def _exchange_async(self) -> ModelAnswer | BaseException:
+    async def _exchange_async(self, trace: CallTrace) -> ModelAnswer | BaseException:
         """The async form of ``_exchange()``."""
         caught_before = sys.exception()
-        trace = CallTrace.start(self.request.timeout_s, self.kind.vendor)
         try:
             with trace.active():
                 async with clients.borrow_async(self.provider, self.kind) as client:

@@ -34,7 +34,8 @@ class StreamedAnswer(Generic[Http]):
         self._translate: Callable[..., Any]
         self._events: Any
         self._pieces: list[str] = []
-        self._tool_calls: dict[int, RawToolCall] = {}
+        self._tool_calls: dict[int, list[RawToolCall]] = {}
+        """By their index in the answer, which some servers repeat."""
         self._model = call.request.model
         self._finish_reason: str | None = None
         self._usage: tuple[LLMUsage, int] | None = None
@@ -49,6 +50,11 @@ class StreamedAnswer(Generic[Http]):
         if self._answer is None:
             raise RuntimeError("The stream has not ended. Iterate to its end, or use partial().")
         return self._answer
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether any byte of the request was sent."""
+        return self._trace.is_sent
 
     @property
     def time_to_first_token_ms(self) -> int | None:
@@ -132,10 +138,13 @@ class StreamedAnswer(Generic[Http]):
             self._pieces.append(text)
 
     def _add_tool_call(self, part: Any) -> None:
-        """Vendors send a call's name and id once, and its arguments in parts."""
+        """Vendors send a call's name once, and its arguments in parts. A new name with a new id is another call."""
         self._note_token()
-        call = self._tool_calls.setdefault(int(part.index or 0), RawToolCall())
+        calls = self._tool_calls.setdefault(int(part.index or 0), [])
         raw = model_answers.raw_tool_call(part)
+        if not calls or (raw.name and raw.id and calls[-1].id not in ("", raw.id)):
+            calls.append(RawToolCall())
+        call = calls[-1]
         call.id = call.id or raw.id
         call.name = call.name or raw.name
         call.arguments += raw.arguments
@@ -158,7 +167,6 @@ class StreamedAnswer(Generic[Http]):
 
     def _answer_with(self, usage: LLMUsage, reasoning_tokens: int, *, is_estimated: bool) -> ModelAnswer:
         mask = self._client.answer_mask
-        calls = (call for _index, call in sorted(self._tool_calls.items()))
         return ModelAnswer(
             content="".join(self._pieces),
             model=mask.apply(self._model),
@@ -166,15 +174,20 @@ class StreamedAnswer(Generic[Http]):
             usage=usage,
             cost_usd=model_answers.cost(usage, reasoning_tokens, self._call.price),
             request_params=self._trace.request_params,
-            tool_calls=tuple(model_answers.tool_requests(calls, self._trace.unreadable_arguments, mask)),
+            tool_calls=tuple(
+                model_answers.tool_requests(self._raw_calls(), self._trace.unreadable_arguments, mask)
+            ),
             is_usage_estimated=is_estimated,
             time_to_first_token_ms=self._first_token_ms,
         )
 
+    def _raw_calls(self) -> list[RawToolCall]:
+        return [call for _index, calls in sorted(self._tool_calls.items()) for call in calls]
+
     def _estimated_usage(self) -> LLMUsage:
         """An upper estimate: litellm's own would need the model's tokenizer."""
         max_tokens = self._call.request.max_tokens
-        texts = ["".join(self._pieces), *(call.name + call.arguments for call in self._tool_calls.values())]
+        texts = ["".join(self._pieces), *(call.name + call.arguments for call in self._raw_calls())]
         output_tokens = min(estimate_prompt_tokens(texts), max_tokens)
         return LLMUsage(self._call.estimate.tokens - max_tokens, output_tokens)
 

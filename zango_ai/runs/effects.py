@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
+from ..providers.call_trace import CallTrace
 from ..providers.calls import PreparedCall
 from ..providers.streamed_answer import StreamedAnswer
 from ..tools import DeclaredTool, async_execution, execution
@@ -25,12 +26,23 @@ class Send:
 
     def __init__(self, call: PreparedCall) -> None:
         self._call = call
+        self._trace: CallTrace | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether any byte of the request was sent."""
+        return self._trace is not None and self._trace.is_sent
+
+    def partial(self) -> None:
+        """Nothing is known of an answer before it is complete."""
 
     def carry_out(self) -> ModelAnswer:
-        return self._call.send()
+        self._trace = self._call.new_trace()
+        return self._call.send(self._trace)
 
     async def carry_out_async(self, context: AsyncContext) -> ModelAnswer:
-        return await self._call.send_async()
+        self._trace = self._call.new_trace()
+        return await self._call.send_async(self._trace)
 
 
 class Sleep:
@@ -91,6 +103,11 @@ class Read:
     def __init__(self, call: PreparedCall, chunks: StreamChunks) -> None:
         self._call, self._chunks = call, chunks
         self._answer: StreamedAnswer[Any] | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether any byte of the request was sent."""
+        return self._answer is not None and self._answer.is_sent
 
     @property
     def time_to_first_token_ms(self) -> int | None:

@@ -159,8 +159,8 @@ class _Execution:
         prepared = run.prepared
         self._run, self._retries, self._is_streamed = run, retries, is_streamed
         self.chunks = StreamChunks()
-        self._reading: Read | None = None
-        """The streamed call, until it is settled."""
+        self._call: Send | Read | None = None
+        """The current call to the provider, until it is settled."""
         self._first_token_ms: int | None = None
         self._recorder, self._toolbox = prepared.recorder, prepared.toolbox
         self._loop_state = run.start
@@ -189,20 +189,25 @@ class _Execution:
         call = calls.prepare(step.target.provider, step.request)
         self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
-            answer: ModelAnswer = (yield from self._read_stream(call)) if self._is_streamed else (yield Send(call))
+            answer: ModelAnswer = yield from (self._read_stream if self._is_streamed else self._send)(call)
         except ZangoAIError as exc:
             self._recorder.fail_round(exc, errors.vendor_message(exc), self._partial_answer())
-            self._reading = None
+            self._call = None
             raise
         # JSON may still need a retry, and tool calls another round.
         is_last = not answer.tool_calls and self._run.prepared.agent.output_schema != "json"
         self._recorder.settle_round(answer, is_last=is_last)
-        self._reading = None
+        self._call = None
+        return answer
+
+    def _send(self, call: PreparedCall) -> Work[ModelAnswer]:
+        sending = self._call = Send(call)
+        answer: ModelAnswer = yield sending
         return answer
 
     def _read_stream(self, call: PreparedCall) -> Work[ModelAnswer]:
         started_ms = self._recorder.elapsed_ms()
-        reading = self._reading = Read(call, self.chunks)
+        reading = self._call = Read(call, self.chunks)
         try:
             answer: ModelAnswer = yield reading
             return answer
@@ -212,11 +217,12 @@ class _Execution:
 
     def _partial_answer(self) -> ModelAnswer | None:
         """What the current call has produced so far. None if it has produced nothing or is not streamed."""
-        return None if self._reading is None else self._reading.partial()
+        return None if self._call is None else self._call.partial()
 
     def _cancel(self) -> None:
         self._reader.forget_turn()
-        self._recorder.cancel(self._partial_answer())
+        is_sent = self._call is not None and self._call.is_sent
+        self._recorder.cancel(self._partial_answer(), is_sent=is_sent)
 
     def use_tools(self, step: engine.UseTools) -> Work[Sequence[LLMMessage] | None]:
         if step.may_call:  # otherwise the answer may still be corrected, which resets the round

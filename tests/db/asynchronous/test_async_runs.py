@@ -23,6 +23,7 @@ from zango_ai.exceptions import (
     WrongTenant,
 )
 from zango_ai.ledger import reconciliation
+from zango_ai.ledger.recorder import RunRecorder
 from zango_ai.models import AgentConfig, Invocation, InvocationFile, MemoryMessage, Spend
 from zango_ai.providers.kinds import KINDS
 from zango_ai.testing import Reply
@@ -299,6 +300,33 @@ def test_cancelling_the_task_ends_the_run_as_cancelled(model, live_north, run):
     spent, reserved = spending()["provider"]
     assert spent > 0
     assert reserved == 0
+
+
+@pytest.mark.parametrize("way", [arun, streamed])
+def test_a_run_that_is_cancelled_before_it_sends_costs_nothing(model, live_north, way, monkeypatch):
+    make_priced_agent(model)
+    reserve_round = RunRecorder.reserve_round
+    tasks = []
+
+    def reserve_and_be_cancelled(*arguments):
+        reserve_round(*arguments)
+        cancelled = threading.Event()
+        loop = tasks[0].get_loop()
+        loop.call_soon_threadsafe(tasks[0].cancel)
+        loop.call_soon_threadsafe(cancelled.set)
+        assert cancelled.wait(10)
+
+    monkeypatch.setattr(RunRecorder, "reserve_round", reserve_and_be_cancelled)
+
+    async def main():
+        tasks.append(asyncio.create_task(way()))
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+
+    asyncio.run(main())
+    assert (row().status, row().cost_usd, row().rounds.get().cost_usd) == ("cancelled", 0, 0)
+    assert spending()["provider"] == (0, 0)
+    assert model.requests == []
 
 
 def test_a_timeout_around_an_async_run_cancels_it(model, live_north):

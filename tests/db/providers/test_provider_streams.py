@@ -129,6 +129,30 @@ def test_a_server_that_falls_silent_is_a_timeout(model, kind):
     model.wait_for_abandoned(1)
 
 
+def test_tool_calls_that_share_an_index_stay_apart(model):
+    """Some gateways number every call 0, and some repeat a call's id in each part."""
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    parts = [
+        ("a", "look_up", '{"name": '),
+        (None, None, '"Ada"}'),
+        ("b", "look_up", '{"name": '),
+        ("c", None, "1}"),
+    ]
+    body = b""
+    for call_id, name, arguments in parts:
+        call = {"index": 0, "id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        choice = {"index": 0, "delta": {"role": "assistant", "tool_calls": [call]}, "finish_reason": None}
+        body += f"data: {json.dumps(chunk | {'choices': [choice]})}\n\n".encode()
+    end = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+    body += f"data: {json.dumps(chunk | {'choices': [end]})}\n\ndata: [DONE]\n\n".encode()
+    model.script(Reply(raw=body, headers={"Content-Type": "text/event-stream"}))
+    _pieces, answer = read(prepare(model))
+    assert [(call.id, call.name, call.arguments) for call in answer.tool_calls] == [
+        ("a", "look_up", '{"name": "Ada"}'),
+        ("b", "look_up", '{"name": 1}'),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_a_server_that_trickles_past_the_deadline_is_a_timeout(model, kind):
     model.script(Reply("word " * 200, trickle_s=0.1))
