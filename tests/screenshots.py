@@ -52,6 +52,20 @@ def _unfold(page: "Page") -> None:
     page.wait_for_selector(".za-unfolded table")
 
 
+def _fetch(page: "Page") -> None:
+    """A new provider whose connection was tested, with the models of the vendor."""
+    from zango_ai.models import Provider
+
+    page.goto(f"{ADMIN}/provider/add/", wait_until="networkidle")
+    page.check("[name=kind][value=openai]")
+    page.fill("[name=name]", "openai-second")
+    page.fill("[name=api_key]", "sk-example")
+    page.fill("[name=api_base]", Provider.objects.get(name="openai-main").credentials["api_base"])
+    page.fill("[name=default_model]", "gpt-4o-mini")
+    page.click("[data-za-fetch]")
+    page.wait_for_selector(".za-fetched")
+
+
 PAGES: dict[str, str | Callable[["Page"], None]] = {
     "admin": "/admin/",
     "overview": f"{ADMIN}/",
@@ -62,6 +76,9 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "playground-approval": _approve,
     "providers": f"{ADMIN}/provider/",
     "provider": f"{ADMIN}/provider/1/change/",
+    "provider-add": _fetch,
+    "provider-model": f"{ADMIN}/providermodel/1/change/",
+    "provider-reset": f"{ADMIN}/provider/1/reset-spend/",
     "prompts": f"{ADMIN}/prompt/",
     "prompt": f"{ADMIN}/prompt/1/change/",
     "prompt-version": f"{ADMIN}/prompt/1/versions/1/",

@@ -5,9 +5,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -18,7 +17,7 @@ from .access import TenantOnly
 from .agent_form import AgentForm
 from .agent_summary import AgentSummary, prompt_preview
 from .agent_views import AgentViews
-from .components import badge
+from .components import switch
 from .formats import NOTHING, latency, percent, short_count, usd
 from .spending import ShowsSpend
 
@@ -72,10 +71,7 @@ class AgentColumns:
 
     @admin.display(description=_("on"), ordering="is_enabled")
     def switch_button(self, row: Any) -> SafeString:
-        if not row.switch_url:
-            return badge("enabled", gettext("on")) if row.is_enabled else badge("disabled", gettext("off"))
-        context = {"agent": row, "url": row.switch_url}
-        return mark_safe(render_to_string("admin/zango_ai/agentconfig/switch.html", context))  # noqa: S308
+        return switch(row.switch_url, row.name, is_on=row.is_enabled)
 
 
 def _two(row_usage: usage.Usage, show: Any) -> SafeString:
@@ -170,21 +166,20 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Agents with unfinished runs cannot be deleted."""
         deletable, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return deletable, counts, needed, [*protected, *self._unfinished_runs(objs)]
+        return deletable, counts, needed, [*protected, *self._unfinished_runs(request, objs)]
 
-    def _unfinished_runs(self, agents: Any) -> list[SafeString]:
+    def _unfinished_runs(self, request: HttpRequest, agents: Any) -> list[SafeString]:
         names = dict(AgentConfig.objects.filter(pk__in=[agent.pk for agent in agents]).values_list("pk", "name"))
         unfinished = Invocation.objects.filter(agent__in=names, status__in=list(_UNFINISHED_TEXT)).order_by()
-        return [
-            format_html(
-                '<a href="{}?agent_name={}&amp;status__exact={}">{}</a>',
-                self.panel_url("invocation_changelist"),
-                names[row["agent"]],
-                row["status"],
-                _UNFINISHED_TEXT[row["status"]] % {"name": names[row["agent"]], "count": row["count"]},
-            )
-            for row in unfinished.values("agent", "status").annotate(count=Count("pk")).order_by("agent", "status")
-        ]
+        found = []
+        for row in unfinished.values("agent", "status").annotate(count=Count("pk")).order_by("agent", "status"):
+            name, status = names[row["agent"]], row["status"]
+            text = _UNFINISHED_TEXT[status] % {"name": name, "count": row["count"]}
+            found.append(format_html("{}", text))
+            if panel.has_page(request, self.admin_site, Invocation):
+                url = self.panel_url("invocation_changelist") + f"?agent_name={name}&status__exact={status}"
+                found[-1] = format_html('<a href="{}">{}</a>', url, text)
+        return found
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

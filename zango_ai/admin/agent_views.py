@@ -115,7 +115,7 @@ class AgentViews(PanelAdmin):
                 "provider": provider.name,
                 "default_model": provider.default_model,
                 "is_closed": provider.models.exists(),
-                "models": [_model_document(model) for model in models],
+                "models": [model_document(model) for model in models],
             }
         )
 
@@ -161,7 +161,7 @@ def _schema_result(form: Any) -> dict[str, str]:
     return {"tone": "ok", "text": gettext("This schema is valid. The vendor can enforce it.")}
 
 
-def _model_document(model: CatalogModel) -> dict[str, Any]:
+def model_document(model: CatalogModel) -> dict[str, Any]:
     """A model as the form shows it."""
     price = ""
     if model.input_usd_per_mtok is not None and model.output_usd_per_mtok is not None:

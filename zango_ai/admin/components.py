@@ -11,6 +11,7 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 
 _ICONS = Path(__file__).parents[1] / "static/zango_ai/vendor/lucide/icons.svg"
 
@@ -92,3 +93,11 @@ def budget_meter(spent: Any, limit: Any, reserved: Any = 0, *, label: str = "") 
         **{"share": f"{share:.2f}", "reserved_share": f"{reserved_share:.2f}", "is_used_up": is_used_up},
     }
     return mark_safe(render_to_string("admin/zango_ai/includes/meter.html", context))  # noqa: S308
+
+
+def switch(url: str, name: str, *, is_on: bool) -> SafeString:
+    """The switch of a list's row, which posts ``is_enabled`` to ``url``. Without ``url``: a badge."""
+    if not url:
+        return badge("enabled", gettext("on")) if is_on else badge("disabled", gettext("off"))
+    context = {"name": name, "is_on": is_on, "url": url}
+    return mark_safe(render_to_string("admin/zango_ai/includes/switch.html", context))  # noqa: S308

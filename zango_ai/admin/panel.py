@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite, all_sites
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
+from django.db.models import DecimalField, Model
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import ToolCall
 from .access import TenantOnly
+from .money_field import MoneyField, MoneyInput
 
 View = Callable[..., HttpResponseBase]
 _MOST_WAITING = 99
@@ -37,7 +38,7 @@ class Section:
 SECTIONS = (
     Section("overview", _("Overview"), "layout-dashboard", ()),
     Section("agents", _("Agents"), "bot", ("agentconfig",)),
-    Section("providers", _("Providers"), "cloud", ("provider", "spend")),
+    Section("providers", _("Providers"), "cloud", ("provider", "providermodel", "spend")),
     Section("prompts", _("Prompts"), "message-square-text", ("prompt",)),
     Section("tools", _("Tools"), "wrench", ("tool",)),
     Section("approvals", _("Approvals"), "shield-check", ("toolcall",)),
@@ -89,6 +90,8 @@ def has_page(request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:
 
 class PanelAdmin(TenantOnly):
     """Base of the panel's ModelAdmins: use it as ``class ToolAdmin(PanelAdmin, admin.ModelAdmin)``."""
+
+    formfield_overrides = {DecimalField: {"form_class": MoneyField, "widget": MoneyInput}}
 
     panel_lead: Any = ""
     """One sentence under the title of the list: what these rows are for."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Func, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import AgentConfig, Prompt, PromptVersion
 from ..prompts import rendering
 from . import components
+from .counting import count_of
 from .prompt_form import PromptForm
 from .prompt_versions import PromptVersionPages
 
@@ -38,7 +39,7 @@ class PromptAdmin(PromptVersionPages, admin.ModelAdmin):
         agents = AgentConfig.objects.filter(Q(system_prompt=OuterRef("pk")) | Q(user_prompt=OuterRef("pk")))
         versions = PromptVersion.objects.filter(prompt=OuterRef("pk"))
         prompts: QuerySet[Prompt] = super().get_queryset(request)
-        return prompts.annotate(versions_total=_count(versions), agents_total=_count(agents))
+        return prompts.annotate(versions_total=count_of(versions), agents_total=count_of(agents))
 
     @admin.display(description=_("prompt"), ordering="name")
     def title(self, prompt: Prompt) -> SafeString:
@@ -107,9 +108,3 @@ class PromptAdmin(PromptVersionPages, admin.ModelAdmin):
         if ACTIVATE_BUTTON in request.POST and version is not None:
             return self.activate_or_confirm(request, version)
         return super().response_change(request, obj)
-
-
-def _count(rows: QuerySet[Any]) -> Subquery:
-    """The number of rows of a correlated query."""
-    total = Func(function="count", template="count(*)", output_field=IntegerField())
-    return Subquery(rows.order_by().annotate(total=total).values("total"))

@@ -1,183 +1,131 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
-from ..encryption.cipher import Undecryptable
-from ..encryption.credentials import Credentials
 from ..exceptions import ZangoAIError
-from ..models import Provider, ProviderModel, Spend
-from ..providers.kinds import KINDS, CredentialSlot, Kind
-from .access import TenantOnly
-from .panel import PanelAdmin
+from ..ledger import usage
+from ..models import AgentConfig, Provider, ProviderModel, Spend
+from ..providers.kinds import KINDS
+from . import components, provider_connection, provider_page
+from .counting import count_of
+from .formats import NOTHING, percent, short_count, usd
+from .provider_form import LIMITS, SLOTS, ProviderForm
+from .provider_views import ProviderViews
 from .spending import ShowsSpend
 
-LIMITS = [*Provider.BUDGET_FIELDS, "allow_unpriced", "rate_limit_rpm", "rate_limit_tpm"]
-SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
-"""Every credential of every kind, by name."""
 
+class ProviderColumns:
+    """Columns of the list. ``get_changelist_instance()`` sets ``row.usage`` and ``row.switch_url``."""
 
-class ProviderForm(forms.ModelForm):
-    """A provider with one field per credential. Secrets can be entered here, but are never shown."""
+    @admin.display(description=_("provider"), ordering="name")
+    def title(self, row: Provider) -> SafeString:
+        kind = KINDS.get(row.kind)
+        return format_html('{}<span class="za-sub">{}</span>', row.name, kind.label if kind else row.kind)
 
-    kind = forms.ChoiceField(
-        label=_("Kind"),
-        choices=[(kind.name, kind.label) for kind in KINDS.values()],
-        help_text=_("The vendor, or the kind of server, that hosts the models."),
-    )
+    @admin.display(description=_("connection"), ordering="validated_at")
+    def connection(self, row: Provider) -> SafeString:
+        """Whether calls can be made, and if not, the reason."""
+        if not row.is_enabled:
+            return components.badge("disabled", gettext("switched off"))
+        return provider_page.connection_badge(row)
 
-    class Meta:
-        model = Provider
-        fields = ["name", "description", "kind", "default_model", "max_retries", "is_enabled", *LIMITS]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        slots = {kind.name: [slot.name for slot in kind.slots] for kind in KINDS.values()}
-        self.fields["kind"].widget.attrs["data-slots"] = json.dumps(slots)
-        self._saved = self._read_saved()
-        self._saved_kind = self.instance.kind if self.instance.pk else ""
-        for slot in SLOTS.values():
-            self.fields[slot.name] = self._field(slot)
-
-    def _read_saved(self) -> dict[str, str]:
-        try:
-            saved: dict[str, str] = self.instance.credentials.reveal()
-            return saved
-        except Undecryptable:
-            return {}
-
-    def _field(self, slot: CredentialSlot) -> forms.Field:
-        saved = str(self._saved.get(slot.name) or "")
-        if not slot.is_secret:
-            return forms.CharField(
-                label=slot.label,
-                required=False,
-                initial=saved,
-                help_text=_help(slot.name),
-                max_length=2000,
-                widget=forms.TextInput(attrs={"class": "vLargeTextField"}),
-            )
-        state = (
-            _("Saved (%(count)d characters). Leave empty to keep it.") % {"count": len(saved)}
-            if saved
-            else _("Not set.")
-        )
-        if self.is_bound and self.data.get(self.add_prefix(slot.name)):
-            # A submitted form is shown again only if it was rejected.
-            state = _("Enter it again: the form was not saved, and secrets are never sent back to the browser.")
-        return forms.CharField(
-            label=slot.label,
-            required=False,
-            strip=True,
-            widget=forms.PasswordInput(
-                render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
-            ),
-            help_text=state,
+    @admin.display(description=_("default model"), ordering="default_model")
+    def target(self, row: Any) -> SafeString:
+        allowed = ngettext("%(count)d model allowed", "%(count)d models allowed", row.models_count)
+        text = allowed % {"count": row.models_count} if row.models_count else gettext("any model allowed")
+        return format_html(
+            '<div><span class="za-mono">{}</span><span class="za-sub">{}</span></div>',
+            row.default_model or NOTHING,
+            text,
         )
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        kind = KINDS.get(cleaned.get("kind", ""))
-        if kind is not None:
-            # Set before the model's clean(), which checks whether the credentials are complete.
-            self.instance.credentials = Credentials(self._entered(cleaned, kind))
-        return cleaned
+    @admin.display(description=_("runs"))
+    def runs(self, row: Any) -> SafeString:
+        month = row.usage.last_30_days
+        success = gettext("%(rate)s success") % {"rate": percent(month.success_rate, 1)} if month.runs else ""
+        return format_html(
+            '<div><span class="za-num">{}</span><span class="za-sub">{}</span></div>',
+            short_count(month.runs),
+            success,
+        )
 
-    def _entered(self, cleaned: dict[str, Any], kind: Kind) -> dict[str, str]:
-        """The entered credentials. An empty secret keeps its saved value unless the kind or address changes."""
-        typed = {slot.name: str(cleaned.get(slot.name) or "").strip() for slot in kind.slots}
-        entered = {name: value for name, value in typed.items() if value}
-        if self._goes_elsewhere(entered, kind):
-            for slot in kind.slots:
-                if slot.is_secret and self._saved.get(slot.name) and not typed[slot.name]:
-                    text = _(
-                        "Enter it again. A saved secret is not sent to another kind of provider or another address."
-                    )
-                    self.add_error(slot.name, text)
-            return entered
-        kept = {
-            slot.name: self._saved[slot.name] for slot in kind.slots if slot.is_secret and slot.name in self._saved
-        }
-        return {**kept, **entered}
+    @admin.display(description=_("agents"), ordering="agents_count")
+    def agents(self, row: Any) -> int:
+        return int(row.agents_count)
 
-    def _goes_elsewhere(self, entered: dict[str, str], kind: Kind) -> bool:
-        """Whether the kind or address changes. Staff must not be able to send the saved key to another server."""
-        before = KINDS.get(self._saved_kind)
-        if before is None:
-            return False
-        places = []
-        for its_kind, values in ((before, self._saved), (kind, entered)):
-            try:
-                places.append((its_kind.name, its_kind.base_url(values)))
-            except KeyError:  # no region yet; the model's clean() reports it
-                places.append((its_kind.name, ""))
-        return places[0] != places[1]
-
-
-def _help(name: str) -> str:
-    """The help text of a credential. Kinds with the same text are listed together."""
-    labels_by_text: dict[str, list[str]] = {}
-    for kind in KINDS.values():
-        for slot in kind.slots:
-            if slot.name == name and slot.help_text:
-                labels_by_text.setdefault(slot.help_text, []).append(kind.label)
-    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in labels_by_text.items())
-
-
-class ProviderModelInline(TenantOnly, admin.TabularInline):
-    model = ProviderModel
-    extra = 0
-    fields = (
-        *("model_id", "is_enabled", "vendors_list", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("rate_limit_rpm", "rate_limit_tpm"),
-        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents", "display_name"),
-    )
-    readonly_fields = ("vendors_list",)
-    verbose_name_plural = _("Allowed models (leave empty to allow all)")
-
-    @admin.display(description=_("vendor's list"))
-    def vendors_list(self, row: ProviderModel) -> str:
-        labels = {True: _("listed"), False: _("not listed"), None: _("not fetched")}
-        return str(labels[row.is_listed])
+    @admin.display(description=_("on"), ordering="is_enabled")
+    def switch_button(self, row: Any) -> SafeString:
+        return components.switch(row.switch_url, row.name, is_on=row.is_enabled)
 
 
 @admin.register(Provider)
-class ProviderAdmin(ShowsSpend, PanelAdmin, admin.ModelAdmin):
+class ProviderAdmin(ProviderColumns, ShowsSpend, ProviderViews, admin.ModelAdmin):
     spend_owner = Spend.Owner.PROVIDER
-    panel_lead = _("Accounts with model vendors and servers of your own, with their budgets and limits.")
+    panel_lead = _(
+        "Accounts with model vendors and servers of your own, with their budgets and limits. Runs are those of the "
+        "last 30 days."
+    )
     form = ProviderForm
-    list_display = ["name", "kind_label", "default_model", "agents", "this_month", "connection", "is_enabled"]
-    readonly_fields = ("this_month",)
+    list_display = ["title", "connection", "target", "runs", "this_month", "agents", "switch_button"]
+    list_display_links = ["title"]
     actions = ["validate_connections", "fetch_models"]
-    list_filter = ["is_enabled"]
+    list_filter = ["is_enabled", "kind"]
     search_fields = ["name", "description"]
-    inlines = [ProviderModelInline]
-    fieldsets = [
-        (None, {"fields": [name for name in ProviderForm.Meta.fields if name not in LIMITS]}),
-        (_("Credentials"), {"fields": list(SLOTS)}),
-        (_("Limits"), {"fields": ["this_month", *LIMITS]}),
-    ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        may_edit = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        return [
+            (_("Identity"), {"fields": ["name", "description", "is_enabled"]}),
+            (_("Account"), {"fields": ["kind", *(SLOTS if may_edit else ()), "default_model"]}),
+            (
+                _("Limits"),
+                {
+                    "fields": [
+                        Provider.BUDGET_FIELDS,
+                        ("rate_limit_rpm", "rate_limit_tpm"),
+                        *LIMITS[3:4],
+                        "max_retries",
+                    ]
+                },
+            ),
+        ]
 
     @method_decorator(sensitive_post_parameters())
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(request, *args, **kwargs)
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        provider: Provider = context["adminform"].form.instance
+        context |= provider_page.context(self, request, provider)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        provider_connection.keep_result(request, obj)
+        super().save_model(request, obj, form, change)
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         provider = form.instance
+        if request.user.has_perm("zango_ai.add_providermodel"):
+            form.added_models = provider.add_models(form.models_to_add())
         for warning in filter(None, map(provider.model_warning, sorted(provider.models_in_use()))):
             messages.warning(request, warning)
 
-    class Media:
-        js = ["zango_ai/provider.js"]
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        made: list[Any] = super().construct_change_message(request, form, formsets, add)
+        names = [row.model_id for row in getattr(form, "added_models", ())]
+        kind = str(ProviderModel._meta.verbose_name)
+        return [*made, *({"added": {"name": kind, "object": name}} for name in names)]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         # The form adds the credential fields itself; the model does not have them.
@@ -186,7 +134,33 @@ class ProviderAdmin(ShowsSpend, PanelAdmin, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         rows: QuerySet[Provider] = super().get_queryset(request)
-        return rows.annotate(agents_count=Count("agents"))
+        agents = AgentConfig.objects.filter(provider=OuterRef("pk"))
+        models = ProviderModel.objects.filter(provider=OuterRef("pk"), is_enabled=True)
+        return rows.annotate(agents_count=count_of(agents), models_count=count_of(models))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list with each provider's figures, from one query for all of them."""
+        changelist: Any = super().get_changelist_instance(request)
+        figures = {each.id: each for each in usage.per_provider()}
+        query, can_change = changelist.get_query_string(), self.has_change_permission(request)
+        for row in changelist.result_list:
+            row.usage = figures.get(row.pk) or provider_page.no_usage(row)
+            row.switch_url = self.panel_url("provider_switch", row.pk) + query if can_change else ""
+        rows = list(changelist.result_list)
+        changelist.panel_figures = [
+            (gettext("Providers"), short_count(len(rows))),
+            (gettext("On"), short_count(sum(row.is_enabled for row in rows))),
+            (gettext("Runs (30 days)"), short_count(sum(row.usage.last_30_days.runs for row in rows))),
+            (gettext("Cost (30 days)"), usd(sum(row.usage.last_30_days.cost_usd for row in rows))),
+        ]
+        return changelist
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if "cl" in context:
+            context["figures"] = context["cl"].panel_figures
+        return response
 
     @admin.action(description=_("Test the connection of selected providers"), permissions=["change"])
     def validate_connections(self, request: HttpRequest, providers: QuerySet[Provider]) -> None:
@@ -210,18 +184,3 @@ class ProviderAdmin(ShowsSpend, PanelAdmin, admin.ModelAdmin):
             if unlisted:
                 text = _("Not in the vendor's list, but still allowed: %(models)s.") % {"models": unlisted}
                 messages.warning(request, text)
-
-    @admin.display(description=_("connection"))
-    def connection(self, provider: Provider) -> str:
-        if provider.validated_at is None:
-            return str(_("not tested"))
-        return provider.validation_error or str(_("works"))
-
-    @admin.display(description=_("kind"), ordering="kind")
-    def kind_label(self, provider: Provider) -> str:
-        kind = KINDS.get(provider.kind)
-        return kind.label if kind else provider.kind
-
-    @admin.display(description=_("agents"), ordering="agents_count")
-    def agents(self, provider: Any) -> int:
-        return int(provider.agents_count)

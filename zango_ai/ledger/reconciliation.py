@@ -142,7 +142,7 @@ def _months_and_rounds(schema: str) -> str:
     return f"""
 SELECT coalesce(s.owner, r.owner) || ' ' || coalesce('''' || s.owner_name || '''', r.owner_id::text, 'none')
         || ', month from ' || coalesce(s.month_start::text, r.month_start::text, 'none') AS place,
-    coalesce(s.spent_usd, 0) AS spent, coalesce(r.charged, 0) AS charged,
+    coalesce(s.spent_usd + s.written_off_usd, 0) AS spent, coalesce(r.charged, 0) AS charged,
     coalesce(s.reserved_usd, 0) AS reserved, coalesce(r.reserved, 0) AS due_reserved,
     coalesce(s.unknown_calls, 0) AS unknown, coalesce(r.unknown, 0) AS unknown_rows,
     coalesce(s.calls, 0) AS calls, coalesce(r.rows, 0) AS rows

@@ -5,7 +5,8 @@ from .invocation import Invocation, InvocationFile, InvocationRound, ToolCall
 from .memory import MemoryMessage, MemorySession
 from .payload import Payload
 from .prompt import Prompt, PromptVersion
-from .provider import Provider, ProviderModel
+from .provider import Provider
+from .provider_model import ProviderModel
 from .stream_chunk import StreamChunk
 from .tool import Tool
 from .usage import RateLimitState, Spend, ToolUsage, UsageRollup

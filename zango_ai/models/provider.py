@@ -18,10 +18,11 @@ from ..providers import addresses
 from ..providers.kinds import KINDS
 from .budgeted import BUDGET_RANGES, RATE_RANGES, BudgetedModel, rate_limit_field
 from .direct_calls import DirectCalls
-from .validated import Ranges, ValidatedModel, range_constraints
+from .validated import Ranges, range_constraints
 
 if TYPE_CHECKING:
-    from ..types import ModelSpec, ProviderSpec
+    from ..types import ProviderSpec
+    from .provider_model import ProviderModel
 
 
 _RECENT_DAYS = 90
@@ -30,11 +31,6 @@ _NOT_ALLOWED = _(
     "allowed models."
 )
 _RANGES: Ranges = {**BUDGET_RANGES, **RATE_RANGES, "max_retries": (0, limits.MAX_RETRIES)}
-_MODEL_RANGES: Ranges = {
-    **RATE_RANGES,
-    "input_cost_per_mtok": (0, limits.MAX_USD_PER_MTOK),
-    "output_cost_per_mtok": (0, limits.MAX_USD_PER_MTOK),
-}
 
 
 class Provider(DirectCalls, BudgetedModel):
@@ -104,7 +100,8 @@ class Provider(DirectCalls, BudgetedModel):
         from . import specs
 
         values = {name: getattr(self, name) for name in self.SPEC_FIELDS}
-        return specs.provider_spec(values, [model.spec() for model in self.models.all()])
+        models = self.models.all() if self.pk else ()
+        return specs.provider_spec(values, [model.spec() for model in models])
 
     @classmethod
     def swap_credentials(cls, pk: int, before: str, after: str) -> bool:
@@ -131,12 +128,15 @@ class Provider(DirectCalls, BudgetedModel):
             if not model:
                 raise ModelNotAvailable("", self.name, "Set a default model to test the connection.")
             calls.ping(spec, model)
-            self.validation_error = ""
+            self.keep_test("")
         except ZangoAIError as exc:
-            self.validation_error = str(exc)
-        self.validated_at = timezone.now()
-        self.save(update_fields=["validated_at", "validation_error", "updated_at"])
+            self.keep_test(str(exc))
         return not self.validation_error
+
+    def keep_test(self, error: str) -> None:
+        """Save the result of a connection test."""
+        self.validated_at, self.validation_error = timezone.now(), error
+        self.save(update_fields=["validated_at", "validation_error", "updated_at"])
 
     def fetch_models(self) -> list[ProviderModel]:
         """Fetch the vendor's list of models, add the new ones, and return them. Existing rows stay as they are.
@@ -146,6 +146,7 @@ class Provider(DirectCalls, BudgetedModel):
         is updated on every row. Raises a ZangoAIError if the list cannot be fetched.
         """
         from ..providers import model_list
+        from .provider_model import ProviderModel
 
         listed = set(model_list.list_models(self.spec()))
         existing = dict(self.models.values_list("model_id", "is_enabled"))
@@ -159,6 +160,17 @@ class Provider(DirectCalls, BudgetedModel):
         self.models.exclude(model_id__in=listed).update(is_listed=False)
         self.models.filter(model_id__in=listed).update(is_listed=True)
         return list(self.models.filter(model_id__in=[row.model_id for row in new], is_listed=True))
+
+    def add_models(self, names: list[str]) -> list[ProviderModel]:
+        """Allow models of the vendor's list, and return the new rows. Models in use stay allowed."""
+        from .provider_model import ProviderModel
+
+        if not names:
+            return []
+        in_use = set() if self.models.exists() else self.models_in_use() | self._recent_models()
+        rows = [ProviderModel(provider=self, model_id=name, is_listed=True) for name in names]
+        others = [ProviderModel(provider=self, model_id=name) for name in sorted(in_use.difference(names))]
+        return ProviderModel.objects.bulk_create([*rows, *others], ignore_conflicts=True)
 
     def unlisted_models(self) -> list[str]:
         """Enabled models that were missing from the vendor's list when it was last fetched."""
@@ -213,89 +225,3 @@ class Provider(DirectCalls, BudgetedModel):
         problem = addresses.problem_of(kind.base_url(credentials), get_conf().allowed_api_bases)
         if problem is not None:
             raise ValidationError(_("API base URL: %(problem)s"), params={"problem": problem})
-
-
-class ProviderModel(ValidatedModel):
-    """A model that the provider allows, with settings that override the price list."""
-
-    provider = models.ForeignKey(
-        Provider, on_delete=models.CASCADE, related_name="models", verbose_name=_("provider")
-    )
-    model_id = models.CharField(
-        _("model"), max_length=200, help_text=_("The vendor's name for the model, for example gpt-5.4-mini.")
-    )
-    display_name = models.CharField(_("display name"), max_length=200, blank=True)
-    input_cost_per_mtok = models.DecimalField(
-        _("input price (USD / million tokens)"),
-        max_digits=14,
-        decimal_places=6,
-        null=True,
-        blank=True,
-        help_text=_("Leave empty to use the price list."),
-    )
-    output_cost_per_mtok = models.DecimalField(
-        _("output price (USD / million tokens)"),
-        max_digits=14,
-        decimal_places=6,
-        null=True,
-        blank=True,
-        help_text=_("Leave empty to use the price list."),
-    )
-    accepts_schema = models.BooleanField(
-        _("JSON schema"),
-        null=True,
-        blank=True,
-        help_text=_(
-            "Whether the model accepts a JSON schema. Unknown: the price list decides. Self-hosted servers are "
-            "always sent the schema first."
-        ),
-    )
-    accepts_tools = models.BooleanField(
-        _("tools"),
-        null=True,
-        blank=True,
-        help_text=_("Whether the model can call tools. No: agents with tools cannot use it."),
-    )
-    accepts_images = models.BooleanField(
-        _("images"),
-        null=True,
-        blank=True,
-        help_text=_("Whether the model can read images. Unknown: the price list decides."),
-    )
-    accepts_documents = models.BooleanField(
-        _("documents"),
-        null=True,
-        blank=True,
-        help_text=_("Whether the model can read documents such as PDF files. Unknown: the price list decides."),
-    )
-    rate_limit_rpm = rate_limit_field(_("requests per minute"))
-    rate_limit_tpm = rate_limit_field(_("tokens per minute"))
-    is_enabled = models.BooleanField(_("enabled"), default=True)
-    is_listed = models.BooleanField(_("in the vendor's list"), null=True, editable=False)
-    """Whether the vendor listed the model when its models were last fetched. None: never fetched."""
-
-    class Meta:
-        verbose_name = _("model")
-        verbose_name_plural = _("models")
-        ordering = ["model_id"]
-        constraints = [
-            models.UniqueConstraint(fields=["provider", "model_id"], name="zango_ai_one_row_per_model"),
-            *range_constraints("model", _MODEL_RANGES),
-        ]
-
-    RANGES = _MODEL_RANGES
-
-    def __str__(self) -> str:
-        return self.display_name or self.model_id
-
-    SPEC_FIELDS = (
-        *("model_id", "is_enabled", "input_cost_per_mtok", "output_cost_per_mtok"),
-        *("accepts_schema", "accepts_tools", "accepts_images", "accepts_documents"),
-        *("rate_limit_rpm", "rate_limit_tpm"),
-    )
-    """The columns that a run reads."""
-
-    def spec(self) -> ModelSpec:
-        from . import specs
-
-        return specs.model_spec({name: getattr(self, name) for name in self.SPEC_FIELDS})

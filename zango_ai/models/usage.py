@@ -28,6 +28,10 @@ class Spend(TimestampedModel):
         _("reserved (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0
     )
     """Reserved for requests in progress."""
+    written_off_usd = models.DecimalField(
+        _("written off (USD)"), max_digits=24, decimal_places=8, default=0, db_default=0
+    )
+    """Taken off ``spent_usd`` by resets. Both together are what the calls of the month have cost."""
     calls = models.PositiveIntegerField(_("calls"), default=0, db_default=0)
     """All calls of the month, including those whose rows have been deleted since."""
     unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0, db_default=0)
