@@ -16,8 +16,8 @@ from zango_ai.testing import Call, Reply
 LIST = "/admin/zango_ai/invocation/"
 
 
-@tool(name="find_blood_test", description="Find the last blood test.")
-def find_blood_test(name: str) -> dict:
+@tool(name="find_blood_count", description="Find the last blood count.")
+def find_blood_count(name: str) -> dict:
     return {"hba1c": "secret result"}
 
 
@@ -76,8 +76,8 @@ def run(north, model):
     from tenants.models import Domain
 
     Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
-    make_agent_with(model, find_blood_test, short_term_memory=True)
-    model.script(Reply("Let me look.", calls=[Call("find_blood_test", {"name": "Berger"})]), "<b>Fine</b>")
+    make_agent_with(model, find_blood_count, short_term_memory=True)
+    model.script(Reply("Let me look.", calls=[Call("find_blood_count", {"name": "Berger"})]), "<b>Fine</b>")
     response = get_agent("helper").run("How is it?", session_id="s1", user_ref="visitor-1")
     return Invocation.objects.get(pk=response.invocation_id)
 
@@ -101,7 +101,7 @@ def test_what_unfolds_has_texts_only_for_those_who_may_read_them(run):
     address = f"{LIST}{run.pk}/rounds/"
     html = client_of("view_invocation").get(address).content.decode()
     assert "How is it?" not in html
-    assert "find_blood_test" in html
+    assert "find_blood_count" in html
     assert "tool_use" in html
     html = client_of("view_invocation", "view_payload").get(address).content.decode()
     assert "How is it?" in html
