@@ -79,7 +79,7 @@ def cancel(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
     return JsonResponse({"cancelled": get_run(key).cancel()})
 
 
-@endpoint("POST")
+@endpoint("POST", is_streamed=True)
 def approvals(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
     """Approve or deny the pending tool calls of the caller's run.
 

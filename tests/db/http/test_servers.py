@@ -4,10 +4,11 @@ import time
 
 from django.contrib.auth.models import User
 
-from tests.build import make_agent
+from tests.build import make_agent, make_agent_with
 from tests.db.http.conftest import events_of, kinds, said
+from tests.server_tools import move_cot
 from zango_ai.models import Invocation
-from zango_ai.testing import Reply
+from zango_ai.testing import Call, Reply
 
 STREAM = "/ai/agents/helper/stream/"
 CSRF = "c" * 32
@@ -43,6 +44,18 @@ def test_a_client_that_disconnects_cancels_the_run(model, server):
     row = ended()
     assert row.status == "cancelled"
     assert row.output_tokens > 0
+
+
+def test_an_approved_run_streams_its_rest(model, server):
+    make_agent_with(model, move_cot, is_public_api=True)
+    model.script(Reply(calls=[Call("move_cot", {"to": "B"})]), "It is there.")
+    run = server.post("/ai/agents/helper/run/", json={"input": "Move it"}).json()
+    decisions = {"approvals": {run["pending_approvals"][0]["id"]: True}}
+    headers = {"Accept": "text/event-stream"}
+    events = events_of(server.post(f"/ai/runs/{run['run_id']}/approvals/", json=decisions, headers=headers).text)
+    assert kinds(events) == ["tool_call", "tool_result", "text", "round_end", "final"]
+    assert said(events) == "It is there."
+    assert ended().status == "success"
 
 
 def test_a_silent_stream_has_heartbeats_and_then_the_error_as_an_event(model, server):
