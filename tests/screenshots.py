@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 ADMIN = "/admin/zango_ai"
+_TABS = ("prompt", "cost", "time", "data", "code")
 
 
 def _compare(page: "Page") -> None:
@@ -43,6 +44,19 @@ def _approve(page: "Page") -> None:
     page.fill("[name=message]", "Note that Ada was seen today.")
     page.click("button[name=run]")
     page.wait_for_selector("[data-za-decide]")
+
+
+def _open_run(query: str, *, tab: str = "") -> "Callable[[Page], None]":
+    """The page of the newest run that the list shows for ``query``."""
+
+    def show(page: "Page") -> None:
+        page.goto(f"{ADMIN}/invocation/?{query}", wait_until="networkidle")
+        page.click("#result_list tbody th a >> nth=0")
+        page.wait_for_load_state("networkidle")
+        if tab:
+            page.click(f"#za-tab-{tab}")
+
+    return show
 
 
 def _unfold(page: "Page") -> None:
@@ -92,12 +106,17 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "invocations": f"{ADMIN}/invocation/",
     "invocations-unfolded": _unfold,
     "invocations-grouped": f"{ADMIN}/invocation/?group=session&memory=yes",
-    "invocation": f"{ADMIN}/invocation/?agent_name=care-assistant&status=success",
+    "invocation": _open_run("agent_name=care-assistant&status__exact=success"),
+    "invocation-plain": _open_run("agent_name=patient-summary&status__exact=success"),
+    "invocation-memory": _open_run("memory=yes&status__exact=success"),
+    "invocation-failed": _open_run("status__exact=failed"),
+    "invocation-waiting": _open_run("status__exact=awaiting_approval"),
+    **{f"invocation-{tab}": _open_run("agent_name=care-assistant&status__exact=success", tab=tab) for tab in _TABS},
     "spending": f"{ADMIN}/spend/",
 }
 """The address of each page, or what to do in the browser to reach it."""
 
-DOCS = ("overview", "prompt-diff", "agents", "agent", "playground")
+DOCS = ("overview", "invocation", "prompt-diff", "agents", "agent", "playground")
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
 
 
@@ -176,9 +195,6 @@ def _show(page: "Page", name: str) -> None:
         way(page)
         return
     page.goto(way, wait_until="networkidle")
-    if name == "invocation":
-        page.click("#result_list tbody th a >> nth=0")
-        page.wait_for_load_state("networkidle")
 
 
 if __name__ == "__main__":

@@ -136,6 +136,7 @@ def test_a_file_that_went_along_is_saved_from_the_runs_page(browser, site, tmp_p
     log_in(page, site("north"))
     page.goto(f"{site('north')}/admin/zango_ai/invocation/?agent_name=report-analyser")
     page.click("#result_list tbody tr:first-child th a")
+    page.click("[role=tab]:has-text('Files')")
     picture(page, "run-with-files")
     with page.expect_download() as saved:
         page.click('a[download]:text-is("lab-june.csv")')
@@ -213,8 +214,9 @@ def test_the_pages_can_be_read_in_light_and_dark(browser, site, scheme):
     }.items():
         page.goto(site("north") + path)
         picture(page, f"{name}-{scheme}")
-        text = page.locator("pre.zango-ai-text").first if name in {"run", "version"} else None
-        if text is not None:
+        texts = {"run": ".za-bubble", "version": ".za-code pre"}
+        if name in texts:
+            text = page.locator(texts[name]).first
             ink, paper = text.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
             assert contrast(ink, paper) >= 4.5, (name, ink, paper)
 

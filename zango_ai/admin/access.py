@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import widgets
 from django.db import models
 from django.http import HttpRequest
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from .. import tenancy
 
@@ -60,14 +57,6 @@ class ViewOnly(TenantOnly):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-def preformatted(value: Any) -> SafeString | str:
-    """Text or JSON in a monospaced block that keeps line breaks."""
-    if value in (None, "", [], {}):
-        return "-"
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="zango-ai-text">{}</pre>', text)
 
 
 def _in_tenant() -> bool:

@@ -17,6 +17,7 @@ from ..models import MemorySession
 from . import components, formats
 from .access import ViewOnly
 from .conversation import shown_messages
+from .legal_hold import switch_hold
 from .panel import PanelAdmin
 
 _MAX_MESSAGES = 100
@@ -37,7 +38,10 @@ class MemorySessionAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
         clear = self.panel_path(
             "<int:pk>/clear/", self.clear_one, "memorysession_clear", permission="delete_memorysession"
         )
-        return [clear]
+        hold = self.panel_path(
+            "<int:pk>/hold/", self.hold_view, "memorysession_hold", permission="change_memorysession"
+        )
+        return [clear, hold]
 
     @admin.display(description=_("session"), ordering="session_id")
     def title(self, session: MemorySession) -> SafeString:
@@ -73,10 +77,12 @@ class MemorySessionAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
         session: Any = self.get_object(request, object_id)
         if session is None or not self.has_view_permission(request, session):
             return super().change_view(request, object_id, form_url, extra_context)
+        may_hold = request.user.has_perm("zango_ai.change_memorysession")
         context = {
             **{"session": session, "state": self.state(session)},
             **self._shown(request, session),
             "clear_url": self._clear_url(request, session),
+            "hold_url": self.panel_url("memorysession_hold", session.pk) if may_hold else "",
         }
         return self.panel_page(
             request, "admin/zango_ai/memorysession/conversation.html", session.session_id, context
@@ -111,6 +117,10 @@ class MemorySessionAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
             return self.panel_page(request, "admin/zango_ai/memorysession/confirm_clear.html", title, context)
         self._clear(request, [session])
         return HttpResponseRedirect(self.panel_url("memorysession_changelist"))
+
+    def hold_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Put the conversation and its runs on legal hold, or end the hold (POST only)."""
+        return switch_hold(self, request, get_object_or_404(MemorySession, pk=pk), "memorysession_change")
 
     def has_clear_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("zango_ai.delete_memorysession"))

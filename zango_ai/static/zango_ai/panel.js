@@ -1,7 +1,8 @@
 // Copy buttons, tabs, dialogs and filter menus of the panel. Pages work without it; it shows what needs it.
 
 function copy(button) {
-  const text = button.closest(".za-code").querySelector("code").textContent;
+  const box = button.dataset.zaCopy ? document.getElementById(button.dataset.zaCopy) : button.closest(".za-code");
+  const text = box.querySelector("code").textContent;
   const label = button.querySelector("span");
   const before = label.textContent;
   write(text).then(() => {
