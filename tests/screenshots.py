@@ -80,6 +80,39 @@ def _fetch(page: "Page") -> None:
     page.wait_for_selector(".za-fetched")
 
 
+def _replay_form(page: "Page") -> None:
+    """What to replay a run with. The run is made here, because a replay needs its texts."""
+    from zango_ai import get_agent
+
+    values = {"history": "HbA1c 7.1 % on 3 September.", "question": "When is her next blood test?"}
+    run = get_agent("patient-summary").run(variables=values, system_variables={"clinic": "North Clinic"})
+    page.goto(f"{ADMIN}/invocation/{run.invocation_id}/replay/", wait_until="networkidle")
+    page.fill("[name=model]", "gpt-4o")
+    page.select_option("[name=system_version]", "draft")
+
+
+def _replay(page: "Page") -> None:
+    """A replay beside its run."""
+    _replay_form(page)
+    page.fill("[name=system_draft]", "You help the staff of {{ clinic }}. Answer in one short sentence.")
+    page.click("form .za-button-primary")
+    page.wait_for_url("**/comparison/")
+    page.wait_for_load_state("networkidle")
+
+
+def _replay_batch(page: "Page") -> None:
+    """The last runs of an agent, replayed."""
+    for _ in range(3):
+        _replay_form(page)
+    page.goto(f"{ADMIN}/invocation/replays/?agent=1", wait_until="networkidle")
+    page.fill("[name=count]", "3")
+    page.fill("[name=model]", "gpt-4o")
+    page.click("form .za-button-primary")
+    page.wait_for_url("**replays=**")
+    page.click(".za-both-answers summary")
+    page.wait_for_load_state("networkidle")
+
+
 PAGES: dict[str, str | Callable[["Page"], None]] = {
     "admin": "/admin/",
     "overview": f"{ADMIN}/",
@@ -112,6 +145,10 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "invocation-failed": _open_run("status__exact=failed"),
     "invocation-waiting": _open_run("status__exact=awaiting_approval"),
     **{f"invocation-{tab}": _open_run("agent_name=care-assistant&status__exact=success", tab=tab) for tab in _TABS},
+    "replay-form": _replay_form,
+    "replay": _replay,
+    "replay-batch-form": f"{ADMIN}/invocation/replays/?agent=1",
+    "replay-batch": _replay_batch,
     "spending": f"{ADMIN}/spend/",
 }
 """The address of each page, or what to do in the browser to reach it."""
@@ -170,6 +207,8 @@ def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool) ->
     def answer(seen: Any) -> Reply | str:
         if seen.body.get("tools"):
             return Reply("I will note it.", calls=[Call("record_note", {"patient_id": 1, "text": "Seen today."})])
+        if "one short sentence" in str(seen.body["messages"]) or seen.body["model"] == "gpt-4o":
+            return "Her last blood test was on 3 September 2026: HbA1c 7.1 %. The next one is due in December."
         return "The last blood test was on 3 September 2026: HbA1c 7.1 %. It is due again in December."
 
     settings.DEBUG = False

@@ -19,6 +19,7 @@ from .agent_summary import AgentSummary, prompt_preview
 from .agent_views import AgentViews
 from .components import switch
 from .formats import NOTHING, latency, percent, short_count, usd
+from .invocation_replay import may_replay
 from .spending import ShowsSpend
 
 _UNFINISHED_TEXT: dict[str, Any] = {
@@ -161,6 +162,8 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
             links["playground_url"] = self.panel_url("agentconfig_playground", agent.pk)
         if panel.has_page(request, self.admin_site, Invocation):
             links["invocations_url"] = self.panel_url("invocation_changelist") + f"?agent_name={agent.name}"
+            if may_replay(request):
+                links["replays_url"] = self.panel_url("invocation_replays") + f"?agent={agent.pk}"
         return links
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

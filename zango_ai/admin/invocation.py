@@ -9,10 +9,11 @@ from django.urls import URLPattern
 from ..models import Invocation, InvocationFile
 from .invocation_detail import InvocationDetail
 from .invocation_export import InvocationExport
+from .invocation_replay import InvocationReplay
 
 
 @admin.register(Invocation)
-class InvocationAdmin(InvocationExport, InvocationDetail):
+class InvocationAdmin(InvocationReplay, InvocationExport, InvocationDetail):
     def panel_urls(self) -> list[URLPattern]:
         file = self.panel_path("<int:invocation_id>/files/<int:pk>/", self.download, "invocation_file")
         return [file, *super().panel_urls()]

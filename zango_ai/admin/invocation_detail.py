@@ -149,10 +149,10 @@ def _session(run: Invocation) -> MemorySession | None:
 
 
 def _neighbours(run: Invocation) -> dict[str, int | None]:
-    """The runs of the session before and after this one, by one query."""
+    """The runs of the session before and after this one, by one query. A replay is not part of the conversation."""
     if run.session_id is None:
         return {}
-    runs = Invocation.objects.filter(is_text("session_id", run.session_id), agent=run.agent_id)
+    runs = Invocation.objects.filter(is_text("session_id", run.session_id), agent=run.agent_id, replay_of=None)
     before, after = runs.filter(pk__lt=run.pk).order_by("-pk"), runs.filter(pk__gt=run.pk).order_by("pk")
     found = before.values_list("pk", flat=True)[:1].union(after.values_list("pk", flat=True)[:1])
     keys = list(found)

@@ -58,7 +58,9 @@ def read(invocation_id: int) -> RecordedRun:
     row = columns and stored_runs.find(schema, columns["run_id"])
     if not (columns and row):
         raise RunNotFound(invocation_id, f"Schema {schema!r} has no invocation {invocation_id}.")
-    _require_text(row, columns)
+    problem = problem_of(columns)
+    if problem:
+        raise _refusal(row, problem)
     first = InvocationRound.objects.filter(invocation=invocation_id, number=1)
     request = first.values("request_messages", "request_tools", "request_params").first()
     if request is None:
@@ -79,15 +81,14 @@ def read(invocation_id: int) -> RecordedRun:
     )
 
 
-def _require_text(row: stored_runs.RunRow, columns: Mapping[str, Any]) -> None:
-    """Raises RunNotReplayable."""
-    if columns["status"] not in Invocation.ENDED:
-        raise _refusal(row, f"Its status is {columns['status']}. Wait until it has ended.")
-    if columns["agent_id"] is None:
-        raise _refusal(row, "It called a provider without an agent.")
-    removed_at = columns["payload_removed_at"]
-    if removed_at is not None:
-        raise _refusal(row, f"Its texts were removed on {removed_at:%Y-%m-%d}.")
+def problem_of(run: Mapping[str, Any]) -> str:
+    """Why a run with this ``status``, ``agent_id`` and ``payload_removed_at`` cannot be replayed; else ""."""
+    if run["status"] not in Invocation.ENDED:
+        return f"Its status is {run['status']}. Wait until it has ended."
+    if run["agent_id"] is None:
+        return "It called a provider without an agent."
+    removed_at = run["payload_removed_at"]
+    return "" if removed_at is None else f"Its texts were removed on {removed_at:%Y-%m-%d}."
 
 
 def _complete(row: stored_runs.RunRow, messages: Any) -> list[Mapping[str, Any]]:

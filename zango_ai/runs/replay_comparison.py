@@ -65,6 +65,11 @@ class Comparison:
         recorded = {key_of(call.tool_name, call.arguments) for call in self.original_calls}
         return [call for call in self.replay_calls if key_of(call.tool_name, call.arguments) not in recorded]
 
+    @property
+    def answered(self) -> list[ToolCall]:
+        """The replay's calls that the recorded run has made too."""
+        return [call for call in self.replay_calls if call not in self.diverged]
+
     @cached_property
     def not_called(self) -> list[ToolCall]:
         """The recorded run's calls that the replay has not made."""

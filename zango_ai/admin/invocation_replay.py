@@ -1,0 +1,46 @@
+"""The addresses of the pages that replay runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+
+from .panel import PanelAdmin
+
+
+class InvocationReplay(PanelAdmin):
+    """Views of ``InvocationAdmin``. ``replay`` is imported late, because it imports what runs need."""
+
+    def panel_urls(self) -> list[URLPattern]:
+        return [
+            self._replay_path("<int:pk>/replay/", "one", "invocation_replay", permission="run_agent"),
+            self._replay_path("<int:pk>/comparison/", "comparison", "invocation_comparison"),
+            self._replay_path("replays/", "batch", "invocation_replays", permission="run_agent"),
+            *super().panel_urls(),
+        ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With ``replay_url`` in the context, if the user may replay the run."""
+        is_offered = object_id.isdecimal() and may_replay(request)
+        link = {"replay_url": self.panel_url("invocation_replay", object_id)} if is_offered else {}
+        pages: Any = super()
+        response: HttpResponse = pages.change_view(request, object_id, form_url, {**link, **(extra_context or {})})
+        return response
+
+    def _replay_path(self, route: str, method: str, name: str, *, permission: str = "") -> URLPattern:
+        def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
+            from .replay import Replays
+
+            response: HttpResponse = getattr(Replays(self, request), method)(**arguments)
+            return response
+
+        return self.panel_path(route, view, name, permission=permission)
+
+
+def may_replay(request: HttpRequest) -> bool:
+    """Whether to offer replays to the user."""
+    return request.user.has_perms(["zango_ai.run_agent", "zango_ai.view_payload"])
