@@ -149,7 +149,9 @@ class Agent:
         """
         argument_checks.require(stream, bool, "stream", "True or False")
         request = self._request("enqueue", input, arguments, "task")
-        with record_run(self._schema, agent_name=self.name, triggered_by=request.trigger) as recorder:
+        with record_run(
+            self._schema, agent_name=self.name, is_queued=True, triggered_by=request.trigger
+        ) as recorder:
             queue_run(replace(prepare(recorder, self.name, request), stores_chunks=stream))
         return background.send(recorder.run_id, self._schema)
 

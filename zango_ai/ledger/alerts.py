@@ -1,4 +1,4 @@
-"""Send the signals of the ledger: a budget has reached its alert threshold, a run has finished."""
+"""Send the signal that a budget has reached its alert threshold."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from .. import signals, tenancy
 from ..database import writer
 from ..database.sql import table
-from ..models import AgentConfig, Invocation, Provider, Spend
+from ..models import AgentConfig, Provider, Spend
 from ..models.budgeted import BudgetedModel
 from ..models.specs import budget_of
 from . import clock
@@ -22,23 +21,6 @@ from .reserve_and_settle import BudgetAlert
 logger = logging.getLogger("zango_ai.maintenance")
 
 _SENDERS = {Owner.PROVIDER: Provider, Owner.AGENT: AgentConfig}
-
-
-def send_run_finished(
-    schema: str, run_id: UUID, invocation_id: int | None, agent_name: str, status: Invocation.Status
-) -> None:
-    """Send ``run_finished``. Django logs the exceptions of its receivers."""
-    if not signals.run_finished.has_listeners(Invocation):
-        return
-    with tenancy.active(schema):
-        signals.run_finished.send_robust(
-            sender=Invocation,
-            schema=schema,
-            run_id=run_id,
-            invocation_id=invocation_id,
-            agent_name=agent_name,
-            status=status.value,
-        )
 
 
 def send(schema: str, reservation: Reservation, alert: BudgetAlert) -> None:

@@ -12,7 +12,7 @@ from ..database import notifications, writer
 from ..database.sql import in_list, table
 from ..exceptions import RunCancelled
 from ..models import Invocation
-from . import alerts, time_zones, tool_calls
+from . import run_signals, time_zones, tool_calls
 from .sql.usage import count_usage, lock_run, usage_columns
 
 Status = Invocation.Status
@@ -27,7 +27,7 @@ def cancel(schema: str, run_id: UUID) -> bool:
     for invocation_id, agent_name, status, _ in writer.execute(_cancel(schema), arguments):
         if status == Status.CANCELLED:
             tool_calls.deny_undecided(schema, run_id)
-            alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.CANCELLED)
+            run_signals.send_ended(schema, run_id, invocation_id, agent_name, Status.CANCELLED)
         return True
     return False
 

@@ -8,7 +8,7 @@ from ..database import writer
 from ..database.sql import table
 from ..models import Invocation, InvocationRound, ToolCall
 from ..tools.approval_decisions import Verdict
-from . import alerts, clock, time_zones
+from . import clock, run_signals, time_zones
 from .sql.tool_usage import ENDED_COLUMNS, count_calls
 from .sql.usage import END_COLUMNS, end_runs
 
@@ -35,7 +35,7 @@ def end_expired_approvals(schema: str) -> int:
             continue
         for run_id, agent_name in rows:
             ended += 1
-            alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.FAILED)
+            run_signals.send_ended(schema, run_id, invocation_id, agent_name, Status.FAILED)
     if error is not None:
         raise error
     return ended

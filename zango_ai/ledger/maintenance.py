@@ -13,7 +13,7 @@ from .. import limits
 from ..database import writer
 from ..database.sql import in_list, table
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
-from . import alerts, time_zones
+from . import run_signals, time_zones
 from .run_columns import TOKEN_COLUMNS
 from .sql.reserve_round import AFTER_MONTHS
 from .sql.tool_usage import ENDED_COLUMNS, count_calls
@@ -60,7 +60,7 @@ def abandon_orphans(schema: str) -> Abandoned:
         runs += count
         given_back += usd
         if count and status == Status.ABANDONED:
-            alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.ABANDONED)
+            run_signals.send_ended(schema, run_id, invocation_id, agent_name, Status.ABANDONED)
     if error is not None:
         raise error
     return Abandoned(runs, given_back)
@@ -92,7 +92,7 @@ WHERE status = '{Status.QUEUED}'
     }
     rows = writer.execute(sql, arguments)
     for run_id, invocation_id, agent_name, status in rows:
-        alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status(status))
+        run_signals.send_ended(schema, run_id, invocation_id, agent_name, Status(status))
     return len(rows)
 
 

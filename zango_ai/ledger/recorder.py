@@ -28,12 +28,13 @@ from uuid import UUID
 
 from django.db import Error
 
-from .. import redaction, sanitize
+from .. import redaction, sanitize, telemetry
 from ..exceptions import LogUnavailable, RunCancelled
 from ..files.file import LLMFile
 from ..models import Invocation
+from ..telemetry import RunTrace
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, cancellation, clock, outcomes, time_zones, tool_calls
+from . import cancellation, clock, outcomes, run_signals, time_zones, tool_calls
 from .final_writes import FinalWrites, Write
 from .round_log import RoundLog
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
@@ -48,9 +49,15 @@ class RunRecorder:
     """Records one run. ``record_run()`` and ``resume_run()`` return it."""
 
     def __init__(
-        self, row: RunColumns, totals: RunTotals, *, agent_name: str, worked_ms: int = 0, is_resumed: bool = False
+        self,
+        row: RunColumns,
+        totals: RunTotals,
+        trace: RunTrace,
+        *,
+        worked_ms: int = 0,
+        is_resumed: bool = False,
     ) -> None:
-        self.agent_name = agent_name
+        self.trace = trace
         self.latency_ms = 0
         """Wall clock of the whole run, once it has ended or paused. Waiting for a person does not count."""
         self._row = row
@@ -61,6 +68,8 @@ class RunRecorder:
         self._worked_ms, self._started = worked_ms, time.monotonic()
         self._has_paused = is_resumed
         self._has_ended = False
+        self._status = ""
+        """How the run has ended or paused."""
         self._retry_state: Callable[[BaseException], RunState | None] = lambda exc: None
 
     @property
@@ -112,6 +121,7 @@ class RunRecorder:
         """The agent, its provider and its prompts. A run without an agent notes none."""
         self._agent = agent
         self._row.set_agent(agent)
+        self.trace.note_agent(agent)
 
     def note_prompts(self, system_text: str, user_text: str) -> None:
         """The rendered prompts."""
@@ -268,13 +278,28 @@ class RunRecorder:
         self._final.run(is_end=True)
         if status == Status.SUCCESS and self._row.is_cancelled:
             status = Status.CANCELLED
-        alerts.send_run_finished(self.schema, self.run_id, self.invocation_id, self.agent_name, status)
-        self._has_ended = True
+        self._has_ended, self._status = True, status.value
+        run_signals.send_run_finished(self._row, status, self._rounds.totals, self.latency_ms)
 
     def _note_status(self, status: Status) -> None:
         self._row.is_complete = True
         self.latency_ms = self.elapsed_ms()
         self.note(status=status.value, latency_ms=self.latency_ms)
+        self._status = status.value
+
+    def note_tool_called(self, round_number: int, columns: Mapping[str, Any]) -> None:
+        """A tool call has ended, and its row with these columns is written."""
+        run_signals.send_tool_called(self._row, round_number, columns)
+
+    def end_trace(self, error: BaseException | None) -> None:
+        """The run has ended or paused in this process."""
+        self.trace.end(
+            status=self._status,
+            invocation_id=self.invocation_id,
+            usage=self.usage,
+            cost_usd=self.cost_usd,
+            error=error,
+        )
 
     def _write_row(self) -> None:
         self._row.write(self._rounds.totals_to_write())
@@ -284,35 +309,53 @@ class RunRecorder:
 
 
 @contextmanager
-def record_run(schema: str, *, agent_name: str, **columns: Any) -> Iterator[RunRecorder]:
-    """Record a new run. ``columns`` are the columns of its row that are known at its start."""
+def record_run(schema: str, *, agent_name: str, is_queued: bool = False, **columns: Any) -> Iterator[RunRecorder]:
+    """Record a new run. ``columns`` are the columns of its row that are known at its start.
+
+    ``is_queued``: another process will execute it.
+    """
     columns["agent_name"] = agent_name
     stored = {
         name: sanitize.text(value, 255) if isinstance(value, str) else value for name, value in columns.items()
     }
     row = RunColumns(schema, uuid.uuid4(), stored)
-    with _recorded(RunRecorder(row, RunTotals(), agent_name=agent_name)) as recorder:
+    if is_queued:
+        trace = telemetry.queue_run()
+    else:
+        trigger = str(columns.get("triggered_by", ""))
+        trace = telemetry.begin_run(schema, agent_name=agent_name, run_id=row.run_id, trigger=trigger)
+    with _recorded(RunRecorder(row, RunTotals(), trace)) as recorder:
         yield recorder
 
 
 @contextmanager
-def resume_run(schema: str, run: RunRow) -> Iterator[RunRecorder]:
+def resume_run(schema: str, run: RunRow, state: RunState) -> Iterator[RunRecorder]:
     """Record what a run does after it was queued or paused, and then claimed."""
-    row = RunColumns(schema, run.run_id, user_ref=run.user_ref, invocation_id=run.invocation_id)
+    known = {"agent_name": run.agent_name, "triggered_by": run.triggered_by, "model": run.model}
+    row = RunColumns(schema, run.run_id, user_ref=run.user_ref, invocation_id=run.invocation_id, known=known)
+    trace = telemetry.begin_run(
+        schema, agent_name=run.agent_name, run_id=run.run_id, trigger=run.triggered_by, parent=state.trace
+    )
     totals = RunTotals(run.rounds_count, run.usage, run.cost_usd)
-    recorder = RunRecorder(row, totals, agent_name=run.agent_name, worked_ms=run.latency_ms, is_resumed=True)
+    recorder = RunRecorder(row, totals, trace, worked_ms=run.latency_ms, is_resumed=True)
     with _recorded(recorder):
         yield recorder
 
 
 @contextmanager
 def _recorded(recorder: RunRecorder) -> Iterator[RunRecorder]:
+    error: BaseException | None = None
     try:
         yield recorder
     except (GeneratorExit, asyncio.CancelledError) as exc:  # the caller has closed, dropped or cancelled the run
+        error = exc
         recorder.cancel()
         recorder.fail(exc)
         raise
     except BaseException as exc:
+        error = exc
         recorder.fail(exc)
         raise
+    finally:
+        recorder.end_trace(error)
+        error = None  # its traceback has this frame

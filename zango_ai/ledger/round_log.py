@@ -15,7 +15,7 @@ from django.db import Error
 from .. import redaction, sanitize
 from ..models import Invocation
 from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
-from . import alerts, cancellation, clock, outcomes, reserve_and_settle, transcript
+from . import alerts, cancellation, clock, outcomes, reserve_and_settle, run_signals, transcript
 from .database_errors import may_be_temporary
 from .payloads import RequestPayloads
 from .reservation_amounts import Reservation, reservation_for
@@ -53,6 +53,8 @@ class RoundLog:
         self._open: list[_OpenRound] = []
         """The current round, and those whose settlement could not be written."""
         self._alerts: list[tuple[Reservation, BudgetAlert]] = []
+        self._finished: list[Settlement] = []
+        """Written settlements whose signal is not sent yet."""
 
     @property
     def has_running_call(self) -> bool:
@@ -83,6 +85,8 @@ class RoundLog:
             raise outcomes.refusal(reservation, decision)
         self._count(open_round)
         open_round.charged_at, open_round.is_granted = decision.at, True
+        if open_round.number == 1:
+            run_signals.send_run_started(row)
 
     def _reserve(self, open_round: _OpenRound, target: Target, request: ModelRequest) -> Decision:
         row, now, texts = self._row, clock.now(), RequestPayloads(self._row.user_ref)
@@ -182,16 +186,20 @@ class RoundLog:
             logger.exception("Could not settle a round of run %s in %s", self._row.run_id, self._row.schema)
 
     def write_settlements(self) -> None:
-        """Write the settlements that are not written yet, and send the alerts that they have triggered."""
+        """Write the settlements that are not written yet, and send the signals of what they have changed."""
         for open_round in list(self._open):
             if open_round.settlement is None:
                 continue
             result = self._write(open_round, open_round.settlement)
             self._alerts.extend((open_round.reservation, alert) for alert in result.alerts)
             self._open.remove(open_round)
+            self._finished.append(open_round.settlement)
             self._row.is_cancelled = self._row.is_cancelled or result.is_cancelled
             if result.is_found:
                 self._count(open_round)
+        while self._finished:
+            settlement = self._finished.pop(0)
+            run_signals.send_round_finished(self._row, settlement.number, settlement.round)
         while self._alerts:
             alerts.send(self._row.schema, *self._alerts.pop(0))
 

@@ -19,6 +19,8 @@ from .run_state import RunState
 MAX_ERROR_CHARS = 4_000
 TOKEN_COLUMNS = tuple(each.name for each in fields(LLMUsage))
 """The columns of token counts have the same names as the fields of ``LLMUsage``."""
+SIGNALLED = frozenset({"agent_name", "triggered_by", "provider_name", "model", "error_type"})
+"""Columns whose values the signals of a run have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class RunColumns:
     """Whether ``pending`` has everything that ends or pauses the run."""
     is_cancelled: bool = False
     """Whether somebody has cancelled the run, as far as the statements so far have told."""
+    known: dict[str, str] = field(default_factory=dict)
+    """What signals say of the run: ``SIGNALLED``, written or not."""
+
+    def __post_init__(self) -> None:
+        self._remember(self.pending)
 
     @property
     def is_new(self) -> bool:
@@ -71,6 +78,11 @@ class RunColumns:
 
     def set(self, **columns: Any) -> None:
         self.pending.update(columns)
+        self._remember(columns)
+
+    def _remember(self, columns: Mapping[str, Any]) -> None:
+        for name in SIGNALLED & columns.keys():
+            self.known[name] = columns[name]
 
     def set_caller(
         self,

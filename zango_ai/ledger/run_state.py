@@ -89,6 +89,8 @@ class RunState:
     """ISO 8601 time before which the run is not retried."""
     stores_chunks: bool = False
     """Whether the run is streamed, and its chunks are stored."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The OpenTelemetry trace that the run belongs to, as W3C headers."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **{_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}}
@@ -116,6 +118,7 @@ class RunState:
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
                 stores_chunks=bool(stored.get("stores_chunks", False)),
+                trace=dict(stored.get("trace") or {}),
             )
         except (KeyError, IndexError, TypeError, ValueError) as exc:
             raise StateUnreadable(f"its state is damaged ({type(exc).__name__}: {exc})") from exc

@@ -19,7 +19,7 @@ from ..database.sql import table
 from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
 from ..types import LLMUsage
-from . import alerts, clock, time_zones
+from . import clock, run_signals, time_zones
 from .run_columns import TOKEN_COLUMNS
 from .run_state import RunState, StateUnreadable
 from .sql.usage import END_COLUMNS, end_runs
@@ -142,7 +142,7 @@ WHERE run_id = %(run_id)s AND status = '{Status.QUEUED}'
     sql = f"WITH {end_runs(schema, end)} SELECT id, agent_name FROM run"
     arguments = {"run_id": run_id, "type": error_type, "message": message, **time_zones.now_and_today(schema)}
     for invocation_id, agent_name in writer.execute(sql, arguments):
-        alerts.send_run_finished(schema, run_id, invocation_id, agent_name, Status.FAILED)
+        run_signals.send_ended(schema, run_id, invocation_id, agent_name, Status.FAILED)
         return int(invocation_id)
     return None
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..providers.call_trace import CallTrace
 from ..providers.calls import PreparedCall
 from ..providers.streamed_answer import StreamedAnswer
+from ..telemetry import Step
 from ..tools import DeclaredTool, async_execution, execution
 from ..tools.execution import ToolResult
 from ..types import LLMStreamChunk, ModelAnswer
@@ -24,8 +25,8 @@ from .stream_chunks import StreamChunks
 class Send:
     """Send a call to the provider. The result is the ``ModelAnswer``."""
 
-    def __init__(self, call: PreparedCall) -> None:
-        self._call = call
+    def __init__(self, call: PreparedCall, step: Step) -> None:
+        self._call, self._step = call, step
         self._trace: CallTrace | None = None
 
     @property
@@ -38,11 +39,13 @@ class Send:
 
     def carry_out(self) -> ModelAnswer:
         self._trace = self._call.new_trace()
-        return self._call.send(self._trace)
+        with self._step.active():
+            return self._call.send(self._trace)
 
     async def carry_out_async(self, context: AsyncContext) -> ModelAnswer:
         self._trace = self._call.new_trace()
-        return await self._call.send_async(self._trace)
+        with self._step.active():
+            return await self._call.send_async(self._trace)
 
 
 class Sleep:
@@ -68,16 +71,19 @@ class Execute:
         *,
         max_chars: int,
         heartbeat: Callable[[], None] | None,
+        step: Step,
     ) -> None:
-        self._tool, self._arguments = tool, arguments
+        self._tool, self._arguments, self._step = tool, arguments, step
         self._options: dict[str, Any] = {"max_chars": max_chars, "heartbeat": heartbeat}
 
     def carry_out(self) -> ToolResult:
-        return execution.execute(self._tool, self._arguments, **self._options)
+        with self._step.active():
+            return execution.execute(self._tool, self._arguments, **self._options)
 
     async def carry_out_async(self, context: AsyncContext) -> ToolResult:
         if self._tool.is_async:
-            return await async_execution.execute(self._tool, self._arguments, caller=context, **self._options)
+            with self._step.active():
+                return await async_execution.execute(self._tool, self._arguments, caller=context, **self._options)
         return await context.run_tool(self.carry_out)
 
 

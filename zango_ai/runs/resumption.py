@@ -58,7 +58,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
     retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries)
     try:
         agent_name = agents.find_agent_name(row.agent_id) or row.agent_name
-        with resume_run(schema, row) as recorder:
+        with resume_run(schema, row, state) as recorder:
             execute(restore(recorder, agent_name, row, state), retries)
     except RunCancelled:
         return 0.0
@@ -92,7 +92,7 @@ class WaitingRun:
         output_type = None if self.output_type is None else OutputType(self.output_type)
         if not stored_runs.claim(schema, row):
             raise not_awaiting(self.run_id, "it was decided at the same time")
-        recorder = stack.enter_context(resume_run(schema, row))
+        recorder = stack.enter_context(resume_run(schema, row, state))
         return restore(recorder, agent_name, row, state, output_type=output_type, decisions=decisions)
 
 

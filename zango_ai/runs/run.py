@@ -24,6 +24,7 @@ from ..ledger.run_state import RunState, SessionToOpen
 from ..memory import sessions
 from ..providers import calls, checks, errors
 from ..providers.calls import PreparedCall
+from ..telemetry import Step
 from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
 from . import chunk_writer, drivers, engine, preflight, saved_state
 from .answers import AnswerReader
@@ -164,6 +165,8 @@ class _Execution:
         self._first_token_ms: int | None = None
         self._recorder, self._toolbox = prepared.recorder, prepared.toolbox
         self._loop_state = run.start
+        if run.session is not None:
+            self._recorder.trace.note_session(run.session.session_id)
         self._reader = AnswerReader(
             prepared.agent, prepared.output.output_type, self._recorder, run.session, run.composed, self._toolbox
         )
@@ -189,7 +192,7 @@ class _Execution:
         call = calls.prepare(step.target.provider, step.request)
         self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
-            answer: ModelAnswer = yield from (self._read_stream if self._is_streamed else self._send)(call)
+            answer = yield from self._traced_call(step.target, call)
         except ZangoAIError as exc:
             self._recorder.fail_round(exc, errors.vendor_message(exc), self._partial_answer())
             self._call = None
@@ -200,8 +203,21 @@ class _Execution:
         self._call = None
         return answer
 
-    def _send(self, call: PreparedCall) -> Work[ModelAnswer]:
-        sending = self._call = Send(call)
+    def _traced_call(self, target: Target, call: PreparedCall) -> Work[ModelAnswer]:
+        """Call the provider, as one step of the run's trace."""
+        with self._recorder.trace.call(
+            target,
+            call.request,
+            round_number=self._recorder.rounds_count,
+            is_streamed=self._is_streamed,
+            partial=self._partial_answer,
+        ) as step:
+            answer = yield from (self._read_stream(call) if self._is_streamed else self._send(call, step))
+            step.answered(answer)
+            return answer
+
+    def _send(self, call: PreparedCall, step: Step) -> Work[ModelAnswer]:
+        sending = self._call = Send(call, step)
         answer: ModelAnswer = yield sending
         return answer
 

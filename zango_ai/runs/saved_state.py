@@ -37,6 +37,7 @@ def save(
         output_json_schema=prepared.output.json_schema,
         overrides=prepared.overrides,
         stores_chunks=prepared.stores_chunks,
+        trace=prepared.recorder.trace.parent_to_store(),
         calls=[(call.input, call.result) for call in prepared.toolbox.calls] if redaction.is_on() else (),
     )
 

@@ -51,13 +51,24 @@ class ToolCallLog:
     def end(self, plan: ToolCallPlan, outcome: ToolCallOutcome) -> None:
         run, round_number = self._recorder, self._recorder.rounds_count
         columns = {**plan.columns, **outcome.columns}
-        self._write(lambda: tool_calls.write(run.schema, run.run_id, round_number, columns))
+
+        def write() -> None:
+            if tool_calls.write(run.schema, run.run_id, round_number, columns):
+                run.note_tool_called(round_number, columns)
+
+        self._write(write)
 
     def end_many(self, plans: Sequence[ToolCallPlan], outcome: ToolCallOutcome) -> None:
         """Log one outcome for all these calls, in one statement."""
         run, round_number = self._recorder, self._recorder.rounds_count
         rows = [plan.columns for plan in plans]
-        self._write(lambda: tool_calls.write_many(run.schema, run.run_id, round_number, rows, outcome.columns))
+
+        def write() -> None:
+            tool_calls.write_many(run.schema, run.run_id, round_number, rows, outcome.columns)
+            for row in rows:
+                run.note_tool_called(round_number, {**row, **outcome.columns})
+
+        self._write(write)
 
     def _write(self, write: Callable[[], object]) -> None:
         """Write now; if the database fails, at the end of the run. The tool has run, so the run continues."""

@@ -38,7 +38,7 @@ class Toolbox:
         self.messages: list[LLMMessage] = []
         """The model's answers with tool calls, each followed by its results."""
         self.pending: list[PendingApproval] = []
-        self._log = ToolCallLog(recorder)
+        self._log, self._trace = ToolCallLog(recorder), recorder.trace
         self._tools = {name: registry.get(name) for name in agent.tools if registry.is_registered(name)}
         self._skips_approval = agent.auto_approve_system_runs and trigger == "system"
         self._logged_rows: dict[int, Mapping[str, Any]] = {}
@@ -136,8 +136,12 @@ class Toolbox:
                 return outcome
             max_chars = get_conf().max_tool_result_chars
             heartbeat = self._log.heartbeat()
-            result = yield Execute(tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat)
-            outcome = tool_call_outcomes.of_result(result)
+            with self._trace.tool(tool.name, plan.request.id) as step:
+                result = yield Execute(
+                    tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat, step=step
+                )
+                outcome = tool_call_outcomes.of_result(result)
+                step.tool_ended(outcome.status)
             return outcome
         finally:
             self._log.end(plan, outcome)

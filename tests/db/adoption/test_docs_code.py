@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse
+from opentelemetry import metrics, trace
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt, make_provider
@@ -19,6 +20,7 @@ from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider, g
 from zango_ai.configuration import tool_rows
 from zango_ai.models import Prompt, Tool
 from zango_ai.runs.resumption import execute_queued
+from zango_ai.signals import run_finished
 from zango_ai.testing import Call, Reply
 from zango_ai.tools import registry
 
@@ -226,3 +228,21 @@ def test_a_tool_is_declared_synced_and_approved(model, provider, patient, monkey
     )
     assert done.response.content == "Done."
     assert patient.notes.get().text == "one"
+
+
+def test_observe_runs(model, provider, caplog, monkeypatch):
+    page = "observe-runs.md"
+    make_agent(model, "front-desk", provider=provider)
+    names = run_block(page, "@receiver(run_finished)")
+    with caplog.at_level(logging.INFO, "ai.costs"):
+        get_agent("front-desk").run("Open?")
+    run_finished.disconnect(names.log_costs)
+    assert "north front-desk: success" in caplog.text
+    taken: dict[str, Any] = {}
+    monkeypatch.setattr(trace, "set_tracer_provider", lambda provider: taken.update(traces=provider))
+    monkeypatch.setattr(metrics, "set_meter_provider", lambda provider: taken.update(metrics=provider))
+    run_block(page, "set_tracer_provider")
+    assert taken["traces"].resource.attributes["service.name"] == "clinic"
+    for provider_ in taken.values():
+        provider_.shutdown()
+    assert run_block(page, "DropAggregation").views

@@ -19,7 +19,7 @@ def test_every_name_of_the_face_loads():
         zango_ai.get_agnet  # noqa: B018
 
 
-VENDORS = ["litellm", "openai", "anthropic", "celery.worker", "boto3"]
+VENDORS = ["litellm", "openai", "anthropic", "celery.worker", "boto3", "opentelemetry"]
 OF_RUNS = ["httpx", "jsonschema", "zango_ai.types"]
 
 

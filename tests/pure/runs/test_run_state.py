@@ -61,7 +61,16 @@ def test_a_state_is_read_as_it_was_stored(stored):
     state = RunState.from_json(json.loads(stored))
     again = json.loads(json.dumps(state.to_json()))
     assert again["version"] == 1
-    assert set(again) == {"version", "attempt", "not_before", "overrides", "stores_chunks", *json.loads(WAITING)}
+    assert set(again) == {
+        "version",
+        "attempt",
+        "not_before",
+        "overrides",
+        "stores_chunks",
+        "trace",
+        "calls",
+        *json.loads(WAITING),
+    }
     assert len(again) == len(fields(RunState)) + 1
     assert RunState.from_json(again) == state
 
