@@ -124,6 +124,7 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "providers": f"{ADMIN}/provider/",
     "provider": f"{ADMIN}/provider/1/change/",
     "provider-add": _fetch,
+    **{f"setup-{step}": f"{ADMIN}/agentconfig/setup/{step}/" for step in ("provider", "prompt", "agent", "run")},
     "provider-model": f"{ADMIN}/providermodel/1/change/",
     "provider-reset": f"{ADMIN}/provider/1/reset-spend/",
     "prompts": f"{ADMIN}/prompt/",

@@ -18,8 +18,10 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 
 from ..configuration.duplicates import duplicate
 from ..encryption.cipher import Undecryptable
@@ -50,6 +52,8 @@ class AgentViews(PanelAdmin):
             self.panel_path("<int:pk>/duplicate/", self.duplicate, "agentconfig_duplicate"),
             self.panel_path("models/", self.models, "agentconfig_models"),
             self.panel_path("summary/", self.summary, "agentconfig_summary"),
+            self.panel_path("setup/", self.setup, "setup"),
+            self.panel_path("setup/<slug:step>/", self.setup, "setup_step"),
             self._playground("", "page"),
             *(self._playground(f"{name}/", name) for name in ("fields", "decide", "cancel")),
         ]
@@ -69,6 +73,14 @@ class AgentViews(PanelAdmin):
         return self.panel_path(
             f"<int:pk>/playground/{route}", view, f"agentconfig_playground{suffix}", permission="run_agent"
         )
+
+    @method_decorator(sensitive_post_parameters())
+    def setup(self, request: HttpRequest, step: str = "") -> HttpResponseBase:
+        """The guided first set-up: one step, or a redirect to the first that is not done."""
+        from .setup import Setup
+
+        guide = Setup(self, request)
+        return guide.show(step) if step else HttpResponseRedirect(guide.next_url)
 
     def switch(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Switch the agent on or off (POST only)."""

@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext
@@ -15,9 +14,10 @@ from django.utils.translation import gettext
 from ..configuration.retiring_models import RetiringModel, retiring_models
 from ..ledger import usage
 from ..ledger.usage import Figures, Usage
-from ..models import AgentConfig, Prompt, Provider, ToolCall
+from ..models import AgentConfig, Provider, ToolCall
 from . import overview_plots, panel, spending
 from .retirement import notice_of
+from .setup import Setup
 
 _FAILING_SHARE, _FAILING_ERRORS = 0.1, 3
 """A provider fails if so many runs in 24 hours, and more than this share of them, ended with an error."""
@@ -56,18 +56,6 @@ class Notice:
     title: str
     text: str
     url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    model: type[Model]
-    title: str
-    text: str
-    is_done: bool = False
-
-    @property
-    def url_name(self) -> str:
-        return f"admin:zango_ai_{self.model._meta.model_name}_add"
 
 
 class Overview:
@@ -181,27 +169,14 @@ class Overview:
         return self.sees_agents and not self._agents
 
     @property
-    def steps(self) -> list[Step]:
-        """The first set-up."""
-        steps = [
-            Step(
-                Provider,
-                gettext("Add a provider"),
-                gettext("An account with a model vendor, or a server of your own, with its key."),
-                bool(self.sees_providers and self._providers),
-            ),
-            Step(
-                Prompt,
-                gettext("Write a prompt"),
-                gettext("What the agent is and what it may do. Placeholders take what changes from run to run."),
-            ),
-            Step(
-                AgentConfig,
-                gettext("Create an agent"),
-                gettext("It combines the provider's model, the prompts and tools of your application."),
-            ),
-        ]
-        return [step for step in steps if self._site.is_registered(step.model)]
+    def is_in_setup(self) -> bool:
+        """Whether the first set-up is not finished: no agent, or one that nobody has run."""
+        has_one = len(self._agents) == 1 and self.sees_agents and self.sees_usage
+        return self.is_new or (has_one and not usage.header().runs)
+
+    @cached_property
+    def setup(self) -> Setup:
+        return Setup(self._site.get_model_admin(AgentConfig), self._request)
 
 
 def _failure(provider: Provider, recent: Figures) -> str:

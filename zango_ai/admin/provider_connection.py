@@ -51,10 +51,12 @@ def test(request: HttpRequest, form: ProviderForm) -> Answer:
     return Answer("ok", gettext("The connection works."), gettext("%(model)s answered in %(time)s.") % names)
 
 
-def keep_result(request: HttpRequest, provider: Provider) -> None:
-    """Mark a provider as tested if its connection was tested with these values before it was saved."""
-    if request.session.get(_TESTED) == fingerprint(provider):
-        provider.validated_at, provider.validation_error = timezone.now(), ""
+def keep_result(request: HttpRequest, provider: Provider) -> bool:
+    """Mark an unsaved provider as tested if its connection was tested with these values. Whether it was."""
+    if request.session.get(_TESTED) != fingerprint(provider):
+        return False
+    provider.validated_at, provider.validation_error = timezone.now(), ""
+    return True
 
 
 def fetch(form: ProviderForm) -> tuple[list[dict[str, Any]], Answer | None]:

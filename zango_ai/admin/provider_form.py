@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
@@ -24,15 +25,30 @@ MODEL_NAMES = "add_models"
 _MAX_MODELS = 500
 
 
-class KindInput(forms.RadioSelect):
-    """The kinds as cards. CSS hides the credentials of the other kinds."""
+class CardsInput(forms.RadioSelect):
+    """Choices as cards, each with a hint."""
 
-    template_name = "admin/zango_ai/provider/kind_input.html"
+    template_name = "admin/zango_ai/includes/cards_input.html"
+    hints: ClassVar[Mapping[str, Any]] = {}
 
     def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         option = super().create_option(name, value, *args, **kwargs)
-        option["place"] = _place(KINDS[str(value)])
+        option["hint"] = self.hints.get(str(value), "")
         return option
+
+
+def _place(kind: Kind) -> Any:
+    """Where the models of this kind run, in a few words."""
+    if kind.is_self_hosted:
+        return _("a server of your own")
+    host = urlsplit(kind.api_base).hostname or ""
+    return ".".join(host.split(".")[-2:]) or _("your own resource")
+
+
+class KindInput(CardsInput):
+    """The kinds of provider. CSS hides the credentials of the other kinds."""
+
+    hints: ClassVar = {kind.name: _place(kind) for kind in KINDS.values()}
 
 
 class SecretInput(forms.PasswordInput):
@@ -155,14 +171,6 @@ class ProviderForm(forms.ModelForm):
         if usable and self.instance.pk:
             usable -= set(self.instance.models.values_list("model_id", flat=True))
         return sorted(usable)
-
-
-def _place(kind: Kind) -> Any:
-    """Where the models of this kind run, in a few words."""
-    if kind.is_self_hosted:
-        return _("a server of your own")
-    host = urlsplit(kind.api_base).hostname or ""
-    return ".".join(host.split(".")[-2:]) or _("your own resource")
 
 
 def fingerprint(provider: Provider) -> str:
