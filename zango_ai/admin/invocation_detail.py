@@ -53,6 +53,7 @@ class InvocationDetail(InvocationList):
         context = {
             **{"run": run, "rounds": rounds, "files": files, "may_read": may_read, "run_figures": _figures(run)},
             "is_running": run.status in _RUNNING,
+            "retries": sum(bool(round_.error_type) for round_ in rounds[:-1]),
             "explanation": self._explanation(request, run),
             "conversation": (invocation_conversation.read if may_read else invocation_conversation.outline)(
                 run, rounds

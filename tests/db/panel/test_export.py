@@ -109,3 +109,14 @@ def test_who_may_not_read_texts_exports_numbers(client_of):
         assert "helper" in text
         assert "secret" not in text
         assert client_of("view_agentconfig").get(f"/admin/zango_ai/invocation/export/{kind}/").status_code == 403
+
+
+def test_under_asgi_the_pieces_are_sent_one_by_one():
+    from asgiref.sync import async_to_sync
+
+    from zango_ai.admin.invocation_export import _in_threads
+
+    async def read():
+        return [piece async for piece in _in_threads(iter(["a", "b"]))]
+
+    assert async_to_sync(read)() == ["a", "b"]

@@ -15,7 +15,7 @@ from zango_ai import LLMFile, LLMMessage, get_agent, get_provider
 from zango_ai.admin import invocation_code
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.ledger import removal
-from zango_ai.models import Invocation, MemorySession, Provider
+from zango_ai.models import Invocation, MemorySession, Provider, ToolCall
 from zango_ai.testing import Call, Reply
 
 LIST = "/admin/zango_ai/invocation/"
@@ -159,6 +159,27 @@ def test_a_failure_says_what_happened_and_where_to_mend_it(tenant, model):
     assert "The provider answered with an error." in html
     assert "Open the providers" not in html
     assert "vendor&#x27;s words" not in html
+
+
+def test_a_waiting_run_leads_to_the_approvals_if_the_site_has_them(talk, monkeypatch):
+    from django.contrib import admin
+
+    from zango_ai.admin.invocation_detail import InvocationDetail
+
+    run = talk[0]
+    Invocation.objects.filter(pk=run.pk).update(status="awaiting_approval")
+    html = page_of(client_of(), run)
+    assert "The run waits until a person approves or denies its tool calls." in html
+    link = "/admin/zango_ai/toolcall/"
+    assert (f'href="{link}"' in html) == admin.site.is_registered(ToolCall)
+    real = InvocationDetail.panel_url
+    monkeypatch.setattr(
+        InvocationDetail,
+        "panel_url",
+        lambda page, name, *args: link if name == "toolcall_changelist" else real(page, name, *args),
+    )
+    monkeypatch.setattr(InvocationDetail, "_may_view", lambda page, request, model: model == "toolcall")
+    assert f'href="{link}">Open the approvals</a>' in page_of(client_of(), run)
 
 
 def test_a_run_on_hold_is_logged_and_needs_a_permission(talk):
