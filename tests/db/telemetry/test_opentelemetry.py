@@ -21,7 +21,7 @@ from zango_ai import LLMMessage, aget_agent, get_agent, get_provider, tool
 from zango_ai import telemetry as package
 from zango_ai.exceptions import InputRequired, LLMAPIError
 from zango_ai.models import Invocation
-from zango_ai.runs.resumption import execute_queued
+from zango_ai.tasks import RunAgent
 from zango_ai.telemetry import conventions as names
 from zango_ai.testing import Call, ModelServer, Reply
 
@@ -245,7 +245,7 @@ def test_a_worker_continues_the_trace_of_the_request_that_queued_the_run(model, 
         run = get_agent("helper").enqueue("hi")
         transaction.get_connection().run_on_commit.clear()  # no broker
     assert list(telemetry.spans()) == ["request"]
-    execute_queued(str(run.run_id), celery_task_id="1")
+    RunAgent.apply([str(run.run_id)])
     spans = telemetry.spans()
     assert is_child(spans[AGENT], spans["request"])
     assert spans[AGENT].context.trace_id == request.get_span_context().trace_id
