@@ -69,6 +69,7 @@ def fill(*, runs: int = 900, api_base: str = "") -> None:
     picks = chance.choices(agents, weights=[9, 6, 4, 3, 1][: len(agents)], k=runs)
     made = [_run(chance, agent, at) for agent, at in zip(picks, moments, strict=True)]
     _store(chance, made, now)
+    _decide(agents[1], now)
     _count_tool_calls()
     _wait_for_approval(agents[1], now)
     _converse(agents[2], now)
@@ -263,7 +264,35 @@ def _wait_for_approval(agent: AgentConfig, now: datetime) -> None:
         of.save()
         fields: dict[str, Any] = {"tool_name": "record_note", "arguments": {"patient_id": 1, "text": note}}
         waiting = {"status": "awaiting_approval", "result": None, "duration_ms": None, "error_message": ""}
-        _call(chance, of, **fields, **waiting, expires_at=now + timedelta(hours=23)).save()
+        waiting["description"] = f"Write into the record of Ada Berger: {note}"
+        call = _call(chance, of, **fields, **waiting, expires_at=now + timedelta(hours=23))
+        call.save()
+        ToolCall.objects.filter(pk=call.pk).update(created_at=run.started_at)
+
+
+def _decide(agent: AgentConfig, now: datetime) -> None:
+    """Three approvals of the last days."""
+    chance = random.Random(5)
+    rows = ToolCall.objects.filter(round__invocation__agent_name=agent.name).order_by("-pk")[:3]
+    for call, (decision, text) in zip(
+        rows,
+        [
+            ("approved", "HbA1c 7.1 %, control in three months."),
+            ("denied The patient asked not to store this.", "Prefers to be called by her first name."),
+            ("expired", "Bring the insurance card next time."),
+        ],
+        strict=False,
+    ):
+        verdict = decision.partition(" ")[0]
+        call.tool_name, call.status = "record_note", "success" if verdict == "approved" else verdict
+        call.arguments, call.decision = {"patient_id": 1, "text": text}, decision
+        call.description = f"Write into the record of Ada Berger: {text}"
+        call.decided_by = "" if verdict == "expired" else "dr-berger"
+        call.expires_at = now
+        call.decided_at = now - timedelta(hours=chance.uniform(2, 60))
+        if verdict == "approved":
+            call.approved_arguments = {"patient_id": 1, "text": "HbA1c 7.1 %, control in six weeks."}
+        call.save()
 
 
 def _converse(agent: AgentConfig, now: datetime) -> None:

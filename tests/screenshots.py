@@ -113,6 +113,19 @@ def _replay_batch(page: "Page") -> None:
     page.wait_for_load_state("networkidle")
 
 
+def _change(page: "Page") -> None:
+    """The page that decides about a run, with the fields that change the arguments."""
+    page.goto(f"{ADMIN}/toolcall/", wait_until="networkidle")
+    page.click(".za-request .za-button-primary >> nth=0")
+    page.check("[value=change]")
+
+
+def _decided(page: "Page") -> None:
+    page.goto(f"{ADMIN}/toolcall/?tab=decided", wait_until="networkidle")
+    page.click(".za-history th a >> nth=0")
+    page.wait_for_load_state("networkidle")
+
+
 PAGES: dict[str, str | Callable[["Page"], None]] = {
     "admin": "/admin/",
     "overview": f"{ADMIN}/",
@@ -134,6 +147,10 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "prompt-diff-inline": f"{ADMIN}/prompt/1/compare/?view=inline",
     "tools": f"{ADMIN}/tool/",
     "tool": f"{ADMIN}/tool/2/change/",
+    "approvals": f"{ADMIN}/toolcall/",
+    "approvals-decided": f"{ADMIN}/toolcall/?tab=decided",
+    "approval": _change,
+    "approval-decided": _decided,
     "sessions": f"{ADMIN}/memorysession/",
     "session": f"{ADMIN}/memorysession/1/change/",
     "session-clear": f"{ADMIN}/memorysession/1/clear/",
@@ -154,7 +171,7 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
 }
 """The address of each page, or what to do in the browser to reach it."""
 
-DOCS = ("overview", "invocation", "prompt-diff", "agents", "agent", "playground")
+DOCS = ("overview", "invocation", "prompt-diff", "agents", "agent", "playground", "approvals", "approval")
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
 
 

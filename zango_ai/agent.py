@@ -18,6 +18,7 @@ from .exceptions import AgentNotFound
 from .ledger.recorder import RunRecorder, record_run
 from .memory import sessions
 from .runs import async_context, background, drivers, queue
+from .runs.approval import Approval
 from .runs.arguments import RunArguments, RunRequest, lists_run_arguments
 from .runs.background import EnqueuedRun
 from .runs.drivers import Work
@@ -165,19 +166,21 @@ class Agent:
     def resume(
         self,
         run_id: UUID | str,
-        approvals: Mapping[Any, bool | str],
+        approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
         output_type: Any = None,
     ) -> LLMResponse:
         """Continue a run that waits for approvals. It works in any process, and once.
 
-        ``approvals`` decides every tool call in ``response.pending_approvals`` by its id: True, False, or the
-        reason for denying it, which the model is told. A call that is approved after its ``expires_at`` is not
-        executed. ``decided_by`` is logged with the calls. Pass ``output_type`` again if ``run()`` had it.
+        ``approvals`` decides every tool call in ``response.pending_approvals`` by its id: True; False, or the
+        reason for denying it; or a dict of other arguments to approve it with. The model is told the reason and
+        the other arguments. A call that is approved after its ``expires_at`` is not executed. ``decided_by`` is
+        logged with the calls. Pass ``output_type`` again if ``run()`` had it.
 
         Raises NotAwaitingApproval if the run does not wait for an approval; ValueError if ``approvals`` lacks a
-        pending call or has an unknown one; RunStateUnreadable if a newer release stored the run, which then keeps
+        pending call, has an unknown one, or arguments that the tool does not take; DecisionNotAllowed if the agent
+        needs the approval of another person; RunStateUnreadable if a newer release stored the run, which then keeps
         waiting; and the errors of ``run()``.
         """
         return drivers.exhaust(self._resumed_work(WaitingRun(run_id, approvals, decided_by, output_type)))
@@ -185,7 +188,7 @@ class Agent:
     async def aresume(
         self,
         run_id: UUID | str,
-        approvals: Mapping[Any, bool | str],
+        approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
         output_type: Any = None,
@@ -196,7 +199,7 @@ class Agent:
     def resume_stream(
         self,
         run_id: UUID | str,
-        approvals: Mapping[Any, bool | str],
+        approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
         output_type: Any = None,
@@ -214,7 +217,7 @@ class Agent:
     def aresume_stream(
         self,
         run_id: UUID | str,
-        approvals: Mapping[Any, bool | str],
+        approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
         output_type: Any = None,
@@ -222,6 +225,25 @@ class Agent:
         """The async form of ``resume_stream()``. Errors are raised when the first chunk is read."""
         work = self._resumed_stream(WaitingRun(run_id, approvals, decided_by, output_type))
         return drivers.stream_async(work, async_context.of_event_loop())
+
+    def enqueue_resume(
+        self, run_id: UUID | str, approvals: Mapping[Any, Approval], *, decided_by: str = ""
+    ) -> EnqueuedRun:
+        """Store the decisions of ``resume()``, and let a Celery worker continue the run.
+
+        The decisions are final at once: a second caller gets NotAwaitingApproval. The task is sent when the
+        caller's transaction commits. If the broker does not accept it, the run waits for a decision again.
+
+        Raises QueueUnavailable if there is no transaction and the broker does not accept the task, and the errors
+        that ``resume()`` raises before the run goes on.
+        """
+        return WaitingRun(run_id, approvals, decided_by).enqueue(self._schema, self.name)
+
+    async def aenqueue_resume(
+        self, run_id: UUID | str, approvals: Mapping[Any, Approval], *, decided_by: str = ""
+    ) -> EnqueuedRun:
+        """The async form of ``enqueue_resume()``."""
+        return await drivers.call_async(lambda: self.enqueue_resume(run_id, approvals, decided_by=decided_by))
 
     def clear_session(self, session_id: str) -> bool:
         """End a conversation and delete its messages. False if there is no active session of that id.

@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.signals import setting_changed
+from django.core.validators import validate_email
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
@@ -43,6 +44,12 @@ class Conf:
     """Maximum number of tool calls executed per round. Further calls get an error as their result."""
     approval_ttl_hours: int = 72
     """How long a tool call waits for approval before maintenance ends its run."""
+    approval_emails: tuple[str, ...] | Callable[[Any], Any] = ()
+    """Who gets an e-mail when tool calls wait for approval: a list of addresses, or a callable or its dotted path
+    that takes an ``ApprovalRequest`` and returns one. Empty: nobody."""
+    site_url: str | Callable[[str], Any] = ""
+    """The address of the site, for links in e-mails, such as ``"https://{schema}.example.com"``; or a callable
+    ``(schema) -> address`` or its dotted path. Empty: no links."""
     background_retries: int = 5
     """How many times a background run is retried after a temporary error."""
     session_ttl_days: int | None = None
@@ -153,6 +160,27 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _addresses(value: Any) -> tuple[str, ...] | Callable[[Any], Any]:
+    if isinstance(value, str) or callable(value):
+        if isinstance(value, str) and "@" in value:
+            raise ValueError(f"must be a list of addresses, such as [{value!r}].")
+        return _callable(value) or ()
+    addresses = _texts(value)
+    for address in addresses:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValueError(f"{address!r} is not an e-mail address.") from None
+    return addresses
+
+
+def _site_url(value: Any) -> str | Callable[[str], Any]:
+    if isinstance(value, str) and ("/" in value or not value):
+        _url_prefixes([value.replace("{schema}", "schema")] if value else [])
+        return value
+    return _callable(value) or ""
+
+
 def _attribute(value: Any) -> str:
     if not isinstance(value, str) or not value.isidentifier():
         raise ValueError("must be the name of a field of the tenant model.")
@@ -178,6 +206,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "MAX_TOOL_RESULT_CHARS": _result_chars,
     "MAX_TOOL_CALLS_PER_ROUND": _count,
     "APPROVAL_TTL_HOURS": _count,
+    "APPROVAL_EMAILS": _addresses,
+    "SITE_URL": _site_url,
     "BACKGROUND_RETRIES": _count_from_zero,
     "SESSION_TTL_DAYS": _days,
     "PAYLOAD_TTL_DAYS": _days,

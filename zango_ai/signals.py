@@ -49,6 +49,13 @@ maintenance sends it with the status ``abandoned``. If that process goes on afte
 suspended, the signal is sent again with the status that then holds.
 """
 
+approval_requested = Signal()
+"""Sent when a run waits for a person's approval, once for all its waiting tool calls.
+
+Further keyword arguments: ``user_ref``, and ``tool_calls``: a tuple of dicts with ``id`` (for ``resume()``),
+``tool_name`` and ``expires_at``.
+"""
+
 budget_threshold_crossed = Signal()
 """Sent when spend reaches ``budget_alert_threshold``, once per budget and month.
 

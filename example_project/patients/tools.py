@@ -22,11 +22,16 @@ def count_appointments(
     return {"appointments": visits.count()}
 
 
+def _describe_note(patient_id: int, text: str) -> str:
+    return f"Write into the record of {Patient.objects.get(pk=patient_id)}: {text}"
+
+
 @tool(
     description="Add a note to a patient's record.",
     section="patients",
     safety=ToolSafety.WRITE,
     requires_approval=True,
+    describe=_describe_note,
 )
 def record_note(
     patient_id: int = ToolParam(description="The id that find_patient returns."),

@@ -104,7 +104,10 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
         (_("Model"), {"fields": ["provider", "model", ("temperature", "max_tokens", "timeout_seconds")]}),
         (_("Prompts"), {"fields": ["system_prompt", "system_prompt_text", "user_prompt", "user_prompt_text"]}),
         (_("Output"), {"fields": ["output_schema", "output_json_schema", "output_retries"]}),
-        (_("Tools"), {"fields": ["tools", "max_tool_rounds", "auto_approve_system_runs"]}),
+        (
+            _("Tools"),
+            {"fields": ["tools", "max_tool_rounds", "auto_approve_system_runs", "approval_by_another_person"]},
+        ),
         (_("Memory"), {"fields": ["short_term_memory", "short_term_memory_max_messages"]}),
         (_("Limits"), {"fields": ["this_month", AgentConfig.BUDGET_FIELDS]}),
     ]

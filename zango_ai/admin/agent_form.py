@@ -18,7 +18,13 @@ _SCHEMA_EXAMPLE = (
 )
 
 
-_SWITCHES = ("is_enabled", "is_public_api", "short_term_memory", "auto_approve_system_runs")
+_SWITCHES = (
+    "is_enabled",
+    "is_public_api",
+    "short_term_memory",
+    "auto_approve_system_runs",
+    "approval_by_another_person",
+)
 
 
 class SchemaField(forms.JSONField):

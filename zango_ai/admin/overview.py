@@ -131,7 +131,7 @@ class Overview:
     @cached_property
     def waiting(self) -> list[ToolCall]:
         """The tool calls that wait for a decision, the first to expire first."""
-        calls = ToolCall.objects.filter(status=ToolCall.Status.AWAITING_APPROVAL).order_by("expires_at")
+        calls = panel.waiting_calls().order_by("expires_at")
         needed = (
             "tool_name",
             "created_at",

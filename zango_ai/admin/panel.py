@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite, all_sites
 from django.core.exceptions import PermissionDenied
-from django.db.models import DecimalField, Model
+from django.db.models import DecimalField, Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -80,7 +80,12 @@ def tabs(request: HttpRequest, model_name: str = "") -> Iterator[Tab]:
 
 def count_waiting() -> int:
     """How many tool calls wait for a decision, at most 99."""
-    return ToolCall.objects.filter(status=ToolCall.Status.AWAITING_APPROVAL)[:_MOST_WAITING].count()
+    return waiting_calls()[:_MOST_WAITING].count()
+
+
+def waiting_calls() -> QuerySet[ToolCall]:
+    """The tool calls that wait for a decision. Those that a worker is about to execute are decided already."""
+    return ToolCall.objects.filter(status=ToolCall.Status.AWAITING_APPROVAL, decided_at=None)
 
 
 def has_page(request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:

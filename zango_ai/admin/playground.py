@@ -20,11 +20,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ..agent import Agent, get_agent
 from ..api import streams
-from ..exceptions import ZangoAIError
+from ..exceptions import DecisionNotAllowed, ZangoAIError
 from ..models import AgentConfig, Invocation, Provider
 from ..runs.background import get_run, uuid_of
 from ..types import LLMResponse, LLMStreamChunk
 from . import panel
+from .approval_decisions import log_decisions
 from .panel import PanelAdmin
 from .playground_form import ColumnForm, PlaygroundForm
 from .playground_options import PlaygroundOptions
@@ -68,18 +69,29 @@ class Playground:
         if not self._request.user.has_perm("zango_ai.decide_approval"):
             raise PermissionDenied
         run_id, decisions, results = self._own_run().run_id, self._decisions(), self._results()
-
-        decided_by, name = self._request.user.get_username(), self._agent.name
+        decided_by = self._request.user.get_username()
         if self._wants_events:
-            return self._respond(
-                results, lambda: (run_id, get_agent(name).resume_stream(run_id, decisions, decided_by=decided_by))
-            )
+
+            def begin() -> tuple[UUID, Chunks]:
+                chunks = self._deciding_agent(run_id).resume_stream(run_id, decisions, decided_by=decided_by)
+                log_decisions(self._request, decisions)
+                return run_id, chunks
+
+            return self._respond(results, begin)
 
         def resume() -> LLMResponse:
-            return get_agent(name).resume(run_id, decisions, decided_by=decided_by)
+            response = self._deciding_agent(run_id).resume(run_id, decisions, decided_by=decided_by)
+            log_decisions(self._request, decisions)
+            return response
 
         options = PlaygroundOptions.read(self._agent, self._user_ref)
         return self._page(PlaygroundForm.build(options), results=[_result(results, resume)])
+
+    def _deciding_agent(self, run_id: UUID) -> Agent:
+        """Raises DecisionNotAllowed: who uses the playground is the one who asked."""
+        if self._agent.approval_by_another_person:
+            raise DecisionNotAllowed(run_id, gettext("Another person can decide about the call under Approvals."))
+        return get_agent(self._agent.name)
 
     def cancel(self) -> HttpResponse:
         """Stop an own run. The answer links to its invocation."""

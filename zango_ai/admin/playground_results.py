@@ -16,6 +16,7 @@ from ..exceptions import (
     AgentDisabled,
     BudgetExceeded,
     ContextWindowExceeded,
+    DecisionNotAllowed,
     InputRequired,
     LLMAPIError,
     LLMFileError,
@@ -53,6 +54,7 @@ _TITLES: tuple[tuple[type[ZangoAIError], Any], ...] = (
     (LLMTimeoutError, _("The model did not answer in time.")),
     (LLMAPIError, _("The provider answered with an error.")),
     (RunCancelled, _("The run was stopped.")),
+    (DecisionNotAllowed, _("You asked the agent for this, so you cannot decide about it.")),
     (NotAwaitingApproval, _("This run does not wait for a decision any more.")),
 )
 """The first that matches says what happened. The exception's own message says what to do."""

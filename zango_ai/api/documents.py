@@ -30,6 +30,7 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
                 "tool_name": pending.tool_name,
                 "arguments": dict(pending.arguments),
                 "expires_at": pending.expires_at.isoformat(),
+                "description": pending.description,
             }
             for pending in response.pending_approvals
         ],

@@ -21,6 +21,7 @@ from django.views.decorators.csrf import csrf_protect
 from ..exceptions import (
     AgentDisabled,
     AgentNotFound,
+    DecisionNotAllowed,
     InputRequired,
     LLMFileError,
     LLMTimeoutError,
@@ -134,6 +135,8 @@ def _known_error(exc: ZangoAIError) -> ApiError:
         return ApiError(409, kind, "The run was cancelled.")
     if isinstance(exc, NotAwaitingApproval):
         return ApiError(409, kind, "The run is not awaiting approval.")
+    if isinstance(exc, DecisionNotAllowed):
+        return ApiError(403, kind, "Another person has to decide about these tool calls.")
     logger.warning("API run failed: %s", exc)
     if isinstance(exc, RateLimitExceeded):
         error = ApiError(429, kind, "Too many requests. Try again later.")

@@ -136,6 +136,7 @@ def _schemas() -> dict[str, Schema]:
         "tool_name": _TEXT,
         "arguments": _OBJECT,
         "expires_at": _TEXT | {"format": "date-time"},
+        "description": _TEXT,
     }
     response = {
         "run_id": _TEXT | {"format": "uuid"},

@@ -210,6 +210,12 @@ def find_agent_id(name: str) -> int | None:
     return None if agent_id is None else int(agent_id)
 
 
+def find_approver_rule(name: str) -> tuple[int, bool] | None:
+    """The agent's primary key, and whether another person than the one who asked has to approve its tool calls."""
+    row = _find_row("id, approval_by_another_person", "name", name)
+    return None if row is None else (int(row[0]), bool(row[1]))
+
+
 def find_enabled(name: str) -> bool | None:
     """Whether the agent of that name is enabled; None if the current schema has no such agent."""
     is_enabled = _find("is_enabled", "name", name)
@@ -231,9 +237,15 @@ def find_agent_name(agent_id: int | None) -> str | None:
 
 
 def _find(field: str, key: str, value: object) -> Any:
-    """One field of one agent, which is much faster than reading all of it."""
+    """One field of one agent."""
+    row = _find_row(field, key, value)
+    return None if row is None else row[0]
+
+
+def _find_row(fields: str, key: str, value: object) -> Sequence[Any] | None:
+    """Some fields of one agent, which is much faster than reading all of it."""
     value = value if isinstance(value, int) else str(value)
     if isinstance(value, str) and sanitize.text(value) != value:
         return None
-    sql = f"SELECT {field} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"
-    return next((row[0] for row in reads.rows(sql, {"value": value})), None)
+    sql = f"SELECT {fields} FROM {table(tenancy.current_schema(), AgentConfig)} WHERE {key} = %(value)s"
+    return next(iter(reads.rows(sql, {"value": value})), None)

@@ -22,7 +22,7 @@
     ├── LogUnavailable
     ├── RunError                      RunNotFound, RunNotFinished, RunFailed, RunCancelled (a RunFailed),
     │                                 RunStateUnreadable, QueueUnavailable, NotAwaitingApproval,
-    │                                 RunNotReplayable
+    │                                 RunNotReplayable, DecisionNotAllowed
     ├── ToolError                     ToolNotFound, ToolTimeout, ToolExecutionError, ToolDeclarationInvalid
     └── OutputError                   OutputParseError, OutputValidationError, OutputSchemaInvalid
 
@@ -56,6 +56,7 @@ from .providers import (
 from .runs import (
     AgentDisabled,
     AgentNotFound,
+    DecisionNotAllowed,
     InputRequired,
     LLMFileError,
     LogUnavailable,
@@ -80,6 +81,7 @@ __all__ = [
     "BudgetExceeded",
     "ContentPolicyViolation",
     "ContextWindowExceeded",
+    "DecisionNotAllowed",
     "DisabledError",
     "InputRequired",
     "LLMAPIError",

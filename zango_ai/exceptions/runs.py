@@ -103,6 +103,10 @@ class NotAwaitingApproval(RunError):
     """The run does not wait for an approval: it does not exist, was decided already, or needs none."""
 
 
+class DecisionNotAllowed(RunError):
+    """The agent needs the approval of another person than the one who asked it. The run keeps waiting."""
+
+
 class QueueUnavailable(RunError):
     """The broker did not accept the task, so the run is marked as failed."""
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
@@ -33,7 +33,7 @@ from ..exceptions import LogUnavailable, RunCancelled
 from ..files.file import LLMFile
 from ..models import Invocation
 from ..telemetry import RunTrace
-from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, Target
+from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, PendingApproval, Target
 from . import cancellation, clock, outcomes, run_signals, time_zones, tool_calls
 from .final_writes import FinalWrites, Write
 from .round_log import RoundLog
@@ -79,6 +79,14 @@ class RunRecorder:
     @property
     def run_id(self) -> UUID:
         return self._row.run_id
+
+    @property
+    def user_ref(self) -> str:
+        return self._row.user_ref
+
+    @property
+    def agent_name(self) -> str:
+        return str(self._row.known.get("agent_name", ""))
 
     @property
     def invocation_id(self) -> int | None:
@@ -253,6 +261,10 @@ class RunRecorder:
                 self._queue_again(state)
         with suppress(AttributeError):  # an exception with __slots__ has no room for it
             exc.invocation_id = self.invocation_id  # type: ignore[attr-defined]
+
+    def send_approval_requested(self, pending: Sequence[PendingApproval]) -> None:
+        """Send the signal of a run that has paused."""
+        run_signals.send_approval_requested(self._row, pending)
 
     def _queue_again(self, state: RunState) -> None:
         self.note_resume_state(state)

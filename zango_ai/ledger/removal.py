@@ -23,8 +23,8 @@ def remove_texts(schema: str, ids: Sequence[int]) -> int:
 WITH runs AS ({_locked_runs(schema)}),
 calls AS (
     UPDATE {table(schema, ToolCall)} c
-    SET arguments = NULL, result = NULL, error_message = '', traceback = '',
-        decision = split_part(c.decision, ' ', 1), call_id = '',
+    SET arguments = NULL, approved_arguments = NULL, description = '', result = NULL, error_message = '',
+        traceback = '', decision = split_part(c.decision, ' ', 1), call_id = '',
         -- The model may call a tool that does not exist, and writes its name.
         tool_name = coalesce((SELECT t.name FROM {table(schema, Tool)} t WHERE t.name = c.tool_name), '')
     FROM {table(schema, InvocationRound)} r, runs WHERE r.invocation_id = runs.id AND c.round_id = r.id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from .. import signals, tenancy
 from ..database import writer
 from ..database.sql import column_list, table
 from ..models import Invocation
-from ..types import LLMUsage
+from ..types import LLMUsage, PendingApproval
 from .run_columns import TOKEN_COLUMNS, RunColumns, RunTotals
 
 logger = logging.getLogger("zango_ai.ledger")
@@ -56,6 +56,19 @@ def send_tool_called(row: RunColumns, number: int, columns: Mapping[str, Any]) -
             "call_id": columns["call_id"],
             "status": columns["status"],
             "duration_ms": columns.get("duration_ms"),
+        },
+    )
+
+
+def send_approval_requested(row: RunColumns, pending: Sequence[PendingApproval]) -> None:
+    _send(
+        signals.approval_requested,
+        row,
+        lambda: {
+            "user_ref": row.user_ref,
+            "tool_calls": tuple(
+                {"id": each.id, "tool_name": each.tool_name, "expires_at": each.expires_at} for each in pending
+            ),
         },
     )
 

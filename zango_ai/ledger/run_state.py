@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from ..configuration.overrides import Overrides
+from ..tools.approval_decisions import ApprovalDecision
 from ..types import ToolRequest
 
 VERSION = 1
@@ -83,6 +84,8 @@ class RunState:
     overrides: Overrides = field(default_factory=Overrides)
     calls: Sequence[Sequence[Any]] = ()
     """Arguments and result of each tool call so far, in order, if the log has them only redacted."""
+    decisions: Mapping[str, ApprovalDecision] = field(default_factory=dict)
+    """What people decided about the answer's pending calls, by their ``uid``, if a worker resumes the run."""
     attempt: int = 0
     """How often a background run was retried."""
     not_before: str | None = None
@@ -93,7 +96,11 @@ class RunState:
     """The OpenTelemetry trace that the run belongs to, as W3C headers."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"version": VERSION, **{_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}}
+        values = {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return {
+            **{"version": VERSION, **values},
+            "decisions": {key: decision.to_json() for key, decision in self.decisions.items()},
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> RunState:
@@ -115,6 +122,9 @@ class RunState:
                 output_json_schema=stored["output_json_schema"],
                 overrides=Overrides.from_json(stored.get("overrides") or {}),
                 calls=tuple(stored.get("calls", ())),
+                decisions={
+                    key: ApprovalDecision.from_json(each) for key, each in stored.get("decisions", {}).items()
+                },
                 attempt=int(stored.get("attempt", 0)),
                 not_before=stored.get("not_before"),
                 stores_chunks=bool(stored.get("stores_chunks", False)),

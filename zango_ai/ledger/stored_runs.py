@@ -18,6 +18,7 @@ from ..database import writer
 from ..database.sql import table
 from ..exceptions import RunStateUnreadable
 from ..models import Invocation, InvocationRound, ToolCall
+from ..tools.approval_decisions import ApprovalDecision
 from ..types import LLMUsage
 from . import clock, run_signals, time_zones
 from .run_columns import TOKEN_COLUMNS
@@ -123,6 +124,63 @@ RETURNING id
     return bool(writer.execute(sql, arguments))
 
 
+def queue_decided(schema: str, run: RunRow, state: RunState) -> bool:
+    """Queue a run that waits, with the decisions of ``state``; False if it was decided since ``run`` was read."""
+    sql = f"""
+WITH run AS (
+    UPDATE {table(schema, Invocation)}
+    SET status = '{Status.QUEUED}', resume_state = %(state)s, claim = %(claim)s, updated_at = %(now)s
+    WHERE run_id = %(run_id)s AND (
+        (status = %(last_status)s AND claim = %(last_claim)s) OR (status = '{Status.QUEUED}' AND claim = %(claim)s)
+    )
+    RETURNING id
+),
+calls AS (
+    UPDATE {table(schema, ToolCall)} c
+    SET decision = decided.decision, decided_by = decided.decided_by, decided_at = decided.decided_at,
+        approved_arguments = decided.approved_arguments::jsonb, updated_at = %(now)s
+    FROM run, jsonb_to_recordset(%(calls)s::jsonb) AS decided(
+        uid uuid, decision text, decided_by text, decided_at timestamptz, approved_arguments text
+    )
+    WHERE c.uid = decided.uid
+)
+SELECT id FROM run
+"""
+    arguments = {
+        "run_id": run.run_id,
+        "last_status": run.status,
+        "last_claim": run.claim,
+        "claim": secrets.token_hex(12),
+        "state": json.dumps(state.to_json()),
+        "calls": json.dumps([_decision_row(uid, each) for uid, each in state.decisions.items()]),
+        "now": clock.now(),
+    }
+    return bool(writer.execute(sql, arguments))
+
+
+def _decision_row(uid: str, decision: ApprovalDecision) -> dict[str, Any]:
+    return {**decision.columns, "uid": uid, "decided_at": decision.decided_at.isoformat()}
+
+
+def await_approval_again(schema: str, run_id: UUID) -> int | None:
+    """Undo ``queue_decided()``: the decisions are forgotten. The run's primary key; None if it is not queued."""
+    sql = f"""
+WITH run AS (
+    UPDATE {table(schema, Invocation)} SET status = '{Status.AWAITING_APPROVAL}', updated_at = %(now)s
+    WHERE run_id = %(run_id)s AND status = '{Status.QUEUED}' RETURNING id
+),
+calls AS (
+    UPDATE {table(schema, ToolCall)} c
+    SET decision = '', decided_by = '', decided_at = NULL, approved_arguments = NULL, updated_at = %(now)s
+    FROM run, {table(schema, InvocationRound)} r
+    WHERE r.invocation_id = run.id AND c.round_id = r.id AND c.status = '{ToolCall.Status.AWAITING_APPROVAL}'
+)
+SELECT id FROM run
+"""
+    rows = writer.execute(sql, {"run_id": run_id, "now": clock.now()})
+    return next((int(key) for (key,) in rows), None)
+
+
 def note_sent(schema: str, run_id: UUID, celery_task_id: str) -> bool:
     """Write that the broker has the task of a queued run; False if the run is not queued any more."""
     sql = f"""
@@ -175,8 +233,9 @@ SELECT {", ".join(_COLUMNS.values())},
     (
         SELECT coalesce(json_agg(json_build_object(
             'number', r.number, 'position', c.position, 'uid', c.uid, 'call_id', c.call_id,
-            'tool_name', c.tool_name, 'arguments', c.arguments, 'result', c.result, 'status', c.status,
-            'expires_at', c.expires_at
+            'tool_name', c.tool_name,
+            'arguments', coalesce(c.approved_arguments, c.arguments), 'result', c.result, 'status', c.status,
+            'expires_at', c.expires_at, 'description', c.description
         ) ORDER BY r.number, c.position), '[]')::text
         FROM {table(schema, ToolCall)} c JOIN {table(schema, InvocationRound)} r ON r.id = c.round_id
         WHERE r.invocation_id = i.id

@@ -144,6 +144,14 @@ class AgentConfig(BudgetedModel):
             'Runs that code starts with triggered_by="system" call tools without waiting for a person\'s approval.'
         ),
     )
+    approval_by_another_person = models.BooleanField(
+        _("approval by another person"),
+        default=False,
+        help_text=_(
+            "The person who asked the agent cannot decide about its tool calls: somebody else has to approve or "
+            "deny them."
+        ),
+    )
     short_term_memory = models.BooleanField(
         _("short-term memory"),
         default=False,

@@ -247,6 +247,10 @@ class ToolCall(TimestampedModel):
     tool_name = models.TextField(_("tool"), blank=True, default="", db_default="")
     arguments = models.JSONField(_("arguments"), null=True)
     """As the model wrote them. A string if they are not valid JSON."""
+    approved_arguments = models.JSONField(_("changed arguments"), null=True)
+    """The arguments that the tool was called with, if the person who approved the call changed them."""
+    description = models.TextField(_("description"), blank=True, default="", db_default="")
+    """What a call that waits for approval does, in the words of ``@tool(describe=...)``; empty without them."""
     result = models.JSONField(_("result"), null=True)
     """The result as sent to the model."""
     status = models.CharField(_("status"), max_length=20, choices=Status)
@@ -272,6 +276,11 @@ class ToolCall(TimestampedModel):
                 fields=["expires_at"],
                 condition=models.Q(status="awaiting_approval"),
                 name="zango_ai_call_waiting",
+            ),
+            models.Index(
+                fields=["-decided_at", "-id"],
+                condition=models.Q(decided_at__isnull=False),
+                name="zango_ai_call_decided",
             ),
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import datetime
 from uuid import UUID
 
@@ -15,12 +15,15 @@ from .. import argument_checks, sanitize, tenancy
 from ..exceptions import QueueUnavailable, RunCancelled, RunFailed, RunNotFinished, RunNotFound
 from ..ledger import cancellation, clock, stored_runs
 from ..output import json_reader
+from ..tools import descriptions
 from ..types import LLMResponse, LLMStreamChunk, LLMToolCall, PendingApproval
 from . import queue, stored_stream
 
 logger = logging.getLogger("zango_ai.agent")
 
 Status = stored_runs.Status
+_GiveUp = Callable[[UUID, str, str], int | None]
+"""What becomes of a run whose task the broker does not accept. Returns its primary key."""
 _FIRST_POLL_S, _MAX_POLL_S = 0.02, 0.5
 
 
@@ -177,6 +180,8 @@ class EnqueuedRun:
                     call["tool_name"],
                     _as_object(call["arguments"]),
                     clock.to_django_time(datetime.fromisoformat(call["expires_at"])),
+                    description=call["description"]
+                    or descriptions.without_words(call["tool_name"], call["arguments"]),
                 )
                 for call in row.undecided
             ],
@@ -188,24 +193,38 @@ class EnqueuedRun:
 def send(run_id: UUID, schema: str) -> EnqueuedRun:
     """Send a queued run's task when the caller's transaction commits; at once if there is no transaction.
 
-    Raises QueueUnavailable if the task is sent at once and the broker does not accept it.
+    If the broker does not accept the task, the run fails. If it is sent at once, raises QueueUnavailable then.
     """
+    return _send_on_commit(run_id, schema, _fail)
+
+
+def send_decided(run_id: UUID, schema: str) -> EnqueuedRun:
+    """The same for a run whose tool calls were decided. It waits for a decision again if it cannot be sent."""
+    return _send_on_commit(
+        run_id, schema, lambda run_id, schema, _: stored_runs.await_approval_again(schema, run_id)
+    )
+
+
+def _send_on_commit(run_id: UUID, schema: str, give_up: _GiveUp) -> EnqueuedRun:
     connection = tenancy.connection()
     if connection.in_atomic_block:
-        transaction.on_commit(lambda: _send_and_log_errors(run_id, schema), using=connection.alias)
+        transaction.on_commit(lambda: _send_and_log_errors(run_id, schema, give_up), using=connection.alias)
     else:
-        _send(run_id, schema)
+        _send(run_id, schema, give_up)
     return EnqueuedRun(run_id, schema)
 
 
-def _send(run_id: UUID, schema: str) -> None:
+def _fail(run_id: UUID, schema: str, message: str) -> int | None:
+    return stored_runs.fail_queued(schema, run_id, error_type="QueueUnavailable", message=message)
+
+
+def _send(run_id: UUID, schema: str, give_up: _GiveUp) -> None:
     try:
         task_id = queue.send(run_id, schema)
     except Exception as exc:
         message = _why_not_sent(run_id, exc)
-        invocation_id = stored_runs.fail_queued(schema, run_id, error_type="QueueUnavailable", message=message)
         error = QueueUnavailable(run_id, message)
-        error.invocation_id = invocation_id
+        error.invocation_id = give_up(run_id, schema, message)
         raise error from exc
     try:
         if not stored_runs.note_sent(schema, run_id, task_id):
@@ -223,10 +242,10 @@ def _why_not_sent(run_id: UUID, exc: Exception) -> str:
     )
 
 
-def _send_and_log_errors(run_id: UUID, schema: str) -> None:
+def _send_and_log_errors(run_id: UUID, schema: str, give_up: _GiveUp) -> None:
     """After a commit, nobody could handle an exception. The run's row shows the error."""
     try:
-        _send(run_id, schema)
+        _send(run_id, schema, give_up)
     except Exception:
         logger.exception("Run %s of schema %s could not be sent", run_id, schema)
 

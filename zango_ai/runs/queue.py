@@ -66,6 +66,15 @@ def require_app() -> None:
         )
 
 
+def is_available() -> bool:
+    """Whether tasks can be sent, as far as the settings tell."""
+    try:
+        require_app()
+    except ImproperlyConfigured:
+        return False
+    return True
+
+
 def has_app() -> bool:
     """Whether the project's Celery app is loaded. Without one, Celery creates a default app on localhost."""
     from celery import _state  # current_app would create the default app

@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from .. import tenancy
 from ..conf import get_conf
 from ..configuration import agents
-from ..exceptions import AgentNotFound, NotAwaitingApproval, RunCancelled, RunStateUnreadable, ZangoAIError
+from ..exceptions import (
+    AgentNotFound,
+    DecisionNotAllowed,
+    NotAwaitingApproval,
+    RunCancelled,
+    RunStateUnreadable,
+    ZangoAIError,
+)
 from ..ledger import stored_runs
 from ..ledger.recorder import RunRecorder, resume_run
 from ..ledger.run_state import RunState
 from ..memory import sessions
 from ..output.output_type import OutputType
-from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec
 from . import approval, background, retry_policy, saved_state
 from .answers import OutputOverride
@@ -29,6 +35,7 @@ from .tool_use import Toolbox
 
 logger = logging.getLogger("zango_ai.agent")
 
+_DECIDED_MEANWHILE = "it was decided at the same time"
 _WAIT_FOR_NEW_RELEASE_S = 60.0
 """During a deployment: how long until the run is offered to a worker of the new release."""
 
@@ -74,40 +81,65 @@ class WaitingRun:
     """A run that waits for approvals, and the decisions that the caller has passed."""
 
     run_id: UUID | str
-    approvals: Mapping[Any, bool | str]
+    approvals: Mapping[Any, approval.Approval]
     decided_by: str
-    output_type: Any
+    output_type: Any = None
 
     def resume(self, schema: str, agent_name: str, stack: ExitStack) -> OpenRun:
         """Claim the run and restore it. ``stack`` closes its recording.
 
-        Raises NotAwaitingApproval, RunStateUnreadable, WrongTenant; TypeError or ValueError for wrong decisions.
+        Raises NotAwaitingApproval, DecisionNotAllowed, RunStateUnreadable, WrongTenant; TypeError or ValueError for
+        wrong decisions.
         """
+        row, state = self._decided(schema, agent_name)
+        output_type = None if self.output_type is None else OutputType(self.output_type)
+        if not stored_runs.claim(schema, row):
+            raise _not_awaiting(self.run_id, _DECIDED_MEANWHILE)
+        recorder = stack.enter_context(resume_run(schema, row, state))
+        return restore(recorder, agent_name, row, state, output_type=output_type)
+
+    def enqueue(self, schema: str, agent_name: str) -> background.EnqueuedRun:
+        """Store the decisions, and leave the run to a worker. Raises QueueUnavailable too."""
+        row, state = self._decided(schema, agent_name)
+        if not stored_runs.queue_decided(schema, row, state):
+            raise _not_awaiting(self.run_id, _DECIDED_MEANWHILE)
+        return background.send_decided(row.run_id, schema)
+
+    def _decided(self, schema: str, agent_name: str) -> tuple[stored_runs.RunRow, RunState]:
+        """The run, and its state with the decisions, which are checked. Nothing is written."""
         background.require_run_id(self.run_id)
         approval.require_mapping(self.approvals)
         agents.require_same_tenant(agent_name, schema)
-        row = find_awaiting(schema, agent_name, self.run_id)
+        row, needs_another_person = _find_awaiting(schema, agent_name, self.run_id)
+        if needs_another_person:
+            _require_another_person(row, self.decided_by)
         decisions = approval.read(row, self.approvals, self.decided_by)
-        state = row.state()
-        output_type = None if self.output_type is None else OutputType(self.output_type)
-        if not stored_runs.claim(schema, row):
-            raise not_awaiting(self.run_id, "it was decided at the same time")
-        recorder = stack.enter_context(resume_run(schema, row, state))
-        return restore(recorder, agent_name, row, state, output_type=output_type, decisions=decisions)
+        return row, replace(row.state(), decisions=decisions)
 
 
-def find_awaiting(schema: str, agent_name: str, run_id: UUID | str) -> stored_runs.RunRow:
-    """The agent's run of that id. Raises NotAwaitingApproval."""
+def _find_awaiting(schema: str, agent_name: str, run_id: UUID | str) -> tuple[stored_runs.RunRow, bool]:
+    """The agent's run of that id, and whether the one who asked may not decide. Raises NotAwaitingApproval."""
     key = background.uuid_of(run_id)
     row = None if key is None else stored_runs.find(schema, key)
-    if row is None or row.agent_id is None or row.agent_id != agents.find_agent_id(agent_name):
-        raise not_awaiting(run_id, f"agent {agent_name!r} of schema {schema!r} has no run of that id")
+    agent_id, needs_another_person = agents.find_approver_rule(agent_name) or (None, False)
+    if row is None or row.agent_id is None or row.agent_id != agent_id:
+        raise _not_awaiting(run_id, f"agent {agent_name!r} of schema {schema!r} has no run of that id")
     if row.status != stored_runs.Status.AWAITING_APPROVAL:
-        raise not_awaiting(run_id, f"its status is {row.status}")
-    return row
+        raise _not_awaiting(run_id, f"its status is {row.status}")
+    return row, needs_another_person
 
 
-def not_awaiting(run_id: object, reason: str) -> NotAwaitingApproval:
+def _require_another_person(row: stored_runs.RunRow, decided_by: str) -> None:
+    if not decided_by:
+        reason = "Pass decided_by: its tool calls need the approval of another person than the one who asked."
+    elif str(decided_by) == row.user_ref:
+        reason = "Somebody else has to decide: its tool calls need the approval of another person."
+    else:
+        return
+    raise DecisionNotAllowed(row.run_id, f"{decided_by or 'Nobody'} cannot decide run {row.run_id}. {reason}")
+
+
+def _not_awaiting(run_id: object, reason: str) -> NotAwaitingApproval:
     return NotAwaitingApproval(run_id, f"Run {run_id} does not wait for an approval: {reason}.")
 
 
@@ -118,13 +150,12 @@ def restore(
     state: RunState,
     *,
     output_type: OutputType | None = None,
-    decisions: Mapping[str, ApprovalDecision] | None = None,
 ) -> OpenRun:
-    """The run as it stopped, with the agent's current configuration. ``decisions`` are by the tool call's id."""
+    """The run as it stopped, with the agent's current configuration."""
     agent, output = _read_agent(recorder, agent_name, row, state, output_type)
     toolbox = Toolbox(agent, recorder, trigger=row.triggered_by)
     recorder.note(output_schema=agent.output_schema)
-    toolbox.restore(row, decisions or {})
+    toolbox.restore(row, state.decisions, is_pending=state.answer is not None)
     toolbox.messages = list(saved_state.restore_messages(agent.schema, row, state.tool_messages))
     messages = saved_state.restore_messages(agent.schema, row, state.messages)
     request = model_request(agent, messages, toolbox.schemas if state.tool_rounds_left else ())

@@ -26,7 +26,7 @@ from ..providers import calls, checks, errors
 from ..providers.calls import PreparedCall
 from ..telemetry import Step
 from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
-from . import chunk_writer, drivers, engine, preflight, saved_state
+from . import approval_requests, chunk_writer, drivers, engine, preflight, saved_state
 from .answers import AnswerReader
 from .drivers import Work
 from .effects import InThread, Read, Send, Sleep
@@ -182,6 +182,7 @@ class _Execution:
         self._recorder.note_last_answer(answer)
         if self._toolbox.pending:
             self._recorder.pause()
+            approval_requests.announce(self._recorder, self._toolbox.pending)
         else:
             self._recorder.succeed()
         return self._response(answer)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import Error
 
+from .. import redaction
 from ..database import writer
 from ..ledger import cancellation, outcomes, tool_calls
 from ..ledger.recorder import RunRecorder
@@ -32,10 +33,10 @@ class ToolCallLog:
             raise outcomes.log_unavailable(f"The call of tool {plan.request.name!r} cannot be logged", exc) from exc
         return self._unless_cancelled(start)
 
-    def request_approval(self, plan: ToolCallPlan, expires_at: datetime) -> None:
+    def request_approval(self, plan: ToolCallPlan, expires_at: datetime, description: str) -> None:
         """Log that the call waits for a person. Raises LogUnavailable, RunCancelled."""
         run = self._recorder
-        columns = {**plan.columns, "expires_at": expires_at}
+        columns = {**plan.columns, "expires_at": expires_at, "description": redaction.text(description)}
         try:
             request = tool_calls.request_approval(run.schema, run.run_id, run.rounds_count, columns)
         except Error as exc:

@@ -100,6 +100,12 @@ def of_result(result: execution.ToolResult) -> ToolCallOutcome:
     )
 
 
+def with_changed_arguments(outcome: ToolCallOutcome, arguments: Any) -> ToolCallOutcome:
+    """Tell the model that the tool was not called with its own arguments."""
+    note = "A person changed the arguments before approving this call."
+    return replace(outcome, result={"note": note, "arguments": arguments, "result": outcome.result})
+
+
 def of_validator_error(tool: DeclaredTool, exc: Exception, traceback_text: str) -> ToolCallOutcome:
     """For an exception of the application's own validator, other than a validation error."""
     message = f"Checking the arguments of tool {tool.name!r} raised {type(exc).__name__}: {sanitize.shown(exc)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import traceback
 import uuid
 from collections.abc import Mapping
@@ -11,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from .. import redaction, sanitize
-from ..ledger import clock
 from ..models import ToolCall
 from ..output import json_reader
 from ..tools import DeclaredTool
@@ -45,12 +45,14 @@ class ToolCallPlan:
     columns: Mapping[str, Any]
     """The columns of its row that are known before it is executed."""
     json_arguments: Any
-    """The model's arguments as a JSON value, or as text if they are not JSON."""
+    """The arguments as a JSON value, or as text if they are not JSON."""
     tool: DeclaredTool | None = None
     arguments: Mapping[str, Any] | None = None
     """To execute: the arguments for the function."""
     outcome: ToolCallOutcome | None = None
     """To refuse or repeat: what to tell the model."""
+    is_changed: bool = False
+    """Whether a person has changed the model's arguments. ``json_arguments`` are theirs then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,15 @@ class Planner:
             return replace(plan, action=Action.REFUSE_EXCESS, outcome=outcome)
         if not self.may_call:
             return _refuse(plan, tool_call_outcomes.NO_TOOLS_LEFT)
+        if row is not None:
+            plan = _with_decision(plan, row, self.decisions[row["uid"]])
+        if plan.action is Action.REFUSE:
+            return plan
         if tool is None:
             return _refuse(plan, tool_call_outcomes.unknown_tool(request.name))
         plan = _with_arguments(plan, tool)
-        if plan.action is Action.REFUSE:
+        if plan.action is Action.REFUSE or row is not None:
             return plan
-        if row is not None:
-            return _with_decision(plan, row, self.decisions[row["uid"]])
         if tool.requires_approval and not self.skips_approval:
             return replace(plan, action=Action.AWAIT_APPROVAL)
         return plan
@@ -113,8 +117,9 @@ def _refuse(plan: ToolCallPlan, outcome: ToolCallOutcome) -> ToolCallPlan:
 
 def _with_arguments(plan: ToolCallPlan, tool: DeclaredTool) -> ToolCallPlan:
     """The plan with checked arguments, or refused because of them."""
+    text = json.dumps(plan.json_arguments, ensure_ascii=False) if plan.is_changed else plan.request.arguments
     try:
-        return replace(plan, arguments=tool.parameters.read(plan.request.arguments))
+        return replace(plan, arguments=tool.parameters.read(text))
     except InvalidArguments as exc:
         return _refuse(plan, tool_call_outcomes.invalid_arguments(exc))
     except Exception as exc:  # an annotation may have validators of the application
@@ -124,18 +129,13 @@ def _with_arguments(plan: ToolCallPlan, tool: DeclaredTool) -> ToolCallPlan:
 
 def _with_decision(plan: ToolCallPlan, row: Mapping[str, Any], decision: ApprovalDecision) -> ToolCallPlan:
     """The plan after a person has decided about the call."""
-    now = clock.now()
-    decision = decision.as_of(now, datetime.fromisoformat(row["expires_at"]))
-    columns = {
-        **plan.columns,
-        "decision": redaction.text(decision.text),
-        "decided_by": sanitize.text(decision.decided_by),
-        "decided_at": now,
-    }
-    plan = replace(plan, columns=columns)
-    if decision.verdict is Verdict.APPROVED:
+    decision = decision.within(datetime.fromisoformat(row["expires_at"]))
+    plan = replace(plan, columns={**plan.columns, **decision.columns})
+    if decision.verdict is not Verdict.APPROVED:
+        return _refuse(plan, tool_call_outcomes.not_approved(decision))
+    if decision.arguments is None:
         return plan
-    return _refuse(plan, tool_call_outcomes.not_approved(decision))
+    return replace(plan, json_arguments=decision.arguments, is_changed=True)
 
 
 def _as_json(arguments: str) -> Any:

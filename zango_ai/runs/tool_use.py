@@ -16,7 +16,8 @@ from ..ledger import clock, stored_runs
 from ..ledger.recorder import RunRecorder
 from ..memory import window
 from ..models import ToolCall
-from ..tools import registry, results
+from ..telemetry import Step
+from ..tools import descriptions, registry, results
 from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec, LLMMessage, LLMStreamChunk, LLMToolCall, ModelAnswer, PendingApproval, ToolSchema
 from . import tool_call_outcomes
@@ -57,11 +58,16 @@ class Toolbox:
         """Names of the tools whose calls are not remembered."""
         return {name for name, tool in self._tools.items() if tool.memory_policy == "exclude"}
 
-    def restore(self, run: stored_runs.RunRow, decisions: Mapping[str, ApprovalDecision]) -> None:
-        """Restore the calls of a run that stopped, with the decisions about its pending calls by their ``uid``."""
+    def restore(
+        self, run: stored_runs.RunRow, decisions: Mapping[str, ApprovalDecision], *, is_pending: bool
+    ) -> None:
+        """Restore the calls of a run that stopped, with the decisions about its pending calls by their ``uid``.
+
+        ``is_pending``: the run has waited for these decisions, so its last answer's calls are still to be executed.
+        """
         self._decisions = decisions
         for row in run.calls:
-            if run.status == "awaiting_approval" and row["number"] == run.rounds_count:
+            if is_pending and row["number"] == run.rounds_count:
                 self._logged_rows[row["position"]] = row
             else:
                 self._add_call(row["call_id"], row["tool_name"], row["arguments"], row["status"], row["result"])
@@ -92,7 +98,7 @@ class Toolbox:
         self._log_excess([plan for plan in ready if plan.action is Action.REFUSE_EXCESS])
         waiting = [plan for plan in plans[len(ready) :] if plan.action is Action.AWAIT_APPROVAL]
         if waiting:
-            self._request_approval(waiting)
+            yield from self._request_approval(waiting)
             pause(answer)
             return None
         calls = tuple(map(window.sendable_call, answer.tool_calls))
@@ -141,6 +147,8 @@ class Toolbox:
                     tool, plan.arguments or {}, max_chars=max_chars, heartbeat=heartbeat, step=step
                 )
                 outcome = tool_call_outcomes.of_result(result)
+                if plan.is_changed:
+                    outcome = tool_call_outcomes.with_changed_arguments(outcome, plan.json_arguments)
                 step.tool_ended(outcome.status)
             return outcome
         finally:
@@ -150,15 +158,33 @@ class Toolbox:
         if plans and plans[0].outcome is not None:
             self._log.end_many(plans, plans[0].outcome)
 
-    def _request_approval(self, plans: Sequence[ToolCallPlan]) -> None:
+    def _request_approval(self, plans: Sequence[ToolCallPlan]) -> Work[None]:
         expires_at = clock.now() + timedelta(hours=get_conf().approval_ttl_hours)
         shown_expiry = clock.to_django_time(expires_at)
         for plan in plans:
-            self._log.request_approval(plan, expires_at)
+            text = yield from self._describe(plan)
+            self._log.request_approval(plan, expires_at, text)
             call = self._add_call(
                 plan.request.id, plan.request.name, plan.json_arguments, ToolCall.Status.AWAITING_APPROVAL, None
             )
-            self.pending.append(PendingApproval(str(plan.columns["uid"]), call.name, call.input, shown_expiry))
+            uid = str(plan.columns["uid"])
+            text = text or descriptions.without_words(call.name, call.input)
+            self.pending.append(PendingApproval(uid, call.name, call.input, shown_expiry, description=text))
+
+    def _describe(self, plan: ToolCallPlan) -> Work[str]:
+        """What the call does, in the words of the tool's ``describe``; "" if it has none."""
+        describer = None if plan.tool is None else plan.tool.describer
+        if describer is None:
+            return ""
+        heartbeat = self._log.heartbeat()
+        result = yield Execute(
+            describer,
+            plan.arguments or {},
+            max_chars=descriptions.MAX_READ,
+            heartbeat=heartbeat,
+            step=Step(),
+        )
+        return descriptions.of_result(result)
 
     def _add_call(self, call_id: str, name: str, arguments: Any, status: str, result: Any) -> LLMToolCall:
         call = _call(call_id, name, arguments, status, result)

@@ -10,6 +10,7 @@
 ``borrowed_connection``    the caller's database connection, lent to that thread
 ``read_only``              statements that a ``READ_ONLY`` tool is refused
 ``results``                a tool's return value as JSON of limited size
+``descriptions``           what a call does, in words, for the person who decides about it
 ``approval_decisions``     what a person decided about a tool call
 =========================  =====================================================================
 

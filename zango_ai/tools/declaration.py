@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
 
@@ -24,6 +24,7 @@ MemoryPolicy = Literal["include", "exclude"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DEFAULT_TIMEOUT_S = 30.0
+_DESCRIBE_TIMEOUT_S = 5.0
 _MAX_SECTION_CHARS = 100
 _REFUSED_KINDS = {
     inspect.Parameter.VAR_POSITIONAL: "takes *{}, which a JSON schema cannot describe; declare each parameter",
@@ -82,6 +83,8 @@ class DeclaredTool:
     """Calls per minute in one tenant; None: no limit."""
     memory_policy: MemoryPolicy = "include"
     requires_approval: bool = False
+    describe: Callable[..., Any] | None = None
+    """Called with the arguments of a call; returns in words what it does."""
     file: str = field(init=False)
     line: int = field(init=False)
 
@@ -94,6 +97,14 @@ class DeclaredTool:
     def is_async(self) -> bool:
         """Whether the function is declared with ``async def``."""
         return iscoroutinefunction(self.function)
+
+    @property
+    def describer(self) -> DeclaredTool | None:
+        """``describe`` as a tool of its own, which only reads, so that it is executed as safely as a tool."""
+        if self.describe is None:
+            return None
+        limit_s = min(self.timeout_seconds, _DESCRIBE_TIMEOUT_S)
+        return replace(self, function=self.describe, safety=ToolSafety.READ_ONLY, timeout_seconds=limit_s)
 
     @property
     def location(self) -> str:
@@ -135,6 +146,7 @@ def tool(
     rate_limit: int | None = ...,
     memory_policy: MemoryPolicy = ...,
     requires_approval: bool = ...,
+    describe: Callable[..., Any] | None = ...,
 ) -> Callable[[F], F]: ...
 
 
@@ -150,6 +162,7 @@ def tool(
     rate_limit: int | None = None,
     memory_policy: MemoryPolicy = "include",
     requires_approval: bool = False,
+    describe: Callable[..., Any] | None = None,
 ) -> F | Callable[[F], F]:
     """Declare a function as a tool that agents can call. Python code can call it as before.
 
@@ -161,6 +174,9 @@ def tool(
     - ``rate_limit``: calls per minute in each tenant; None: no limit.
     - ``memory_policy``: ``"exclude"`` keeps its calls out of an agent's memory.
     - ``requires_approval``: the run waits for a person before each call.
+    - ``describe``: tells that person in words what a call does. It is called with the tool's arguments by keyword,
+      in the run's tenant, and returns a text such as ``"Send the letter to Ada Berger"``. It may read the database,
+      not change it, for up to 5 seconds. If it fails, the tool's name and the arguments are shown.
 
     Raises ToolDeclarationInvalid, which names the file and line: for a missing description, a parameter without an
     annotation, ``*args`` or ``**kwargs``, or a name that another tool has.
@@ -182,6 +198,7 @@ def tool(
             rate_limit=rate_limit,
             memory_policy=memory_policy,
             requires_approval=requires_approval,
+            describe=describe,
         )
         problem = next(_problems(declared, function), None)
         if problem is not None:
@@ -252,6 +269,9 @@ def _problems_of_options(declared: DeclaredTool) -> Iterator[str]:
         yield f"has memory_policy={declared.memory_policy!r}; use 'include' or 'exclude'"
     if not _is_positive(timeout_seconds):
         yield f"has timeout_seconds={timeout_seconds!r}; use a number of seconds above 0, up to one day"
+    describe: Any = declared.describe
+    if describe is not None and not callable(describe):
+        yield f"has describe={describe!r}; use a function that returns a text"
     if declared.rate_limit is not None and not _is_count(declared.rate_limit):
         yield f"has rate_limit={declared.rate_limit!r}; use a whole number of calls per minute, or None"
 

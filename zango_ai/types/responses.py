@@ -58,6 +58,8 @@ class PendingApproval:
     """As the model wrote them."""
     expires_at: datetime
     """After this time, the call counts as denied."""
+    description: str = ""
+    """What the call does, in the words of ``@tool(describe=...)``; without it, the tool's name and arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

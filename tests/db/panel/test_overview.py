@@ -106,8 +106,9 @@ def test_the_overview_asks_no_more_the_more_there_is(root):
         AgentConfig(name=f"more-{number}", provider=provider, monthly_budget_usd=1) for number in range(8)
     )
     many = statements(root)
-    # tenant, session and user; agents, providers, three for ending models, waiting calls; six of the roll-up
-    assert len(many) == len(few) == 14, "\n".join(many)
+    # tenant, session and user; agents, providers, three for ending models, waiting calls and their number; six of
+    # the roll-up
+    assert len(many) == len(few) == 15, "\n".join(many)
 
 
 def statements(client):

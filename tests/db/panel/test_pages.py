@@ -6,7 +6,7 @@ from tests import panel_data
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
 from zango_ai.models import Invocation
 
-LISTS = ["agentconfig", "provider", "prompt", "tool", "memorysession", "invocation", "spend"]
+LISTS = ["agentconfig", "provider", "prompt", "tool", "toolcall", "memorysession", "invocation", "spend"]
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""Decide about the tool calls of a run in the admin: who may, how the run goes on, and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..agent import get_agent
+from ..configuration import agents
+from ..exceptions import (
+    AgentNotFound,
+    DecisionNotAllowed,
+    NotAwaitingApproval,
+    QueueUnavailable,
+    RunStateUnreadable,
+    WrongTenant,
+    ZangoAIError,
+)
+from ..models import AgentConfig, Invocation, ToolCall
+from ..runs import queue
+from ..runs.approval import Approval
+from . import approval_arguments
+
+NOTHING_DECIDED = (
+    *(NotAwaitingApproval, DecisionNotAllowed, RunStateUnreadable, QueueUnavailable, AgentNotFound, WrongTenant),
+    *(ValueError, TypeError),
+)
+"""Errors after which the run waits as before. After others, it has gone on and failed."""
+
+
+def why_not(request: HttpRequest, run: Invocation, agent: AgentConfig | None) -> Any:
+    """Why the user may not decide about the run's calls; "" if they may."""
+    if not request.user.has_perm("zango_ai.decide_approval"):
+        return _("You may not decide about tool calls. Ask someone who may.")
+    if not request.user.has_perm("zango_ai.view_payload"):
+        return _("You may not read the arguments of tool calls, so you cannot decide about them.")
+    if agent is None:
+        return _("The agent has been deleted, so the run cannot go on.")
+    if agent.approval_by_another_person and run.user_ref == str(request.user.pk):
+        return _("You asked the agent for this. Another person has to decide.")
+    return ""
+
+
+def decide(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approval]) -> bool:
+    """Store the decisions, and let the run go on: in a worker if there is a queue, else here.
+
+    Returns whether a worker continues it. Check ``why_not()`` before. Raises the errors of ``Agent.resume()``.
+    """
+    agent = get_agent(agents.find_agent_name(run.agent_id) or run.agent_name)
+    decided_by = request.user.get_username()
+    is_queued = queue.is_available()
+    try:
+        if is_queued:
+            agent.enqueue_resume(run.run_id, approvals, decided_by=decided_by)
+        else:
+            agent.resume(run.run_id, approvals, decided_by=decided_by)
+    except NOTHING_DECIDED:
+        raise
+    except ZangoAIError:
+        log_decisions(request, approvals)
+        raise
+    log_decisions(request, approvals)
+    return is_queued
+
+
+def log_decisions(request: HttpRequest, approvals: Mapping[str, Approval]) -> None:
+    """Write the admin's history: what was decided, without arguments and reasons."""
+    for call in ToolCall.objects.filter(uid__in=approvals).order_by("position"):
+        message = _summary(call, approvals[str(call.uid)])
+        LogEntry.objects.log_actions(str(request.user.pk), [call], CHANGE, message, single_object=True)
+
+
+def _summary(call: ToolCall, approval: Approval) -> str:
+    if isinstance(approval, Mapping):
+        names = ", ".join(approval_arguments.names_of_changes(call.arguments, approval))
+        if names:
+            return gettext("Approved the call with changed arguments: %(names)s.") % {"names": names}
+        return gettext("Approved the call.")
+    return gettext("Approved the call.") if approval is True else gettext("Denied the call.")
