@@ -21,6 +21,11 @@ def test_every_setting_is_optional(settings):
         ({"ENCRYPTION_KEYS": [GOOD, "short"]}, "key number 2"),
         ({"ALLOWED_API_BASES": ["localhost:11434"]}, "localhost:11434"),
         ({"ALLOWED_API_BASES": [1]}, "string"),
+        ({"APPROVAL_EMAILS": "ward@example.com"}, "must be a list of addresses, such as ['ward@example.com']"),
+        ({"APPROVAL_EMAILS": ["ward"]}, "'ward' is not an e-mail address"),
+        ({"APPROVAL_EMAILS": "clinic.nobody.knows"}, "cannot be imported"),
+        ({"SITE_URL": "//clinic.example.com"}, "is not an HTTP URL"),
+        ({"SITE_URL": 7}, "must be a callable"),
         (["x"], "dict"),
     ],
 )
@@ -31,6 +36,16 @@ def test_what_is_wrong_is_an_error_of_the_system_check(settings, value, problem)
     assert problem in found.msg
     with pytest.raises(ImproperlyConfigured, match="ZANGO_AI"):
         conf.get_conf()
+
+
+def test_addresses_and_links_may_be_fixed_or_come_from_a_callable(settings):
+    settings.ZANGO_AI = {"APPROVAL_EMAILS": ["ward@example.com"], "SITE_URL": "https://{schema}.example.com"}
+    assert conf.get_conf().approval_emails == ("ward@example.com",)
+    assert conf.get_conf().site_url == "https://{schema}.example.com"
+    settings.ZANGO_AI = {"APPROVAL_EMAILS": "builtins.list", "SITE_URL": "builtins.str"}
+    assert (conf.get_conf().approval_emails, conf.get_conf().site_url) == (list, str)
+    settings.ZANGO_AI = {"APPROVAL_EMAILS": [], "SITE_URL": ""}
+    assert (conf.get_conf().approval_emails, conf.get_conf().site_url) == ((), "")
 
 
 def test_the_app_belongs_among_the_tenants_apps(settings):
