@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from asgiref.sync import AsyncToSync
 from django.db import connections
 
+from .. import interruption
 from ..types import LLMStreamChunk
 
 Item = LLMStreamChunk | Literal["silence"] | None
@@ -58,13 +59,14 @@ class DirectPump:
 class ThreadPump:
     """Reads in a thread of its own, with database connections of its own.
 
-    After ``close()``, the thread notices at the provider's next event, at the latest at the agent's timeout.
+    After ``close()``, the thread stops within a second, also while the provider is silent. A tool is not
+    interrupted.
     """
 
     def __init__(self, chunks: Generator[LLMStreamChunk, None, None]) -> None:
         self._items: queue.SimpleQueue[LLMStreamChunk | _End] = queue.SimpleQueue()
         self._chunks = chunks
-        self._is_closed = False
+        self._interruption = threading.Event()
         context = contextvars.copy_context()
         # Not a daemon: a server that stops lets the run end, so that its row is settled.
         threading.Thread(target=context.run, args=(self._read,), name="zango-ai-stream").start()
@@ -72,10 +74,10 @@ class ThreadPump:
     def _read(self) -> None:
         end = _End()
         try:
-            with closing(self._chunks):
+            with interruption.by(self._interruption), closing(self._chunks):
                 for chunk in self._chunks:
                     self._items.put(chunk)
-                    if self._is_closed:
+                    if self._interruption.is_set():
                         break
         except BaseException as exc:
             end = _End(exc)
@@ -91,7 +93,7 @@ class ThreadPump:
         return _chunk_of(item)
 
     def close(self) -> None:
-        self._is_closed = True
+        self._interruption.set()
 
 
 class TaskPump:

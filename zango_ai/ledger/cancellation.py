@@ -32,6 +32,12 @@ def cancel(schema: str, run_id: UUID) -> bool:
     return False
 
 
+def is_requested(schema: str, run_id: UUID) -> bool:
+    """Whether somebody has cancelled the run, which may still be running."""
+    sql = f"SELECT cancel_requested_at IS NOT NULL FROM {table(schema, Invocation)} WHERE run_id = %(key)s"
+    return any(is_cancelled for (is_cancelled,) in writer.query(sql, {"key": run_id}))
+
+
 def error(run_id: UUID) -> RunCancelled:
     return RunCancelled(run_id, f"Run {run_id} was cancelled.")
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from .. import interruption
 from . import addresses, http_exchange, network_guard, private_attributes
 from .call_trace import CallTrace, current_trace
 from .http_exchange import noting_timeouts
@@ -31,11 +32,16 @@ class _Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with noting_timeouts():
-            return self._inner.read(max_bytes, current_trace().remaining())
+            return interruption.wait(
+                lambda seconds: self._inner.read(max_bytes, seconds),
+                current_trace().remaining,
+                httpcore.ReadTimeout,
+            )
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # In pieces: the inner write() starts the timeout anew for each of its own sends.
         with noting_timeouts():
+            interruption.check()
             current_trace().is_sent = True
             for start in range(0, len(buffer), http_exchange.WRITE_BYTES):
                 piece = buffer[start : start + http_exchange.WRITE_BYTES]

@@ -93,9 +93,10 @@ class EnqueuedRun:
         """Stop the run. True if it ends as ``cancelled``; False if it had finished before.
 
         A run that is queued, waits for its next attempt, or waits for an approval ends at once. A running one stops
-        at its next step: before it calls the provider or a tool, and a stream of ``enqueue(stream=True)`` with its
-        next text. What the provider has produced is billed. Any other call that is in progress is not interrupted,
-        but its answer is discarded. ``run()`` raises RunCancelled.
+        at its next step: before it calls the provider or a tool. A worker that executes a run of
+        ``enqueue(stream=True)`` also stops in the middle of an answer, within two seconds. What the provider has
+        produced is billed. Any other call that is in progress is not interrupted, but its answer is discarded.
+        ``run()`` raises RunCancelled.
 
         Raises RunNotFound.
         """

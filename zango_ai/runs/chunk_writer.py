@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from django.db import Error
 
-from .. import tenancy
+from .. import interruption, tenancy
 from ..database import writer
 from ..ledger import cancellation, stored_chunks
 from ..ledger.recorder import RunRecorder
@@ -23,6 +24,8 @@ logger = logging.getLogger("zango_ai.agent")
 _INTERVAL_S = 0.1
 """Text that arrives within this time is stored as one chunk."""
 _RETRY_AFTER_S = 1.0
+_SILENCE_S = 1.0
+"""While the model writes nothing, the database is asked this often whether the run has been cancelled."""
 
 
 @contextmanager
@@ -38,7 +41,8 @@ def store_chunks(recorder: RunRecorder, *, has_paused: bool) -> Iterator[ChunkWr
     recorder.write_first(chunks.flush)
     chunks.start()
     try:
-        yield chunks
+        with chunks.raising_cancellation():
+            yield chunks
     finally:
         chunks.stop()
         with suppress(Error):  # the readers also look by themselves
@@ -48,7 +52,8 @@ def store_chunks(recorder: RunRecorder, *, has_paused: bool) -> Iterator[ChunkWr
 class ChunkWriter:
     """Numbers the chunks of one run, and stores them in batches in a thread of its own.
 
-    The thread stores the first chunk at once, and the text of a model that has fallen silent.
+    The thread stores the first chunk at once, and the text of a model that has fallen silent. It also notices when
+    somebody cancels the run.
     """
 
     def __init__(self, schema: str, run_id: UUID, last_number: int, *, has_open_text: bool) -> None:
@@ -62,7 +67,18 @@ class ChunkWriter:
         self._has_pending, self._is_stopped = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._flushed_at = 0.0
-        self._is_cancelled = False
+        self._cancellation = threading.Event()
+
+    @contextmanager
+    def raising_cancellation(self) -> Iterator[None]:
+        """Interrupt the block once somebody cancels the run. Raises RunCancelled then."""
+        with interruption.by(self._cancellation):
+            try:
+                yield
+            except asyncio.CancelledError:
+                if not self._cancellation.is_set():
+                    raise
+                raise cancellation.error(self._run_id) from None
 
     def start(self) -> None:
         """Inside a test's transaction there is no thread: no other connection sees the run."""
@@ -77,7 +93,7 @@ class ChunkWriter:
             self._thread.join()
 
     def add(self, chunk: LLMStreamChunk) -> None:
-        """Raises RunCancelled if somebody has cancelled the run."""
+        """Raises CancelledError if somebody has cancelled the run."""
         with self._lock:
             last = self._pending[-1] if self._pending else None
             if last is not None and last.type == chunk.type == "text":
@@ -86,8 +102,8 @@ class ChunkWriter:
                 self._last_number += 1
                 self._pending.append(replace(chunk, number=self._last_number))
         self._has_pending.set()
-        if self._is_cancelled:
-            raise cancellation.error(self._run_id)
+        if self._cancellation.is_set():
+            raise asyncio.CancelledError
         if self._thread is None and time.monotonic() - self._flushed_at > _INTERVAL_S:
             self.flush()
 
@@ -98,15 +114,24 @@ class ChunkWriter:
                 self._unwritten += self._pending
                 self._pending = []
             if self._unwritten:
-                self._is_cancelled = stored_chunks.write(self._schema, self._run_id, self._unwritten)
+                self._note_cancellation(stored_chunks.write(self._schema, self._run_id, self._unwritten))
                 self._unwritten, self._flushed_at = [], time.monotonic()
+
+    def _note_cancellation(self, is_cancelled: bool) -> None:
+        if is_cancelled:
+            self._cancellation.set()
 
     def _flush_regularly(self) -> None:
         try:
-            while self._has_pending.wait() and not self._is_stopped.is_set():
+            while True:
+                is_silent = not self._has_pending.wait(_SILENCE_S)
+                if self._is_stopped.is_set():
+                    return
                 self._has_pending.clear()
                 try:
                     self.flush()
+                    if is_silent:
+                        self._note_cancellation(cancellation.is_requested(self._schema, self._run_id))
                 except Error:
                     logger.exception("Could not store chunks of run %s in %s", self._run_id, self._schema)
                     self._has_pending.set()

@@ -7,10 +7,10 @@ or on the caller's event loop. Everything else that a run does is the same code 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any
 
+from .. import interruption
 from ..providers.call_trace import CallTrace
 from ..providers.calls import PreparedCall
 from ..providers.streamed_answer import StreamedAnswer
@@ -55,7 +55,7 @@ class Sleep:
         self._seconds = seconds
 
     def carry_out(self) -> None:
-        time.sleep(self._seconds)
+        interruption.sleep(self._seconds)
 
     async def carry_out_async(self, context: AsyncContext) -> None:
         await asyncio.sleep(self._seconds)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from .. import argument_checks, tenancy
+from .. import argument_checks, interruption, tenancy
 from ..database import notifications, writer
 from ..exceptions import RunNotFinished
 from ..ledger import maintenance, stored_chunks
@@ -103,6 +103,7 @@ def read_stream(reader: StreamReader) -> Generator[LLMStreamChunk, None, None]:
     with notifications.waking(reader.topic, woken.set):
         while not reader.is_over:
             woken.clear()
+            interruption.check()
             yield from reader.read()
             if not reader.is_over and reader.pause_s:
                 woken.wait(reader.pause_s)

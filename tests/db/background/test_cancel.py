@@ -2,7 +2,7 @@
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from django.db import connection
@@ -203,6 +203,20 @@ def test_a_stream_of_a_worker_stops_and_its_reader_is_told(model, live):
     with pytest.raises(RunCancelled):
         list(run.stream(after=seen[-1].number))
     assert StreamChunk.objects.count() == len(seen)
+
+
+def test_a_stream_of_a_worker_stops_while_the_model_is_silent(model, live):
+    make_priced_agent(model)
+    AgentConfig.objects.update(timeout_seconds=60)
+    model.script(Reply(TEXT, stalls_after=4))
+    run = get_agent("helper").enqueue("hi", stream=True)
+    with closing(run.stream()) as chunks:
+        next(chunks)
+    assert run.cancel()
+    assert run.wait(30) == "cancelled"
+    model.wait_for_abandoned(1)
+    assert row().cost_usd == row().rounds.get().cost_usd > 0
+    require_settled()
 
 
 def test_a_run_that_waits_for_an_approval_ends(model, live_north):

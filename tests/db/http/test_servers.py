@@ -46,6 +46,18 @@ def test_a_client_that_disconnects_cancels_the_run(model, server):
     assert row.output_tokens > 0
 
 
+def test_a_client_that_disconnects_during_silence_cancels_the_run(model, server):
+    make_agent(model, is_public_api=True)
+    model.script(Reply("word " * 20, stalls_after=4))
+    server.get("/heartbeat/0.05/")
+    with server.stream("POST", STREAM, json={"input": "Hi"}) as answer:
+        assert any(b"word" in piece for piece in answer.iter_raw())
+    model.wait_for_abandoned(1)
+    server.get("/heartbeat/15/")
+    row = ended()
+    assert (row.status, row.output_tokens > 0) == ("cancelled", True)
+
+
 def test_an_approved_run_streams_its_rest(model, server):
     make_agent_with(model, move_cot, is_public_api=True)
     model.script(Reply(calls=[Call("move_cot", {"to": "B"})]), "It is there.")
