@@ -18,7 +18,16 @@ from zango_ai.exceptions import (
     RunNotReplayable,
 )
 from zango_ai.ledger import erasure, removal
-from zango_ai.models import Invocation, MemoryMessage, Payload, PromptVersion, Provider, ToolCall, ToolUsage
+from zango_ai.models import (
+    Invocation,
+    MemoryMessage,
+    MemorySession,
+    Payload,
+    PromptVersion,
+    Provider,
+    ToolCall,
+    ToolUsage,
+)
 from zango_ai.runs.replay import replay
 from zango_ai.testing import Call, Reply
 from zango_ai.types import PromptSpec
@@ -204,3 +213,29 @@ def test_erasing_a_user_erases_the_replays_of_their_runs(model):
     assert row.rendered_user_prompt == ""
     assert row.payload_removed_at is not None
     assert not Payload.objects.exists()
+
+
+def test_erasing_a_user_erases_the_replays_of_a_conversation_that_they_took_part_in(model):
+    make_agent(model, short_term_memory=True)
+    get_agent("helper").run(
+        "My name is Ada Canary, and this is a long text about me.", session_id="s", user_ref="7"
+    )
+    MemorySession.objects.update(user_ref="")  # open to any user
+    original = get_agent("helper").run("And my own long text, which is another one.", session_id="s", user_ref="8")
+    response = replay(original.invocation_id)
+    assert "Ada Canary" in str(model.requests[2].body)
+    erasure.erase("north", "7")
+    assert Invocation.objects.get(pk=response.invocation_id).payload_removed_at is not None
+    assert "Canary" not in str(list(Payload.objects.values_list("content", flat=True)))
+
+
+def test_calls_whose_arguments_were_redacted_are_found_in_the_log(model, settings):
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "REDACT": lambda text: text.replace("Rex", "<PET>")}
+    make_agent_with(model, weigh_for_replay)
+    executed.clear()
+    calls = Reply(calls=[Call("weigh_for_replay", {"patient": "Rex"})])
+    model.script(calls, "done", calls, "done")
+    original = get_agent("helper").run("Weigh Rex")
+    response = replay(original.invocation_id)
+    assert [call.result for call in response.tool_calls] == ["<PET> weighs 61 kg"]
+    assert executed == ["Rex"]
