@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,25 +13,13 @@ from django.utils.translation import gettext_lazy as _
 
 from ..agent import get_agent
 from ..configuration import agents
-from ..exceptions import (
-    AgentNotFound,
-    DecisionNotAllowed,
-    NotAwaitingApproval,
-    QueueUnavailable,
-    RunStateUnreadable,
-    WrongTenant,
-    ZangoAIError,
-)
+from ..exceptions import NotAwaitingApproval, QueueUnavailable, ZangoAIError
 from ..models import AgentConfig, Invocation, ToolCall
 from ..runs import queue
 from ..runs.approval import Approval
 from . import approval_arguments
 
-NOTHING_DECIDED = (
-    *(NotAwaitingApproval, DecisionNotAllowed, RunStateUnreadable, QueueUnavailable, AgentNotFound, WrongTenant),
-    *(ValueError, TypeError),
-)
-"""Errors after which the run waits as before. After others, it has gone on and failed."""
+logger = logging.getLogger("zango_ai.admin")
 
 
 def why_not(request: HttpRequest, run: Invocation, agent: AgentConfig | None) -> Any:
@@ -47,25 +36,38 @@ def why_not(request: HttpRequest, run: Invocation, agent: AgentConfig | None) ->
 
 
 def decide(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approval]) -> bool:
-    """Store the decisions, and let the run go on: in a worker if there is a queue, else here.
+    """Store the decisions, and let the run go on: in a worker if the broker takes its task, else here.
 
     Returns whether a worker continues it. Check ``why_not()`` before. Raises the errors of ``Agent.resume()``.
     """
-    agent = get_agent(agents.find_agent_name(run.agent_id) or run.agent_name)
-    decided_by = request.user.get_username()
-    is_queued = queue.is_available()
     try:
-        if is_queued:
-            agent.enqueue_resume(run.run_id, approvals, decided_by=decided_by)
-        else:
-            agent.resume(run.run_id, approvals, decided_by=decided_by)
-    except NOTHING_DECIDED:
+        is_queued = _continue(request, run, approvals)
+    except NotAwaitingApproval:
         raise
-    except ZangoAIError:
-        log_decisions(request, approvals)
+    except (ZangoAIError, ValueError, TypeError):
+        if not is_waiting(run):  # it went on and failed
+            log_decisions(request, approvals)
         raise
     log_decisions(request, approvals)
     return is_queued
+
+
+def _continue(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approval]) -> bool:
+    agent = get_agent(agents.find_agent_name(run.agent_id) or run.agent_name)
+    decided_by = request.user.get_username()
+    if queue.is_available():
+        try:
+            agent.enqueue_resume(run.run_id, approvals, decided_by=decided_by)
+            return True
+        except QueueUnavailable as exc:
+            logger.warning("Continuing run %s in the request: %s", run.run_id, exc)
+    agent.resume(run.run_id, approvals, decided_by=decided_by)
+    return False
+
+
+def is_waiting(run: Invocation) -> bool:
+    """Whether the run waits for a decision now."""
+    return Invocation.objects.filter(pk=run.pk, status=Invocation.Status.AWAITING_APPROVAL).exists()
 
 
 def log_decisions(request: HttpRequest, approvals: Mapping[str, Approval]) -> None:

@@ -18,7 +18,7 @@ from ..models import AgentConfig, Invocation, ToolCall
 from ..runs.approval import Approval
 from . import components, formats, panel
 from .approval import ToolCallAdmin, may_read
-from .approval_decisions import NOTHING_DECIDED, decide, why_not
+from .approval_decisions import decide, is_waiting, why_not
 from .approval_form import DecisionForm, read_all
 
 _WORKING = (Invocation.Status.QUEUED, Invocation.Status.RUNNING)
@@ -64,9 +64,10 @@ class ApprovalPage:
             is_queued = decide(self._request, self._run, approvals)
         except NotAwaitingApproval:
             return self._already_decided()
-        except (ZangoAIError, *NOTHING_DECIDED) as exc:
-            is_open = isinstance(exc, NOTHING_DECIDED)
-            text = gettext("Nothing was decided: %(error)s") if is_open else gettext("The run failed: %(error)s")
+        except (ZangoAIError, ValueError, TypeError) as exc:
+            text = gettext("Nothing was decided: %(error)s")
+            if not is_waiting(self._run):
+                text = gettext("The run failed: %(error)s")
             messages.error(self._request, text % {"error": exc})
         else:
             text = gettext("Your decision is stored. A worker continues the run.")

@@ -15,7 +15,9 @@ from tests import panel_data
 from tests.build import make_agent_with
 from tests.panel_browser import assert_sound, open_page
 from zango_ai import ToolSafety, get_agent, tool
+from zango_ai.agent import Agent
 from zango_ai.configuration import tool_rows
+from zango_ai.exceptions import QueueUnavailable
 from zango_ai.models import AgentConfig, Invocation, ToolCall
 from zango_ai.runs import queue
 from zango_ai.testing import Call, Reply
@@ -216,6 +218,28 @@ def test_with_a_queue_a_worker_continues_the_run(
     assert 'data-za-status="queued"' in page
     assert "in the queue" in client.get(INBOX + "?tab=decided").content.decode()
     assert "Nothing waits for you" in client.get(INBOX).content.decode()
+
+
+def test_without_a_broker_the_run_goes_on_in_place(model, agent, client_of, monkeypatch):
+    def refuse(*arguments, **more):
+        raise QueueUnavailable(None, "The broker is down.")
+
+    monkeypatch.setattr(queue, "is_available", lambda: True)
+    monkeypatch.setattr(Agent, "enqueue_resume", refuse)
+    response = start(model)
+    model.script("Booked.")
+    page = client_of(*DECIDER).post(page_of(response), posted(response, ("approve", {})), follow=True)
+    assert "the run went on" in page.content.decode()
+    assert Invocation.objects.get().status == "success"
+
+
+def test_a_run_that_fails_after_the_decision_says_so(model, agent, client_of):
+    response = start(model)
+    model.script(Reply(status=400))
+    page = client_of(*DECIDER).post(page_of(response), posted(response, ("approve", {})), follow=True)
+    assert "The run failed:" in page.content.decode()
+    assert Patient.objects.count() == 1
+    assert LogEntry.objects.get().change_message == "Approved the call."
 
 
 def test_links_in_the_admins_history_lead_to_the_run(model, agent, client_of):
