@@ -27,7 +27,7 @@ def test_lists_and_forms_fit_their_screen_and_have_no_barrier(browser, filled, w
 def test_a_filter_menu_opens_and_narrows_the_list(browser, filled):
     page = open_page(browser, filled)
     page.goto("/admin/zango_ai/invocation/")
-    page.click(".za-menu summary >> nth=0")
+    page.click(".za-filters summary >> nth=0")
     page.click(".za-menu[open] a:text-is('Awaiting approval')")
     assert page.locator("#result_list tbody tr").count() == 2
     assert "Awaiting approval" in page.inner_text(".za-menu summary.za-set")
