@@ -171,7 +171,18 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
 }
 """The address of each page, or what to do in the browser to reach it."""
 
-DOCS = ("overview", "invocation", "prompt-diff", "agents", "agent", "playground", "approvals", "approval", "replay")
+DOCS = (
+    "overview",
+    "invocation",
+    "prompt-diff",
+    "agents",
+    "agent",
+    "playground",
+    "approvals",
+    "approval",
+    "replay",
+    "provider",
+)
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
 
 

@@ -110,7 +110,7 @@ class ProviderAdmin(ProviderColumns, ShowsSpend, ProviderViews, admin.ModelAdmin
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        provider_connection.keep_result(request, obj)
+        provider_connection.keep_result(request, form)
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

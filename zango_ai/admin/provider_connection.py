@@ -14,7 +14,7 @@ from ..exceptions import ZangoAIError
 from ..models import Provider
 from .agent_views import model_document
 from .formats import latency
-from .provider_form import ProviderForm, fingerprint
+from .provider_form import CONNECTION_FIELDS, ProviderForm, fingerprint
 
 _TESTED = "zango_ai_tested"
 """The session's key for the fingerprint of the connection that was tested last."""
@@ -32,6 +32,7 @@ class Answer:
 def test(request: HttpRequest, form: ProviderForm) -> Answer:
     """Send a minimal request with the form's values. The vendor bills a few tokens."""
     provider, problem = _unsaved(form)
+    request.session.pop(_TESTED, None)
     if problem:
         return problem
     from ..providers import calls
@@ -51,12 +52,18 @@ def test(request: HttpRequest, form: ProviderForm) -> Answer:
     return Answer("ok", gettext("The connection works."), gettext("%(model)s answered in %(time)s.") % names)
 
 
-def keep_result(request: HttpRequest, provider: Provider) -> bool:
-    """Mark an unsaved provider as tested if its connection was tested with these values. Whether it was."""
-    if request.session.get(_TESTED) != fingerprint(provider):
-        return False
-    provider.validated_at, provider.validation_error = timezone.now(), ""
-    return True
+def keep_result(request: HttpRequest, form: ProviderForm) -> bool:
+    """Keep the result of the test of a form that is about to be saved. Whether these values were tested and work.
+
+    A connection that has changed since its last test counts as not tested.
+    """
+    provider: Provider = form.instance
+    is_tested = bool(request.session.pop(_TESTED, "") == fingerprint(provider))
+    if is_tested:
+        provider.validated_at, provider.validation_error = timezone.now(), ""
+    elif {*CONNECTION_FIELDS}.intersection(form.changed_data):
+        provider.validated_at, provider.validation_error = None, ""
+    return is_tested
 
 
 def fetch(form: ProviderForm) -> tuple[list[dict[str, Any]], Answer | None]:

@@ -20,6 +20,8 @@ from ..providers.kinds import KINDS, CredentialSlot, Kind
 LIMITS = [*Provider.BUDGET_FIELDS, "allow_unpriced", "rate_limit_rpm", "rate_limit_tpm"]
 SLOTS: dict[str, CredentialSlot] = {slot.name: slot for kind in KINDS.values() for slot in kind.slots}
 """Every credential of every kind, by name."""
+CONNECTION_FIELDS = ("kind", "default_model", *SLOTS)
+"""What a test of the connection uses."""
 MODEL_NAMES = "add_models"
 """The check boxes of fetched models: names of ``ProviderModel`` rows to add when the provider is saved."""
 _MAX_MODELS = 500
@@ -159,8 +161,7 @@ class ProviderForm(forms.ModelForm):
     @property
     def connection_errors(self) -> list[str]:
         """What must be corrected before the connection can be tested. The name and the limits do not matter."""
-        fields = ("kind", "default_model", *SLOTS)
-        shown = [str(text) for name in fields for text in self.errors.get(name, ())]
+        shown = [str(text) for name in CONNECTION_FIELDS for text in self.errors.get(name, ())]
         return [*map(str, self.non_field_errors()), *shown]
 
     def models_to_add(self) -> list[str]:

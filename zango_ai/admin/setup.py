@@ -148,7 +148,7 @@ class Setup:
 
     def _save(self, key: str, form: Any) -> Any:
         if key == "provider":
-            self._is_tested = provider_connection.keep_result(self._request, form.instance)
+            self._is_tested = provider_connection.keep_result(self._request, form)
         row = form.save()
         if key == "provider" and self._request.user.has_perm("zango_ai.add_providermodel"):
             row.add_models(form.models_to_add())

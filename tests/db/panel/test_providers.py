@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from tests import admin_pages, panel_data
 from tests.admin_pages import count_queries, fields
@@ -93,6 +94,18 @@ def test_a_connection_is_tested_before_it_is_saved_and_then_counts_as_tested(mod
     assert Provider.objects.get().validated_at is not None
     staff.post(url("add"), typed(model, name="other", api_key="sk-another"))
     assert Provider.objects.get(name="other").validated_at is None
+
+
+def test_a_changed_connection_counts_as_not_tested(model, staff):
+    provider = make_provider(model, validated_at=timezone.now(), validation_error="down")
+    page = url("change", provider.pk)
+    values = fields(staff.get(page))
+    staff.post(page, {**values, "description": "new words"})
+    provider.refresh_from_db()
+    assert provider.validation_error == "down"
+    staff.post(page, {**values, "default_model": "gpt-4o"})
+    provider.refresh_from_db()
+    assert (provider.validated_at, provider.validation_error) == (None, "")
 
 
 def test_a_failed_test_shows_the_vendors_words_and_no_key(model, staff):
