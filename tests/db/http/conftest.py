@@ -55,7 +55,8 @@ def cookies(live_north):
     names = ("north.localhost", "127.0.0.1")
     with schema_context("public"):
         north = Clinic.objects.get(schema_name="north")
-        Domain.objects.bulk_create(Domain(domain=name, tenant=north, is_primary=False) for name in names)
+        domains = [Domain(domain=name, tenant=north, is_primary=False) for name in names]
+        Domain.objects.bulk_create(domains, ignore_conflicts=True)
     user = User.objects.create(username="ada")
     session = Client()
     session.force_login(user)
