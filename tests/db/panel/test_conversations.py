@@ -129,4 +129,4 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_messages(talk):
             counts.append(sum(query["sql"].startswith("SELECT") for query in captured))
         get_agent("helper").run("Again.", session_id="s1", user_ref="visitor-1")
         get_agent("helper").run("Hello.", session_id="s2", user_ref="visitor-2")
-    assert counts == [6, 6, 6, 6]
+    assert counts == [7, 7, 7, 7]
