@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..exceptions import RunFailed
-from ..runs.background import EnqueuedRun
+from ..exceptions import RunFailed, RunNotFinished
+from ..ledger.stored_runs import RunRow
+from ..runs.background import response_of
 from ..types import LLMResponse, LLMStreamChunk, LLMToolCall
 
 
@@ -14,6 +15,7 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
     """An ``LLMResponse`` as JSON. IDs and times are strings."""
     return {
         "run_id": str(response.run_id),
+        "invocation_id": response.invocation_id,
         "content": response.content,
         "parsed_content": response.parsed_content,
         "session_id": response.session_id,
@@ -23,6 +25,7 @@ def response_document(response: LLMResponse) -> dict[str, Any]:
         "cost_usd": response.cost_usd,
         "is_cost_known": response.is_cost_known,
         "latency_ms": response.latency_ms,
+        "time_to_first_token_ms": response.time_to_first_token_ms,
         "tool_calls": [_tool_call(call) for call in response.tool_calls],
         "pending_approvals": [
             {
@@ -59,18 +62,18 @@ def _tool_call(call: LLMToolCall) -> dict[str, Any]:
     }
 
 
-def run_document(run: EnqueuedRun) -> dict[str, Any]:
+def run_document(row: RunRow) -> dict[str, Any]:
     """The run's status, with ``response`` once it has succeeded or ``error_type`` once it has failed."""
     document: dict[str, Any] = {
-        "run_id": str(run.run_id),
-        "status": run.status,
+        "run_id": str(row.run_id),
+        "status": row.status,
         "response": None,
         "error_type": None,
     }
-    if not run.is_finished:
-        return document
     try:
-        document["response"] = response_document(run.response())
+        document["response"] = response_document(response_of(row))
+    except RunNotFinished:
+        pass
     except RunFailed as exc:
         document["error_type"] = exc.error_type
     return document

@@ -140,6 +140,7 @@ def _schemas() -> dict[str, Schema]:
     }
     response = {
         "run_id": _TEXT | {"format": "uuid"},
+        "invocation_id": _COUNT,
         "content": _TEXT,
         "parsed_content": _ANY,
         "session_id": _TEXT_OR_NULL,
@@ -149,6 +150,7 @@ def _schemas() -> dict[str, Schema]:
         "cost_usd": {"type": "number", "minimum": 0},
         "is_cost_known": {"type": "boolean"},
         "latency_ms": _COUNT,
+        "time_to_first_token_ms": _COUNT | {"type": ["integer", "null"]},
         "tool_calls": {"type": "array", "items": _closed(call)},
         "pending_approvals": {"type": "array", "items": _closed(approval)},
     }

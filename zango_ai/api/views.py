@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import reverse
 
+from .. import tenancy
 from ..conf import get_conf
-from ..runs.background import EnqueuedRun, get_run
+from ..runs.background import EnqueuedRun, get_run, row_of
 from . import access, bodies, documents, streams
 from .bodies import RunBody
 from .chat_events import ChatEvents
@@ -58,7 +59,7 @@ def enqueue(request: HttpRequest, *, name: str) -> HttpResponseBase:
 def run_detail(request: HttpRequest, *, run_id: str) -> HttpResponseBase:
     """The status of the caller's run, with its response once it has finished."""
     _agent, key = access.own_run(request, run_id)
-    return JsonResponse(documents.run_document(get_run(key)))
+    return JsonResponse(documents.run_document(row_of(key, tenancy.current_schema())))
 
 
 @endpoint("GET", is_streamed=True)

@@ -45,11 +45,6 @@ class Page:
     """Whether the run is ``running``, but has shown no sign of life for longer than one step may take."""
     chunks: list[LLMStreamChunk]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there may be more chunks."""
-        return len(self.chunks) == _PAGE_SIZE
-
 
 def position(schema: str, run_id: UUID) -> Position:
     sql = f"""

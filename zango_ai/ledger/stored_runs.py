@@ -45,6 +45,8 @@ class RunRow:
     session_id: str | None
     rounds_count: int
     latency_ms: int
+    time_to_first_token_ms: int | None
+    """Since the run has started. None if no round was streamed."""
     cost_usd: Decimal | None
     usage: LLMUsage
     content: str
@@ -81,9 +83,10 @@ def find(schema: str, run_id: UUID) -> RunRow | None:
     if not rows:
         return None
     columns = dict(zip(_COLUMNS, rows[0], strict=False))
-    *_, resume_state, calls, tokens = rows[0]
+    *_, first_token_ms, resume_state, calls, tokens = rows[0]
     usage = LLMUsage(**dict(zip(TOKEN_COLUMNS, tokens, strict=True)))
     state = {"usage": usage, "resume_state": json.loads(resume_state), "calls": json.loads(calls)}
+    state["time_to_first_token_ms"] = first_token_ms
     for call, (arguments, result) in zip(state["calls"], state["resume_state"].get("calls", ()), strict=False):
         call["arguments"], call["result"] = arguments, result  # as they were before they were redacted
     return RunRow(run_id=run_id, **columns, **state)
@@ -229,6 +232,11 @@ _COLUMNS = {
 def _find_sql(schema: str) -> str:
     return f"""
 SELECT {", ".join(_COLUMNS.values())},
+    (
+        SELECT r.time_to_first_token_ms + greatest(0, round(extract(epoch FROM r.created_at - i.started_at) * 1000))
+        FROM {table(schema, InvocationRound)} r
+        WHERE r.invocation_id = i.id AND r.time_to_first_token_ms IS NOT NULL ORDER BY r.number LIMIT 1
+    )::bigint,
     coalesce(nullif(i.resume_state, ''), '{{}}'),
     (
         SELECT coalesce(json_agg(json_build_object(

@@ -105,8 +105,21 @@ class _CallersThread(_Shared):
     """The transaction is that of the thread-sensitive thread."""
 
     async def _call(self, function: Callable[[], T], threads: WorkerThreads) -> T:
+        """If that thread has ended, and its transaction with it, one of ``threads`` settles the run."""
+        has_begun = False
+
+        def call() -> T:
+            nonlocal has_begun
+            has_begun = True
+            return self._in_tenant(function)
+
         async with self._turn():
-            return await sync_to_async(partial(self._in_tenant, function))()
+            try:
+                return await sync_to_async(call)()
+            except RuntimeError:
+                if has_begun:
+                    raise
+            return await super()._call(function, threads)
 
     @asynccontextmanager
     async def tool_transaction(self, *, is_read_only: bool, is_atomic: bool) -> AsyncIterator[ToolTransaction]:

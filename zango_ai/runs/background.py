@@ -114,8 +114,8 @@ class EnqueuedRun:
         Once the run is resumed, another call with ``after`` continues it.
 
         Any number of readers in any processes get the same chunks. Closing a stream does not change the run. A run
-        that was not queued with ``stream=True``, or whose chunks have been deleted, has its text in one chunk once
-        it has ended.
+        that was not queued with ``stream=True``, or whose chunks have been deleted, has two chunks once it has
+        ended: its text is number 1, and ``final`` is number 2.
 
         Raises RunFailed, RunCancelled or RunNotFound, where the chunks end.
         """
@@ -146,49 +146,53 @@ class EnqueuedRun:
 
         Raises RunNotFinished; RunFailed if the run ended with an error, RunCancelled if it was cancelled.
         """
-        row = row_of(self.run_id, self._schema)
-        if row.status not in stored_runs.STOPPED:
-            raise RunNotFinished(self.run_id, row.status, f"Run {self.run_id} is {row.status}. Call wait() first.")
-        if row.status == Status.CANCELLED:
-            reason = f" {row.error_message}" if row.error_message else ""
-            raise RunCancelled(self.run_id, f"Run {self.run_id} was cancelled.{reason}", row.invocation_id)
-        if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
-            raise RunFailed(self.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
-        is_json = row.output_schema == "json" and row.status == Status.SUCCESS
-        return LLMResponse(
-            content=row.content,
-            parsed_content=json_reader.parse_answer(row.content, stop_reason="end_turn") if is_json else None,
-            session_id=row.session_id,
-            cost_usd=float(row.cost_usd or 0),
-            is_cost_known=row.cost_usd is not None,
-            usage=row.usage,
-            model=row.model,
-            latency_ms=row.latency_ms,
-            stop_reason=row.stop_reason,  # type: ignore[arg-type]
-            tool_calls=[
-                LLMToolCall(
-                    call["call_id"],
-                    call["tool_name"],
-                    _as_object(call["arguments"]),
-                    call["result"],
-                    call["status"],
-                )
-                for call in row.calls
-            ],
-            pending_approvals=[
-                PendingApproval(
-                    call["uid"],
-                    call["tool_name"],
-                    _as_object(call["arguments"]),
-                    clock.to_django_time(datetime.fromisoformat(call["expires_at"])),
-                    description=call["description"]
-                    or descriptions.without_words(call["tool_name"], call["arguments"]),
-                )
-                for call in row.undecided
-            ],
-            invocation_id=row.invocation_id,
-            run_id=row.run_id,
-        )
+        return response_of(row_of(self.run_id, self._schema))
+
+
+def response_of(row: stored_runs.RunRow) -> LLMResponse:
+    """The run's response as its row has it. Raises RunNotFinished, RunFailed, RunCancelled."""
+    if row.status not in stored_runs.STOPPED:
+        raise RunNotFinished(row.run_id, row.status, f"Run {row.run_id} is {row.status}. Call wait() first.")
+    if row.status == Status.CANCELLED:
+        reason = f" {row.error_message}" if row.error_message else ""
+        raise RunCancelled(row.run_id, f"Run {row.run_id} was cancelled.{reason}", row.invocation_id)
+    if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
+        raise RunFailed(row.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
+    is_json = row.output_schema == "json" and row.status == Status.SUCCESS
+    return LLMResponse(
+        content=row.content,
+        parsed_content=json_reader.parse_answer(row.content, stop_reason="end_turn") if is_json else None,
+        session_id=row.session_id,
+        cost_usd=float(row.cost_usd or 0),
+        is_cost_known=row.cost_usd is not None,
+        usage=row.usage,
+        model=row.model,
+        latency_ms=row.latency_ms,
+        time_to_first_token_ms=row.time_to_first_token_ms,
+        stop_reason=row.stop_reason,  # type: ignore[arg-type]
+        tool_calls=[
+            LLMToolCall(
+                call["call_id"],
+                call["tool_name"],
+                _as_object(call["arguments"]),
+                call["result"],
+                call["status"],
+            )
+            for call in row.calls
+        ],
+        pending_approvals=[
+            PendingApproval(
+                call["uid"],
+                call["tool_name"],
+                _as_object(call["arguments"]),
+                clock.to_django_time(datetime.fromisoformat(call["expires_at"])),
+                description=call["description"] or descriptions.without_words(call["tool_name"], call["arguments"]),
+            )
+            for call in row.undecided
+        ],
+        invocation_id=row.invocation_id,
+        run_id=row.run_id,
+    )
 
 
 def send(run_id: UUID, schema: str) -> EnqueuedRun:

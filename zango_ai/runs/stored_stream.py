@@ -7,6 +7,7 @@ round are not stored: they follow from the run's row.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -27,10 +28,26 @@ from ..types import LLMResponse, LLMStreamChunk
 
 T = TypeVar("T")
 
+
+def _reader_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="zango_ai reader")
+
+
 _FIRST_POLL_S, _MAX_POLL_S = 0.25, 1.0
-_ASYNC_READERS = ThreadPoolExecutor(1, thread_name_prefix="zango_ai reader")
+_ASYNC_READERS = _reader_thread()
 """The thread in which all async readers of the process query the database, which takes about a millisecond each."""
 _async_readers: set[object] = set()
+
+
+def _reset_after_fork() -> None:
+    """The thread and the readers belong to the parent process."""
+    global _ASYNC_READERS
+    _ASYNC_READERS = _reader_thread()
+    _async_readers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 class StreamReader:
@@ -89,10 +106,11 @@ class StreamReader:
         yield LLMStreamChunk(type="final", number=number, response=response)
 
     def _whole(self, response: LLMResponse) -> Iterator[LLMStreamChunk]:
-        """The chunks of a run that was not streamed, or whose chunks have been deleted."""
+        """The chunks of a run that was not streamed, or whose chunks have been deleted. Their numbers never change:
+        a reader that has seen all of them gets none."""
         if response.content:
             yield LLMStreamChunk(type="text", number=1, text=response.content)
-        yield LLMStreamChunk(type="final", number=max(self._after, 1) + 1, response=response)
+        yield LLMStreamChunk(type="final", number=2, response=response)
 
 
 def read_stream(reader: StreamReader) -> Generator[LLMStreamChunk, None, None]:

@@ -6,8 +6,9 @@ import gc
 import threading
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.db import connection, transaction
+from asgiref.current_thread_executor import CurrentThreadExecutor
+from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
+from django.db import connection, connections, transaction
 from django_tenants.utils import schema_context, tenant_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider
@@ -26,6 +27,7 @@ from zango_ai.ledger import reconciliation
 from zango_ai.ledger.recorder import RunRecorder
 from zango_ai.models import AgentConfig, Invocation, InvocationFile, MemoryMessage, Spend
 from zango_ai.providers.kinds import KINDS
+from zango_ai.runs import async_context
 from zango_ai.testing import Reply
 
 TEXT = "Take two a day,\n\nwith water — and  rest."
@@ -104,6 +106,26 @@ def test_an_async_stream_arrives_while_the_model_writes(model, live_north, run):
 
     first = run(main())
     assert (first.type, first.number, first.text) == ("text", 1, "one")
+    model.wait_for_abandoned(1)
+    assert (row().status, row().response_content) == ("cancelled", "one")
+
+
+def test_a_run_whose_thread_has_ended_is_settled(model, live_north, monkeypatch):
+    make_agent(model)
+    model.script(Reply(LONG, stalls_after=4))
+    tenant = connection.tenant
+    monkeypatch.setattr(async_context, "of_event_loop", lambda: async_context._CallersThread(tenant))
+    ended = CurrentThreadExecutor(None)
+    ended._broken = True
+
+    async def main():
+        agent = await aget_agent("helper")
+        async with contextlib.aclosing(agent.astream("hi")) as chunks:
+            await anext(chunks)
+            await sync_to_async(connections.close_all)()
+            AsyncToSync.executors.current = ended
+
+    asyncio.run(main())
     model.wait_for_abandoned(1)
     assert (row().status, row().response_content) == ("cancelled", "one")
 

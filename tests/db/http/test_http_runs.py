@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent
@@ -13,7 +14,7 @@ from tests.db.http.conftest import error_of, events_of, kinds, post, read, said
 from tests.db.http.test_http_chat import CHAT, ask, parts
 from zango_ai import get_agent
 from zango_ai.exceptions import ZangoAIError
-from zango_ai.models import Invocation
+from zango_ai.models import Invocation, InvocationRound
 from zango_ai.runs import background, queue
 from zango_ai.runs.background import EnqueuedRun
 from zango_ai.runs.resumption import execute_queued
@@ -46,6 +47,38 @@ def test_a_queued_run_is_streamed_afterwards_from_any_event_on(model, ada, clien
     assert seen_all.status_code == 204
     assert client_of("eve").get(f"/ai/runs/{run_id}/stream/").status_code == 404
     assert client_of("eve").post(f"/ai/runs/{run_id}/cancel/").status_code == 404
+
+
+def test_the_events_of_a_run_that_was_not_streamed_have_fixed_ids(model, ada):
+    make_agent(model, is_public_api=True)
+    model.script("Two a day.")
+    run_id = post(ada, "agents/helper/run/", {"input": "How many?"}).json()["run_id"]
+    whole = read(ada.get(f"/ai/runs/{run_id}/stream/"))
+    assert [(event.id, event["type"]) for event in whole] == [("1", "text"), ("2", "final")]
+    assert read(ada.get(f"/ai/runs/{run_id}/stream/", headers={"last-event-id": "1"})) == whole[1:]
+    assert ada.get(f"/ai/runs/{run_id}/stream/", headers={"last-event-id": "2"}).status_code == 204
+
+
+def test_a_run_is_read_once_and_has_the_time_to_its_first_token(model, ada):
+    make_agent(model, is_public_api=True)
+    run_id = enqueue(ada)
+    work()
+    with CaptureQueriesContext(connection) as queries:
+        response = ada.get(f"/ai/runs/{run_id}/").json()["response"]
+    assert (
+        len(
+            [
+                sql
+                for sql in (query["sql"].strip() for query in queries)
+                if "resume_state" in sql or sql.startswith("SELECT status")
+            ]
+        )
+        == 1
+    )
+    round_ = InvocationRound.objects.get()
+    assert response["invocation_id"] == round_.invocation_id
+    assert round_.time_to_first_token_ms <= response["time_to_first_token_ms"] <= response["latency_ms"]
+    assert post(ada, "agents/helper/run/", {"input": "Hi"}).json()["time_to_first_token_ms"] is None
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1.5", "9" * 30])
