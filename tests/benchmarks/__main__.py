@@ -14,9 +14,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import growth, latency, report, resident, scale, site, start, stored, throughput
+from tests.benchmarks import (
+    asynchronous,
+    growth,
+    latency,
+    report,
+    resident,
+    scale,
+    site,
+    start,
+    stored,
+    streams,
+    throughput,
+)
 
-PARTS = ("latency", "throughput", "growth", "start", "resident", "stored", "scale")
+PARTS = ("latency", "throughput", "async", "streams", "growth", "start", "resident", "stored", "scale")
 
 
 def main() -> None:
@@ -36,7 +48,7 @@ def main() -> None:
         for name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
             site.add_tenant(name)
-            delay_s = throughput.THINKS_S if name == "throughput" else 0.0
+            delay_s = throughput.THINKS_S if name in {"throughput", "async"} else 0.0
             with site.model_server(delay_s=delay_s) as server, schema_context(name):
                 figures[name] = measured(name, server, is_quick=options.quick)
     print("\n".join(f"{name}: {value}" for name, value in figures["machine"].items()))
@@ -52,6 +64,10 @@ def measured(name: str, server: Any, *, is_quick: bool) -> dict[str, Any]:
         return latency.measured(server, 50 if is_quick else 300)
     if name == "throughput":
         return throughput.measured(server, 10 if is_quick else 40, rounds=3 if is_quick else 7)
+    if name == "async":
+        return asynchronous.measured(server, 3 if is_quick else 9)
+    if name == "streams":
+        return streams.measured(server, 20 if is_quick else 100, long_rounds=3 if is_quick else 15)
     if name == "growth":
         return growth.measured(server, 50 if is_quick else 200, is_quick=is_quick)
     if name == "scale":

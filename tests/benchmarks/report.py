@@ -78,6 +78,28 @@ def _throughput(found: Figures) -> _Rows:
     return head, [(name, *(row[key] for key in keys)) for name, row in found.items()]
 
 
+def _async(found: Figures) -> _Rows:
+    keys = ("a_second", "to_acompletion", "spread", "own_processor_ms", "threads")
+    head = ("", "runs a second", "to acompletion", "least to most", "CPU time in this process, ms", "threads")
+    return head, [(name, *(row[key] for key in keys)) for name, row in found.items()]
+
+
+def _streams(found: Figures) -> _Rows:
+    keys = ("litellm_ms", "stream_ms", "to_litellm", "middle_half")
+    cases = {
+        "first token": found["short"]["first_token"],
+        "2,000 chunks, wall": found["long"]["wall"],
+        "2,000 chunks, CPU": found["long"]["cpu"],
+    }
+    head = ("", "bare litellm, ms", "stream, ms", "stream / litellm", "middle half")
+    return head, [(name, *(row[key] for key in keys)) for name, row in cases.items()]
+
+
+def _open_streams(found: Figures) -> _Rows:
+    row = found["open"]
+    return ("open streams", "KiB each", "threads", "more than with 50 streams"), [tuple(row.values())]
+
+
 def _growth(found: Figures) -> _Rows:
     rows = [
         (what, size, row["ms"], row["to_first"]) for what, sizes in found.items() for size, row in sizes.items()
@@ -110,6 +132,8 @@ def _stored(found: Figures) -> _Rows:
 _TABLES = {
     "latency": (_latency, _parts),
     "throughput": (_throughput,),
+    "async": (_async,),
+    "streams": (_streams, _open_streams),
     "growth": (_growth,),
     "start": (_start,),
     "resident": (_resident,),
@@ -119,6 +143,8 @@ _TABLES = {
 _TITLES = {
     "latency": "A run beside the same calls, at a model that answers at once",
     "throughput": "16 threads at a model that thinks for 50 ms",
+    "async": "200 concurrent arun() at a model that takes 50 ms",
+    "streams": "Streams, at a model that answers at once",
     "growth": "Growth",
     "start": "Start",
     "resident": "Resident size of one process",

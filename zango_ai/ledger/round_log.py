@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from .database_errors import may_be_temporary
 from .payloads import RequestPayloads
 from .reservation_amounts import Reservation, reservation_for
 from .reserve_and_settle import BudgetAlert, Decision, Settlement, SettlementResult
-from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
+from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals, token_columns
 
 logger = logging.getLogger("zango_ai.ledger")
 
@@ -162,7 +162,7 @@ class RoundLog:
             number=open_round.number,
             round={
                 **columns,
-                **asdict(usage),
+                **token_columns(usage),
                 "cost_usd": cost_usd,
                 "latency_ms": round((time.monotonic() - open_round.started) * 1000),
                 "updated_at": now,

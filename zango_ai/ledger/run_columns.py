@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,11 @@ TOKEN_COLUMNS = tuple(each.name for each in fields(LLMUsage))
 """The columns of token counts have the same names as the fields of ``LLMUsage``."""
 SIGNALLED = frozenset({"agent_name", "triggered_by", "provider_name", "model", "error_type"})
 """Columns whose values the signals of a run have."""
+
+
+def token_columns(usage: LLMUsage) -> dict[str, int]:
+    """The token counts by column. ``dataclasses.asdict()`` takes ten times as long."""
+    return {name: getattr(usage, name) for name in TOKEN_COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class RunTotals:
         return {
             "rounds_count": self.rounds_count if rounds_count is None else rounds_count,
             "cost_usd": self.cost_usd,
-            **asdict(self.usage),
+            **token_columns(self.usage),
         }
 
 

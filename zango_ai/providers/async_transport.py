@@ -15,6 +15,7 @@ import httpx
 
 from . import http_exchange, network_guard, private_attributes
 from .call_trace import CallTrace, current_trace
+from .connection_pool import AsyncPool
 from .http_exchange import noting_timeouts
 from .streamed_body import AsyncStreamedBody
 
@@ -108,8 +109,8 @@ class _Pool(httpx.AsyncHTTPTransport):
     def __init__(self, *, public_only: bool) -> None:
         super().__init__(verify=http_exchange.tls_context())
         private_attributes.require("httpx", self, "_pool")
-        self._pool = httpcore.AsyncConnectionPool(
-            network_backend=_Backend(public_only=public_only), **http_exchange.pool_options()
+        self._pool = AsyncPool(
+            network_backend=_Backend(public_only=public_only), ssl_context=http_exchange.tls_context()
         )
 
 

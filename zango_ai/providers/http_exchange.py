@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -147,16 +147,6 @@ def noting_timeouts() -> Iterator[None]:
     except httpcore.TimeoutException:
         current_trace().timed_out = True
         raise
-
-
-def pool_options() -> Mapping[str, Any]:
-    """The arguments of both transports' connection pools."""
-    return {
-        "ssl_context": tls_context(),
-        "max_connections": None,
-        "max_keepalive_connections": 50,
-        "keepalive_expiry": 60.0,
-    }
 
 
 def _params_of(request: httpx.Request) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import httpx
 from .. import interruption
 from . import addresses, http_exchange, network_guard, private_attributes
 from .call_trace import CallTrace, current_trace
+from .connection_pool import Pool
 from .http_exchange import noting_timeouts
 from .streamed_body import StreamedBody
 
@@ -106,8 +107,8 @@ class _Pool(httpx.HTTPTransport):
     def __init__(self, *, public_only: bool) -> None:
         super().__init__(verify=http_exchange.tls_context())
         private_attributes.require("httpx", self, "_pool").close()
-        self._pool = httpcore.ConnectionPool(
-            network_backend=_Backend(public_only=public_only), **http_exchange.pool_options()
+        self._pool = Pool(
+            network_backend=_Backend(public_only=public_only), ssl_context=http_exchange.tls_context()
         )
 
 
