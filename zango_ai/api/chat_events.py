@@ -1,6 +1,6 @@
 """The UI message stream of Vercel's AI SDK, version 1: the format of ``POST agents/<name>/chat/``.
 
-https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol describes it. A message has steps: the model's text, then its tool
+The documentation of the AI SDK UI describes it. A message has steps: the model's text, then its tool
 calls with their results. ``reset-step`` needs version 7 of the npm package ``ai``.
 """
 

@@ -285,13 +285,11 @@ def test_two_hundred_runs_need_no_thread_each(model, live_north):
     async def main():
         nonlocal most
         agent = await aget_agent("helper")
-        before = threading.active_count()
         tasks = [asyncio.create_task(agent.arun(f"q{number}")) for number in range(200)]
         while not all(task.done() for task in tasks):
             own = [thread for thread in threading.enumerate() if thread.name.startswith(("zango", "asyncio"))]
             most = max(most, len(own))
             await asyncio.sleep(0.02)
-        assert before < 100
         return await asyncio.gather(*tasks)
 
     responses = asyncio.run(main())

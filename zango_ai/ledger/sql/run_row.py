@@ -19,11 +19,13 @@ def write_run(schema: str, run: Columns, *, is_first: bool) -> str:
     count = count_usage(schema, before="this_run", after=_AFTER[is_first])
     return f"""
 WITH this_run AS ({lock_run(schema)}),
-run AS ({write_run_row(schema, run, is_first=is_first)}),{count}
+run AS ({write_run_row(schema, run, is_first=is_first, source=f"WHERE {AFTER_LOCK}")}),{count}
 SELECT id, is_cancelled FROM run
 """
 
 
+AFTER_LOCK = "(SELECT count(*) FROM this_run) >= 0"
+"""The old version of the row must be read first: ``FOR UPDATE`` skips a row that the same statement has changed."""
 _AFTER = {False: "run", True: "run WHERE is_new OR EXISTS (SELECT FROM this_run)"}
 """A row that exists, but was not seen, was inserted and counted by this statement's own first execution."""
 
@@ -31,12 +33,15 @@ _AFTER = {False: "run", True: "run WHERE is_new OR EXISTS (SELECT FROM this_run)
 def write_run_row(schema: str, run: Columns, *, is_first: bool, source: str = "") -> str:
     """Insert the run's row (``is_first``) or update it. Returns ``is_cancelled``, and what ``count_usage()`` needs.
 
-    ``source`` is a FROM clause: the row is inserted only if the clause returns a row.
+    ``source`` is a FROM or WHERE clause: the row is inserted only if the clause returns a row. It must come after
+    the CTE ``this_run``.
     """
     invocations = table(schema, Invocation)
     returned = f"RETURNING {usage_columns('i')}, {IS_CANCELLED}"
     if not is_first:
-        return f"UPDATE {invocations} i SET {run_assignments(run)} WHERE run_id = %(key)s {returned}"
+        return (
+            f"UPDATE {invocations} i SET {run_assignments(run)} WHERE run_id = %(key)s AND {AFTER_LOCK} {returned}"
+        )
     updates = upsert([name for name in run if name != "id"], "run_id")
     values = f"SELECT {placeholders(run, 'run')} {source}"
     return (
