@@ -43,6 +43,14 @@ def open_agent(request: HttpRequest, name: str) -> Agent:
     return agent
 
 
+def require_memory(agent: Agent) -> None:
+    """Raise ApiError if the agent's runs have no session, by which a chat finds its run. Log the remedy."""
+    if AgentConfig.objects.filter(name=agent.name, short_term_memory=True).exists():
+        return
+    logger.warning("Chats of agent %r cannot be resumed. Tick 'Short-term memory' in the admin.", agent.name)
+    raise ApiError(409, "MemoryRequired", "This agent has no short-term memory, which resumable chats need.")
+
+
 def own_run(request: HttpRequest, run_id: str) -> tuple[Agent, UUID]:
     """The agent and ID of the caller's own run. Raises ApiError: 404 for another user's run."""
     owner = user_ref(request)

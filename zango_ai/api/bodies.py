@@ -81,6 +81,9 @@ def read_json(request: HttpRequest, fields: Collection[str]) -> dict[str, Any]:
 def _multipart(request: HttpRequest) -> RunBody:
     fields = request.POST
     _require_known(set(fields) - {"csrfmiddlewaretoken"}, _RUN_FIELDS)
+    for name in request.FILES:
+        if name in _RUN_FIELDS:
+            raise bad_request(f"{name} must be sent as text, not as a file.", name)
     _require_known(request.FILES, ("files",))
     values: dict[str, Any] = {}
     for name in _RUN_FIELDS:

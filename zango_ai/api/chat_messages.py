@@ -41,6 +41,9 @@ def read_chat(request: HttpRequest) -> ChatRequest:
         require_session_id(session_id)
     except ValueError:
         raise bad_request("id must be 1 to 255 printable characters.", "id") from None
+    for name in ("trigger", "messageId"):
+        if not isinstance(body.get(name, ""), str):
+            raise bad_request(f"{name} must be a string.", name)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
         raise _invalid("messages must be a list of messages, with the user's message as the last one.")
@@ -59,8 +62,10 @@ def _text_of(parts: list[dict[str, Any]]) -> str:
     for part in parts:
         if part.get("type") == "file":
             raise _invalid(_FILES)
-        if part.get("type") != "text" or not isinstance(part.get("text"), str):
+        if part.get("type") != "text":
             raise _invalid(f"The user's message must have text parts only, not {part.get('type')!r}.")
+        if not isinstance(part.get("text"), str):
+            raise _invalid("The text of a part must be a string.")
         texts.append(part["text"])
     if not "".join(texts).strip():
         raise _invalid("The user's message has no text.")

@@ -16,7 +16,8 @@ from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooMany
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.http.multipartparser import MultiPartParserError
-from django.views.decorators.csrf import csrf_protect
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.decorators import decorator_from_middleware
 
 from ..exceptions import (
     AgentDisabled,
@@ -75,6 +76,18 @@ def not_found(what: str) -> ApiError:
     return ApiError(404, "NotFound", f"{what} not found.")
 
 
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's own check, with the error as JSON."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponseBase:
+        logger.warning("Forbidden (%s): %s", reason, request.path)
+        message = f"The CSRF check failed: {reason} Send the token in the header X-CSRFToken."
+        return ApiError(403, "CSRFFailed", message).response()
+
+
+_csrf_protect = decorator_from_middleware(_CsrfCheck)
+
+
 def endpoint(method: str, *, is_streamed: bool = False) -> Callable[[View], View]:
     """Allow one HTTP method, check the CSRF token, and return errors as JSON.
 
@@ -82,7 +95,7 @@ def endpoint(method: str, *, is_streamed: bool = False) -> Callable[[View], View
     """
 
     def decorate(view: View) -> View:
-        protected = csrf_protect(view)
+        protected = _csrf_protect(view)
 
         @wraps(view)
         def wrapped(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
@@ -95,6 +108,7 @@ def endpoint(method: str, *, is_streamed: bool = False) -> Callable[[View], View
             except Exception as exc:
                 return api_error(exc).response()
 
+        wrapped.csrf_exempt = True  # type: ignore[attr-defined] # the middleware's own 403 is HTML
         if is_streamed:
             wrapped._non_atomic_requests = set(connections)  # type: ignore[attr-defined]
         return wrapped

@@ -107,6 +107,7 @@ def chat(request: HttpRequest, *, name: str) -> HttpResponseBase:
     access.require_own_session(request, agent, body.session_id)
     owner = access.user_ref(request)
     if body.approvals is None and get_conf().resumable_chats:
+        access.require_memory(agent)
         queued = agent.enqueue(
             body.text, session_id=body.session_id, user_ref=owner, triggered_by="user", stream=True
         )

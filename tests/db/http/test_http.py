@@ -10,7 +10,7 @@ from django.test import Client
 from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_prompt
-from tests.db.http.conftest import error_of, post
+from tests.db.http.conftest import CSRF, error_of, post
 from zango_ai import get_agent, tool
 from zango_ai.models import AgentConfig, Invocation
 from zango_ai.testing import Call, Reply
@@ -91,8 +91,20 @@ def test_the_projects_own_permission_decides(model, ada, settings):
 def test_a_request_without_a_csrf_token_is_refused(model, client_of):
     make_agent(model, is_public_api=True)
     strict = client_of("ada", enforce_csrf_checks=True)
-    assert post(strict, "agents/helper/run/", {"input": "Hi"}).status_code == 403
+    answer = post(strict, "agents/helper/run/", {"input": "Hi"})
+    assert (answer.status_code, error_of(answer)["type"]) == (403, "CSRFFailed")
     assert model.requests == []
+    strict.cookies["csrftoken"] = CSRF
+    answer = post(strict, "agents/helper/run/", {"input": "Hi"}, headers={"x-csrftoken": CSRF})
+    assert answer.status_code == 200
+
+
+def test_a_text_field_that_is_sent_as_a_file_is_refused(model, ada):
+    make_agent(model, is_public_api=True)
+    upload = SimpleUploadedFile("input", b"Read it.", content_type="text/plain")
+    error = error_of(ada.post("/ai/agents/helper/run/", {"input": upload}))
+    assert error["message"] == "input must be sent as text, not as a file."
+    assert error["field"] == "input"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def user(text):
 
 
 def ask(client, text, chat_id="c1", **fields):
-    return post(client, CHAT, {"id": chat_id, "messages": [user(text)], "trigger": "submit-message", **fields})
+    return post(client, CHAT, {"id": chat_id, "messages": [user(text)], "trigger": "submit-message"} | fields)
 
 
 def parts(response):
@@ -110,6 +110,19 @@ def test_a_chat_belongs_to_the_user_who_began_it(model, ada, client_of):
     assert ask(client_of("eve"), "Who am I?").status_code == 404
     assert ask(client_of("ada", enforce_csrf_checks=True), "Hi").status_code == 403
     assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["trigger", "messageId"])
+def test_a_field_of_the_sdk_must_be_a_string(model, ada, name):
+    make_agent(model, is_public_api=True)
+    error = error_of(ask(ada, "Hi", **{name: ["x"]}))
+    assert (error["field"], error["message"]) == (name, f"{name} must be a string.")
+
+
+def test_a_text_part_without_its_text_is_refused(model, ada):
+    make_agent(model, is_public_api=True)
+    body = {"id": "c1", "messages": [{"role": "user", "parts": [{"type": "text"}]}]}
+    assert error_of(post(ada, CHAT, body))["message"] == "The text of a part must be a string."
 
 
 def test_the_url_works_without_its_last_slash(model, ada):

@@ -140,6 +140,15 @@ def test_a_chat_in_a_worker_has_the_run_as_its_message(model, ada, settings, mon
     assert (run.triggered_by, run.session_id) == ("user", "c1")
 
 
+def test_a_chat_in_a_worker_needs_memory(model, ada, settings, caplog):
+    settings.ZANGO_AI = settings.ZANGO_AI | {"RESUMABLE_CHATS": True}
+    make_agent(model, is_public_api=True)
+    answer = ask(ada, "Hi")
+    assert (answer.status_code, error_of(answer)["type"]) == (409, "MemoryRequired")
+    assert "Chats of agent 'helper' cannot be resumed. Tick 'Short-term memory' in the admin." in caplog.messages
+    assert not Invocation.objects.exists()
+
+
 def test_a_chat_in_a_worker_goes_on_when_its_page_is_reloaded(model, server, monkeypatch):
     monkeypatch.setattr(queue, "send", lambda run_id, schema: str(run_id))
     make_agent(model, is_public_api=True, short_term_memory=True)
