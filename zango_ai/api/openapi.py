@@ -168,13 +168,11 @@ def _schemas() -> dict[str, Schema]:
         "Cleared": _closed({"cleared": {"const": True}}),
         "Cancelled": _closed({"cancelled": {"type": "boolean"}}),
         "Event": {
-            "type": "string",
             "description": "Server-sent events. Each has the chunk's number as its id, and JSON data with a type: "
             "text (with text), tool_call and tool_result (with tool_call), round_end, reset, and at last final "
             "(with response) or error (with error).",
         },
         "ChatParts": {
-            "type": "string",
             "description": "Server-sent events: the parts of the AI SDK's UI message stream, version 1.",
         },
         "Error": _closed({"error": _object(error | {"field": _TEXT}, required=list(error))}),
