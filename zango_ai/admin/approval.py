@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -100,7 +99,8 @@ class ToolCallAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         is_history = request.GET.get("tab") == "decided"
-        page = max(int(number), 1) if (number := request.GET.get("page", "1")).isdecimal() else 1
+        number = request.GET.get("page", "")
+        page = max(int(number), 1) if number.isdecimal() and len(number) < 10 else 1
         rows = self._decided() if is_history else self._waiting()
         start = (page - 1) * _PAGE_SIZE
         calls = list(rows[start : start + _PAGE_SIZE + 1])
@@ -119,7 +119,9 @@ class ToolCallAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
         """Links in the admin's history lead to the page of the run."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        call = get_object_or_404(ToolCall.objects.select_related("round"), pk=object_id)
+        call = self.get_object(request, object_id)
+        if call is None:
+            raise Http404
         return HttpResponseRedirect(self.panel_url("approval", call.round.invocation_id))
 
     def run_page(self, request: HttpRequest, pk: int) -> HttpResponse:

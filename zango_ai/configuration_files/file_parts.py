@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -65,11 +66,15 @@ class Part:
 
     def named_entries(self) -> dict[str, Part]:
         """The entries of a mapping whose keys are names."""
-        parts = self.entries()
-        for key in parts:
+        named = {}
+        for key, part in self.entries().items():
             if not isinstance(key, str):
                 self.report("must be text. Put the name in quotation marks.", key)
-        return {key: part for key, part in parts.items() if isinstance(key, str)}
+            elif problem := _problem_of_text(key):
+                self.report(problem, json.dumps(key)[1:-1])
+            else:
+                named[key] = part
+        return named
 
     def items(self) -> Iterator[Part]:
         """The items of a list. Reports another value."""
@@ -117,7 +122,7 @@ def _problem_of(field: Any, value: Any) -> str | None:
         is_integer = isinstance(value, int) and not isinstance(value, bool)
         return None if is_integer else f"must be a whole number. This value is {_shown(value)}."
     if isinstance(field, (models.FloatField, models.DecimalField)):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
         return None if is_number else f"must be a number. This value is {_shown(value)}."
     return _problem_of_text(value)
 

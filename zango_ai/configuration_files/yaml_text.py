@@ -5,9 +5,11 @@ As in YAML 1.2, only ``true`` and ``false`` are booleans, and dates are text.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -21,6 +23,8 @@ _RESOLVERS = (
     (_INT, r"0|-?[1-9][0-9]*", "-0123456789"),
     (_FLOAT, r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 )
+_MAX_NODES = 1_000_000
+"""The size of a document with each alias (``*name``) counted as what it stands for."""
 _WIDTH = 1_000_000
 """No text is folded: a change of one word is a change of one line."""
 
@@ -32,6 +36,12 @@ class InvalidYAML(ValueError):
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[Any, Any] = {}
 
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _size(node, {}) > _MAX_NODES:
+            raise yaml.YAMLError("its aliases (*name) repeat too much, so write the values out")
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _value in node.value:
@@ -42,6 +52,17 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _size(node: yaml.Node, sizes: dict[int, float]) -> float:
+    """How many nodes there are in this one. A node that contains itself has infinitely many."""
+    key = id(node)
+    if key not in sizes:
+        sizes[key] = math.inf
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = chain.from_iterable(inner) if isinstance(node, yaml.MappingNode) else inner
+        sizes[key] = 1 + sum(_size(child, sizes) for child in children)
+    return sizes[key]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -75,7 +96,7 @@ def dump(document: Any) -> str:
 def load(text: str) -> Any:
     """The value of a YAML text with one document. Raises InvalidYAML, which names the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506
+        return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

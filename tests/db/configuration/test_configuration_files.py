@@ -253,6 +253,11 @@ ERRORS = {
     "tool": ({"tools": {"nope": {"is_enabled": True}}}, "tools.nope: No code declares this tool."),
     "name": ({"agents": {"not a slug": {"provider": "main"}}}, 'agents."not a slug": Use only letters'),
     "NUL": ({"agents": {"helper": {"description": "a\0b"}}}, "agents.helper.description: contains characters"),
+    "NUL in a name": ({"prompts": {"a\0b": {"type": "user"}}}, r"prompts.a\u0000b: contains characters"),
+    "infinite": (
+        "providers: {main: {monthly_budget_usd: 1e999}}",
+        "providers.main.monthly_budget_usd: must be a number",
+    ),
     "list": ([], "must be a mapping. This value is of type list."),
     "version": ({"version": 2, "agents": {}}, "version: is 2. This release reads version 1."),
     "empty": ({}, "The file has none of the sections"),
@@ -332,14 +337,19 @@ def test_changes_are_in_the_admins_history_without_values(clinic, imported):
         imported({"agents": {}}, user="bo")
 
 
+ALIAS_BOMB = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("agents: {a: 1, a: 2}", "line 1, column 16: the key 'a' is there twice."),
         ("agents: [", "line 1"),
         ("!!python/object:os.system {}", "could not determine a constructor"),
+        ("agents: &a {b: *a}", "its aliases (*name) repeat too much"),
+        (f"a0: &a0 x\n{ALIAS_BOMB}", "its aliases (*name) repeat too much"),
     ],
-    ids=["twice", "syntax", "object"],
+    ids=["twice", "syntax", "object", "recursive", "bomb"],
 )
 def test_a_file_that_is_not_yaml_is_refused(imported, text, problem):
     with pytest.raises(CommandError, match="is not valid YAML") as caught:

@@ -72,6 +72,11 @@ def test_the_inbox_shows_who_waits_for_what(model, agent, client_of):
         assert shown in page
 
 
+@pytest.mark.parametrize(("address", "status"), [("?page=9999999999999999999", 200), ("abc/change/", 404)])
+def test_a_broken_address_is_no_server_error(agent, client_of, address, status):
+    assert client_of(*DECIDER).get(INBOX + address).status_code == status
+
+
 def test_a_call_is_approved_and_the_run_goes_on_in_place(model, agent, client_of):
     response = start(model)
     model.script("Booked.")
