@@ -24,7 +24,12 @@ class FinalWrites:
     def __init__(self, row: RunColumns, writes: Iterable[Write]) -> None:
         self._row = row
         self._writes = list(writes)
+        self._before_end: list[Write] = []
         self._only_at_end: list[Write] = []
+
+    def add_before_end(self, write: Write) -> None:
+        """Run the write first when the run ends; skip it when the run pauses or is queued again."""
+        self._before_end.append(write)
 
     def add_first(self, write: Write) -> None:
         self._writes.insert(0, write)
@@ -40,7 +45,9 @@ class FinalWrites:
 
     def run(self, *, is_end: bool) -> None:
         """Run the writes, and repeat those that fail while the database is away. Errors are logged."""
-        remaining = [*self._writes, *self._only_at_end] if is_end else list(self._writes)
+        remaining = list(self._writes)
+        if is_end:
+            remaining = [*self._before_end, *remaining, *self._only_at_end]
         for wait_s in _RETRY_AFTER_S:
             remaining = [write for write in remaining if not self._is_done(write)]
             if not remaining:

@@ -192,9 +192,12 @@ class RunRecorder:
 
     # How the run ends or pauses.
 
-    def on_end(self, write: Write) -> None:
-        """Write something more when the run ends, unless it was cancelled; repeated while the database is away."""
-        self._final.add(lambda: self._row.is_cancelled or write(), only_at_end=True)
+    def before_end(self, write: Write) -> None:
+        """Write something before the row says that the run has ended, unless it was cancelled.
+
+        So whoever waits for the run finds it. It is repeated while the database is away.
+        """
+        self._final.add_before_end(lambda: self._row.is_cancelled or write())
 
     def write_first(self, write: Write) -> None:
         """Write something before the row says that the run has ended, paused or been queued again."""

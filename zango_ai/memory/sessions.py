@@ -22,7 +22,7 @@ from ..database.sql import table
 from ..exceptions import SessionNotOwned
 from ..ledger import clock, outcomes, transcript
 from ..ledger.run_state import SavedSession
-from ..models import AgentConfig, MemoryMessage, MemorySession
+from ..models import AgentConfig, Invocation, MemoryMessage, MemorySession
 from ..types import AgentSpec, LLMMessage
 from . import window
 
@@ -160,7 +160,10 @@ WHERE NOT s.is_active
 
 
 def store_turn(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
-    """Store a turn at the end of its conversation, unless the session was cleared since the run began."""
+    """Store a turn at the end of its conversation.
+
+    Nothing is stored if the session was cleared since the run began, or if somebody has cancelled the run.
+    """
     calls = [transcript.calls_to_json(message.tool_calls) for message in turn]
     sql = f"""
 WITH session AS ({_insert_session_sql(schema) if session.is_new else _update_session_sql(schema)})
@@ -193,8 +196,8 @@ def _insert_session_sql(schema: str) -> str:
     INSERT INTO {table(schema, MemorySession)}
         (agent_id, session_id, user_ref, generation, turns_count, last_sequence, last_invocation_id,
             last_active_at, created_at, updated_at)
-    VALUES (%(agent)s, %(session)s, %(user)s, %(generation)s, 1, %(count)s, %(invocation)s,
-        %(now)s, %(now)s, %(now)s)
+    SELECT %(agent)s, %(session)s, %(user)s, %(generation)s, 1, %(count)s, %(invocation)s, %(now)s, %(now)s, %(now)s
+    WHERE {_is_not_cancelled(schema)}
     ON CONFLICT (agent_id, session_id) DO NOTHING
     RETURNING id, last_sequence
 """
@@ -213,8 +216,16 @@ def _update_session_sql(schema: str) -> str:
     WHERE s.agent_id = %(agent)s AND s.session_id = %(session)s AND s.is_active AND s.generation = %(generation)s
         AND s.last_invocation_id IS DISTINCT FROM %(invocation)s
         AND NOT EXISTS (SELECT 1 FROM {messages} m WHERE m.invocation_id = %(invocation)s)
+        AND {_is_not_cancelled(schema)}
     RETURNING id, last_sequence
 """
+
+
+def _is_not_cancelled(schema: str) -> str:
+    runs = table(schema, Invocation)
+    return f"""NOT EXISTS (
+    SELECT 1 FROM {runs} i WHERE i.id = %(invocation)s AND i.cancel_requested_at IS NOT NULL
+)"""
 
 
 def clear(schema: str, agent_id: int, session_id: str) -> bool:

@@ -55,7 +55,7 @@ class AnswerReader:
         self._recorder, self._composed, self._toolbox = recorder, composed, toolbox
         self._last_answer: ModelAnswer | None = None
         if session is not None:
-            recorder.on_end(lambda: self._remember(session))  # also if the run fails
+            recorder.before_end(lambda: self._remember(session))  # also if the run fails
 
     def read(self, answer: ModelAnswer) -> None:
         """Raises OutputParseError or OutputValidationError."""

@@ -154,6 +154,18 @@ def test_a_run_is_stopped_before_its_next_step(model, live_north, call):
     assert len(model.requests) == 1
 
 
+@pytest.mark.parametrize("session_id", ["s", None])
+def test_a_run_that_is_cancelled_during_its_last_call_is_not_remembered(model, live_north, session_id):
+    make_agent(model, short_term_memory=True)
+    model.script(Reply("too late", delay_s=0.3))
+    with running(session_id=session_id) as raised:
+        model.wait_for_requests(1)
+        assert get_run(row().run_id).cancel()
+    assert [type(error) for error in raised] == [RunCancelled]
+    assert row().status == "cancelled"
+    assert not MemoryMessage.objects.exists()
+
+
 def test_a_run_that_waits_for_a_retry_is_stopped_before_it_asks_again(model, live_north):
     make_agent(model, provider=make_provider(model, max_retries=3))
     model.script(Reply("busy", status=503, headers={"retry-after": "0.5"}))

@@ -661,3 +661,21 @@ def test_when_it_was_last_active_is_known(model):
     time.sleep(0.01)
     get_agent("helper").run("two", session_id="s")
     assert MemorySession.objects.get().last_active_at > before
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_turn_is_stored_before_the_row_says_that_the_run_has_ended(model, monkeypatch, output):
+    make_chat(model, output_schema=output)
+    really, seen = sessions.store_turn, []
+
+    def store_turn(schema, session, turn, invocation_id):
+        seen.append(Invocation.objects.get(pk=invocation_id).status)
+        really(schema, session, turn, invocation_id)
+
+    monkeypatch.setattr(sessions, "store_turn", store_turn)
+    model.script('{"a": 1}', '{"a": 2}')
+    get_agent("helper").run("one", session_id="s")
+    get_agent("helper").run("two", session_id="s")
+    assert seen == ["running", "running"]
+    assert Invocation.objects.filter(status="success").count() == 2
+    assert len(stored("s")) == 4
