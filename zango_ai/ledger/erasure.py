@@ -28,7 +28,7 @@ class Erasure:
     counts: dict[str, int]
     """The number of rows by the name of their kind."""
     in_progress: int
-    """Runs that have not ended. While there are any, nothing can be erased."""
+    """Unfinished runs of the user, or in conversations to erase. While there are any, nothing is erased."""
     held: int
     """Runs and conversations that are kept because of a legal hold."""
 
@@ -45,7 +45,7 @@ def plan(schema: str, user_ref: str) -> Erasure:
             "messages": _count(schema, MemoryMessage, "session_id = ANY(%(ids)s::bigint[])", ids=own + shared),
             "stored texts": len(_payloads(schema, user_ref)),
         },
-        _count(schema, Invocation, f"user_ref = %(user)s AND NOT {retention.is_finished()}", user=user_ref),
+        _count_in_progress(schema, user_ref, shared),
         _count_held(schema, user_ref),
     )
 
@@ -119,6 +119,16 @@ def _count_parts(schema: str, runs: Sequence[int]) -> dict[str, int]:
         if model is not InvocationFile:
             parts[str(model._meta.verbose_name_plural)] = _count(schema, model, of_runs, ids=runs)
     return parts
+
+
+def _count_in_progress(schema: str, user_ref: str, shared: Sequence[int]) -> int:
+    """Another user's run in a shared conversation may have sent the user's messages as its history."""
+    is_theirs = f"""(i.user_ref = %(user)s OR EXISTS (
+    SELECT 1 FROM {table(schema, MemorySession)} s
+    WHERE s.id = ANY(%(shared)s::bigint[]) AND s.agent_id = i.agent_id AND s.session_id = i.session_id
+))"""
+    condition = f"NOT {retention.is_finished()} AND {is_theirs}"
+    return _count(schema, Invocation, condition, user=user_ref, shared=list(shared))
 
 
 def _count_held(schema: str, user_ref: str) -> int:

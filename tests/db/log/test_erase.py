@@ -146,6 +146,17 @@ def test_nothing_is_erased_while_a_run_is_in_progress(model, agent, status):
     assert not Invocation.objects.filter(payload_removed_at__isnull=False).exists()
 
 
+def test_a_run_of_another_user_that_has_the_texts_as_its_history_must_end_first(model, agent):
+    ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
+    ask(model, session="open")
+    run = ask(model, "bob", session="open", text="What bob has said in this conversation, which goes on after ada.")
+    Invocation.objects.filter(pk=run.invocation_id).update(status="running")
+    assert "nothing was erased, because 1 runs of this user are queued" in erased()
+    Invocation.objects.filter(pk=run.invocation_id).update(status="success")
+    assert "north: 3 runs, " in erased()
+    assert CANARY not in dump()
+
+
 def test_a_legal_hold_is_respected_and_reported(model, agent):
     held = ask(model, session="s")
     ask(model, session="t")

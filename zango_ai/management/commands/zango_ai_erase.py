@@ -30,7 +30,8 @@ class Command(TenantCommand):
         if found.in_progress and not dry_run:
             self.stderr.write(
                 f"{schema}: nothing was erased, because {found.in_progress} runs of this user are queued, running "
-                "or waiting for approval. Wait, or cancel them with get_run(run_id).cancel(), and erase again."
+                "or waiting for approval, or runs of others in a conversation with this user. Wait, or cancel them "
+                "with get_run(run_id).cancel(), and erase again."
             )
             return False
         if not dry_run:
