@@ -41,9 +41,12 @@ def document(value: Any) -> str:
     if isinstance(value, (list, tuple, dict)) and not value:
         return "{}" if isinstance(value, dict) else "[]"
     encoded = _encode(_JSONConverter().convert(value))
-    if len(encoded) > MAX_JSON_CHARS:
-        return json.dumps({"_cut": f"{len(encoded)} characters of JSON were too long for the log"})
-    return encoded
+    return too_long(len(encoded)) if len(encoded) > MAX_JSON_CHARS else encoded
+
+
+def too_long(chars: int) -> str:
+    """The note, as JSON text, in place of a document of that many characters."""
+    return json.dumps({"_cut": f"{chars} characters of JSON were too long for the log"})
 
 
 class _JSONConverter:

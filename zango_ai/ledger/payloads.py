@@ -48,8 +48,9 @@ class RequestPayloads:
         ``is_newest_inline`` stores the last message in the row, because no later request is expected to repeat it.
         """
         encoded = list(map(sanitize.document, items))
-        if sum(map(len, encoded)) > sanitize.MAX_JSON_CHARS:
-            return sanitize.document(items)
+        chars = sum(map(len, encoded))
+        if chars > sanitize.MAX_JSON_CHARS:
+            return sanitize.too_long(chars)
         newest = [encoded.pop()] if is_newest_inline and encoded else []
         split = self._blocks(encoded) if len(encoded) >= _MIN_LIST_OF_BLOCKS else map(self._item, encoded)
         return _json_list([*split, *newest])

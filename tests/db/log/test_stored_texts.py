@@ -9,7 +9,7 @@ from django_tenants.utils import schema_context
 from tests.build import make_agent, make_agent_with, make_prompt
 from tests.statements import statements
 from tests.together import run_together
-from zango_ai import LLMMessage, get_agent, tool
+from zango_ai import LLMMessage, get_agent, sanitize, tool
 from zango_ai.ledger.payloads import RequestPayloads
 from zango_ai.models import InvocationRound, MemoryMessage, MemorySession, Payload
 from zango_ai.testing import Call, Reply
@@ -156,3 +156,11 @@ def test_a_text_that_was_removed_is_shown_as_removed(model):
         {"role": "removed", "content": ""},
         {"role": "user", "content": "hi"},
     ]
+
+
+def test_a_request_that_is_too_long_for_the_log_is_replaced_by_a_note(model, monkeypatch):
+    make_agent(model)
+    monkeypatch.setattr(sanitize, "MAX_JSON_CHARS", 300)
+    monkeypatch.setattr(sanitize, "MAX_VALUES", 10)  # all messages together have more than that
+    get_agent("helper").run(messages=[LLMMessage("user", f"message {number}") for number in range(9)])
+    assert "too long for the log" in InvocationRound.objects.get().request_messages["_cut"]
