@@ -81,7 +81,8 @@ def curl(provider: Provider, round_: InvocationRound) -> str:
     except (Undecryptable, KeyError):
         return ""
     messages = round_.request_messages if isinstance(round_.request_messages, list) else []
-    tools = round_.request_tools if isinstance(round_.request_tools, list) else []
+    listed = round_.request_tools if isinstance(round_.request_tools, list) else []
+    tools = [tool for tool in listed if "name" in tool]  # without those that were removed from the log
     params = {name: value for name, value in round_.request_params.items() if name not in _NOT_SENT_AGAIN}
     model = quote(round_.model, safe="")
     path, options, body = _FORMS.get(kind.name, _openai)(kind, settings, model)

@@ -28,7 +28,9 @@ _ROUND_TEXTS = (
     *("request_messages", "request_tools", "request_params", "response_content", "response_tool_calls"),
     "error_message",
 )
-_CALL_TEXTS = ("arguments", "result", "error_message", "traceback", "decision")
+_CALL_TEXTS = (
+    *("arguments", "approved_arguments", "description", "result", "error_message", "traceback", "decision"),
+)
 _RUNNING = (Invocation.Status.QUEUED, Invocation.Status.RUNNING)
 
 

@@ -25,7 +25,7 @@ class InvocationReplay(PanelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """With ``replay_url`` in the context, if the user may replay the run."""
-        is_offered = object_id.isdecimal() and may_replay(request)
+        is_offered = object_id.isascii() and object_id.isdecimal() and may_replay(request)
         link = {"replay_url": self.panel_url("invocation_replay", object_id)} if is_offered else {}
         pages: Any = super()
         response: HttpResponse = pages.change_view(request, object_id, form_url, {**link, **(extra_context or {})})

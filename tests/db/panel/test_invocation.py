@@ -128,6 +128,11 @@ def test_without_the_permission_to_read_texts_there_are_only_numbers(talk):
     assert "Copy as" not in html
 
 
+@pytest.mark.parametrize("key", ["0", "9" * 18, "9" * 30, "\u0663", "\u00b2", "1%00", "x"])
+def test_an_address_of_no_run_leads_back_to_the_panel(talk, key):
+    assert client_of().get(f"{LIST}{key}/change/").status_code == 302
+
+
 def test_removed_texts_are_said_so(talk):
     removal.remove_texts("north", [talk[0].pk])
     html = page_of(client_of(), talk[0])
@@ -278,6 +283,8 @@ def test_the_copied_curl_speaks_the_protocol_of_each_kind(kind, settings, expect
         assert text in code
     assert "sk-secret" not in code
     assert "stream" not in code
+    round_.request_tools = [{"role": "removed", "content": ""}]
+    assert '"t"' not in invocation_code.curl(provider, round_)
 
 
 def test_files_of_a_run_are_named_beside_the_message(tenant, model):
