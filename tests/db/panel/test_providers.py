@@ -223,6 +223,8 @@ def test_providers_fit_their_screen_and_have_no_barrier(browser, site, model, wi
     page.goto(url("changelist"))
     assert_sound(page)
     page.goto(url("change", Provider.objects.get(name="openai-main").pk))
+    padding = "input => parseFloat(getComputedStyle(input).paddingLeft)"
+    assert page.eval_on_selector(".za-money input", padding) > 20, "the dollar sign covers the amount"
     page.click("text=Fetch models")
     page.wait_for_selector(".za-fetched")
     page.click("text=Replace")
