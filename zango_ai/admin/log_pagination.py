@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -27,6 +28,8 @@ class LogChangeList(ChangeList):
 
     def get_filters_params(self, params: Any = None) -> Any:
         chosen = super().get_filters_params(params)
+        if any("\0" in text for values in chosen.values() for text in values):
+            raise IncorrectLookupParameters("PostgreSQL has no text with NUL.")
         return {name: value for name, value in chosen.items() if name not in _CURSORS}
 
     def get_query_string(self, new_params: Any = None, remove: Any = None) -> str:

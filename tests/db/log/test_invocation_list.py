@@ -86,6 +86,12 @@ def test_each_filter_finds_its_runs(staff, query):
     assert keys(staff, "?created=1") == keys(staff)
 
 
+@pytest.mark.parametrize("name", ["session_id", "user_ref", "agent_name", "status__exact"])
+def test_a_filter_with_a_character_that_no_run_has_is_refused(staff, name):
+    assert staff.get(f"{url('invocation_changelist')}?{name}=a%00b").status_code == 302
+    assert staff.get(f"{url('invocation_export', 'csv')}?{name}=a%00b").status_code == 400
+
+
 def test_runs_without_memory(staff):
     (run,) = add()
     add(session_id="s")
