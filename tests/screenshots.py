@@ -233,7 +233,9 @@ def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool) ->
     from tests.panel_browser import SCHEMES, WIDTHS, chromium, open_page, serve
     from zango_ai.testing import Call, ModelServer, Reply
 
-    def answer(seen: Any) -> Reply | str:
+    def answer(seen: Any) -> Reply | str | None:
+        if not seen.body:  # a request for the list of models
+            return None
         if seen.body.get("tools"):
             return Reply("I will note it.", calls=[Call("record_note", {"patient_id": 1, "text": "Seen today."})])
         if "one short sentence" in str(seen.body["messages"]) or seen.body["model"] == "gpt-4o":
