@@ -47,7 +47,7 @@ def main() -> int:
     if command == "demo":
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
-        return run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
+        return run(PYTHON, "-m", "pytest", "-n", "3", *arguments)
     failed = [step for step in (CHECKS if command == "check" else FORMAT) if run(*step) != 0]
     return 1 if failed else 0
 
