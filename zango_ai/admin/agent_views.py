@@ -25,7 +25,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from ..configuration.duplicates import duplicate
 from ..encryption.cipher import Undecryptable
-from ..models import AgentConfig, Provider
+from ..models import AgentConfig, Prompt, Provider
+from . import panel
 from .agent_form import AgentForm
 from .agent_summary import AgentSummary, prompt_preview
 from .formats import short_count, usd
@@ -141,11 +142,16 @@ class AgentViews(PanelAdmin):
         form = form_class(request.POST, instance=agent)
         form.full_clean()
         unsaved = form.instance
+        may_choose = self.has_change_permission(request) or self.has_add_permission(request)
+        may_read = may_choose or panel.has_page(request, self.admin_site, Prompt)
+        previews = {
+            f"{name}_text": prompt_preview(getattr(unsaved, name)) if may_read else ""
+            for name in ("system_prompt", "user_prompt")
+        }
         return JsonResponse(
             {
                 "summary": AgentSummary.of(unsaved, form.cleaned_data.get("tools") or ()).render(),
-                "system_prompt_text": prompt_preview(unsaved.system_prompt),
-                "user_prompt_text": prompt_preview(unsaved.user_prompt),
+                **previews,
                 "schema": _schema_result(form),
             }
         )

@@ -26,6 +26,8 @@ TEXTS = (
 """The columns that only those who may read texts get."""
 
 _BATCH = 500
+_IGNORED_STARTS = " \u00a0\ufeff\x0b\x0c"
+"""Spreadsheets skip these before a formula."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What spreadsheets take for the beginning of a formula, also in full width."""
 
@@ -84,7 +86,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str):
-        return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
+        return f"'{value}" if value.lstrip(_IGNORED_STARTS).startswith(_FORMULA_STARTS) else value
     return str(_plain(value))
 
 

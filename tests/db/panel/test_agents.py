@@ -183,6 +183,14 @@ def test_the_page_follows_the_form_while_it_is_filled_in(model, staff):
     assert list(AgentConfig.objects.values_list("name", flat=True)) == ["helper"]
 
 
+def test_who_may_only_see_agents_reads_no_other_prompts(client_of):
+    prompt = make_prompt("Keep this to yourself.")
+    viewer = client_of("view_agentconfig")
+    assert "Keep this" not in viewer.post(url("summary"), {"user_prompt": prompt.pk}).content.decode()
+    reader = client_of("view_agentconfig", "view_prompt")
+    assert "Keep this" in reader.post(url("summary"), {"user_prompt": prompt.pk}).content.decode()
+
+
 def test_the_models_of_a_provider_come_with_their_prices_and_abilities(model, staff):
     provider = make_provider(model)
     provider.models.create(model_id="gpt-4o-mini")

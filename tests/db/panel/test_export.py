@@ -30,10 +30,10 @@ def export(kind, **options):
 
 
 def test_formulas_in_cells_are_harmless_and_json_has_the_values_as_they_are(north):
-    (run,) = add(response_content=FORMULA, user_ref="+49 30 1", variables={"a": "=1"}, error_message="\t=1")
+    (run,) = add(response_content=FORMULA, user_ref="\u00a0+49 30 1", variables={"a": "=1"}, error_message="\t=1")
     (row,) = csv.DictReader(io.StringIO(export("csv")))
     assert row["response_content"] == f"'{FORMULA}"
-    assert (row["user_ref"], row["variables"], row["error_message"]) == ("'+49 30 1", '{"a": "=1"}', "'\t=1")
+    assert (row["user_ref"], row["variables"], row["error_message"]) == ("'\u00a0+49 30 1", '{"a": "=1"}', "'\t=1")
     assert (row["tenant"], row["run_id"], row["cost_usd"]) == ("north", str(run.run_id), "0.00120000")
     (entry,) = map(json.loads, export("jsonl").splitlines())
     assert (entry["response_content"], entry["variables"]) == (FORMULA, {"a": "=1"})
