@@ -12,7 +12,7 @@ from ..prompts import rendering
 
 
 class PromptForm(forms.ModelForm):
-    """A prompt with the text of its newest version. A changed text is saved as a new version."""
+    """A prompt with the text of its newest draft, or of its active version. A change is saved as a new version."""
 
     content = forms.CharField(
         label=_("Text"),
@@ -39,6 +39,8 @@ class PromptForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         version = self.instance.versions.first() if self.instance.pk else None
+        if version is not None and version.status != version.Status.DRAFT:
+            version = self.instance.find_active_version() or version
         if self.start_from.isdecimal() and self.instance.pk:
             version = self.instance.versions.filter(version_number=int(self.start_from[:9])).first() or version
         self.fields["content"].initial = version.content if version else ""

@@ -69,6 +69,7 @@ def test_a_state_is_read_as_it_was_stored(stored):
         "stores_chunks",
         "trace",
         "calls",
+        "decisions",
         *json.loads(WAITING),
     }
     assert len(again) == len(fields(RunState)) + 1
