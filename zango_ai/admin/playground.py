@@ -33,6 +33,8 @@ from .playground_results import Links, PlaygroundEvents, Results
 
 Chunks = Generator[LLMStreamChunk, None, None]
 _EVENT_STREAM = "text/event-stream"
+_TO_DECIDE = ("zango_ai.decide_approval", "zango_ai.view_payload")
+"""As in the approvals inbox: nobody decides about arguments that they may not read."""
 _TEMPLATES = "admin/zango_ai/agentconfig"
 
 
@@ -66,7 +68,7 @@ class Playground:
 
     def decide(self) -> HttpResponseBase:
         """Decide about the tool calls of an own run, which then goes on."""
-        if not self._request.user.has_perm("zango_ai.decide_approval"):
+        if not self._request.user.has_perms(_TO_DECIDE):
             raise PermissionDenied
         run_id, decisions, results = self._own_run().run_id, self._decisions(), self._results()
         decided_by = self._request.user.get_username()
@@ -156,7 +158,7 @@ class Playground:
 
     def _results(self, number: int | None = None) -> Results:
         user, pages = self._request.user, self._pages
-        may_decide = user.has_perm("zango_ai.decide_approval")
+        may_decide = user.has_perms(_TO_DECIDE)
         may_view = panel.has_page(self._request, pages.admin_site, Invocation)
         providers: dict[str, str] = {}
         if panel.has_page(self._request, pages.admin_site, Provider):

@@ -25,7 +25,9 @@ def write_note(text: str) -> str:
 
 @pytest.fixture
 def staff(client_of):
-    return client_of("view_agentconfig", "run_agent", "view_invocation", "view_provider", "decide_approval")
+    return client_of(
+        "view_agentconfig", "run_agent", "view_invocation", "view_provider", "decide_approval", "view_payload"
+    )
 
 
 def url(name="", pk=None):
@@ -245,7 +247,9 @@ def test_who_may_run_decide_and_see_the_log(model, client_of):
     assert "/invocation/" not in asked
     run_id = str(Invocation.objects.get().run_id)
     assert runner.post(url("_decide"), {"run_id": run_id}).status_code == 403
-    decider = client_of("view_agentconfig", "run_agent", "decide_approval")
+    blind = client_of("view_agentconfig", "run_agent", "decide_approval")
+    assert blind.post(url("_decide"), {"run_id": run_id}).status_code == 403
+    decider = client_of("view_agentconfig", "run_agent", "decide_approval", "view_payload")
     for name in ("_decide", "_cancel"):
         assert decider.post(url(name), {"run_id": run_id}).status_code == 404
         assert decider.post(url(name), {"run_id": "x"}).status_code == 404
