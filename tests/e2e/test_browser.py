@@ -104,6 +104,7 @@ def test_a_summary_is_made_in_the_background_and_its_page_follows(browser, site)
 
 
 def ask_in_chat(page: Page, text: str) -> None:
+    page.wait_for_load_state("load")  # without its script, the page sends the form
     page.fill("#question", text)
     page.click("text=Send")
     page.wait_for_selector("#progress:text-is('Answered.')")
