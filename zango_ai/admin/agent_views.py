@@ -90,14 +90,7 @@ class AgentViews(PanelAdmin):
         agent = get_object_or_404(AgentConfig, pk=pk)
         if not self.has_change_permission(request, agent):
             raise PermissionDenied
-        agent.is_enabled = request.POST.get("is_enabled") == "1"
-        agent.save(update_fields=["is_enabled", "updated_at"])
-        text = _("Switched on.") if agent.is_enabled else _("Switched off.")
-        self.log_change(request, agent, str(text))  # type: ignore[attr-defined]
-        done = _("Agent %(name)s is on.") if agent.is_enabled else _("Agent %(name)s is off.")
-        messages.success(request, done % {"name": agent.name})
-        query = request.GET.urlencode()
-        return HttpResponseRedirect(self.panel_url("agentconfig_changelist") + (f"?{query}" if query else ""))
+        return self.save_switch(request, agent, on=_("Agent %(name)s is on."), off=_("Agent %(name)s is off."))
 
     def duplicate(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Copy the agent, and open the copy's form (POST only)."""

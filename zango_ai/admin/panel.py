@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.sites import AdminSite, all_sites
 from django.core.exceptions import PermissionDenied
 from django.db.models import DecimalField, Model, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import ToolCall
@@ -140,6 +141,20 @@ class PanelAdmin(TenantOnly):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, template, values)
+
+    def save_switch(self, request: HttpRequest, row: Any, *, on: Any, off: Any) -> HttpResponseRedirect:
+        """Save the posted ``is_enabled`` of a row, and return to the list as it was.
+
+        ``on`` and ``off`` are what the user is told, with ``%(name)s``.
+        """
+        row.is_enabled = request.POST.get("is_enabled") == "1"
+        row.save(update_fields=["is_enabled", "updated_at"])
+        pages: Any = self
+        pages.log_change(request, row, gettext("Switched on.") if row.is_enabled else gettext("Switched off."))
+        messages.success(request, (on if row.is_enabled else off) % {"name": row.name})
+        query = request.GET.urlencode()
+        page = self.panel_url(f"{row._meta.model_name}_changelist")
+        return HttpResponseRedirect(page + (f"?{query}" if query else ""))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         pages: Any = super()

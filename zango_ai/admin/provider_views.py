@@ -56,14 +56,9 @@ class ProviderViews(PanelAdmin):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         provider = self._changeable(request, pk)
-        provider.is_enabled = request.POST.get("is_enabled") == "1"
-        provider.save(update_fields=["is_enabled", "updated_at"])
-        text = gettext("Switched on.") if provider.is_enabled else gettext("Switched off.")
-        self.log_change(request, provider, text)  # type: ignore[attr-defined]
-        done = _("Provider %(name)s is on.") if provider.is_enabled else _("Provider %(name)s is off.")
-        messages.success(request, done % {"name": provider.name})
-        query = request.GET.urlencode()
-        return HttpResponseRedirect(self.panel_url("provider_changelist") + (f"?{query}" if query else ""))
+        return self.save_switch(
+            request, provider, on=_("Provider %(name)s is on."), off=_("Provider %(name)s is off.")
+        )
 
     @_private
     def test_connection(self, request: HttpRequest) -> HttpResponse:

@@ -125,14 +125,7 @@ class ToolAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
     def switch_button(self, tool: Tool) -> SafeString:
         if not tool.is_active:
             return self.state(tool)
-        return format_html(
-            '<button type="submit" class="za-switch" role="switch" aria-checked="{}" aria-label="{}" '
-            'formaction="{}" formmethod="post" name="is_enabled" value="{}"></button>',
-            "true" if tool.is_enabled else "false",
-            gettext("%(name)s is on") % {"name": tool.name},
-            self.panel_url("tool_switch", tool.pk),
-            "0" if tool.is_enabled else "1",
-        )
+        return components.switch(self.panel_url("tool_switch", tool.pk), tool.name, is_on=tool.is_enabled)
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, tool: Tool) -> SafeString:
