@@ -15,7 +15,8 @@ from . import argument_checks, tenancy
 from .configuration import agents
 from .configuration.overrides import Overrides
 from .exceptions import AgentNotFound
-from .ledger.recorder import RunRecorder, record_run
+from .ledger.recorder import RunRecorder
+from .ledger.recording import record_run
 from .memory import sessions
 from .runs import async_context, background, drivers, queue
 from .runs.approval import Approval

@@ -13,7 +13,8 @@ from typing import Any, cast
 from .. import argument_checks, tenancy
 from ..configuration import agents
 from ..exceptions import InputRequired, ProviderNotFound
-from ..ledger.recorder import RunRecorder, record_run
+from ..ledger.recorder import RunRecorder
+from ..ledger.recording import record_run
 from ..models import AgentConfig, Provider
 from ..types import AgentSpec, LLMMessage, LLMResponse, LLMStreamChunk, ProviderSpec
 from . import async_context, drivers, preflight, queue, request_builder, run

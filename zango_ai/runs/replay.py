@@ -21,7 +21,8 @@ from .. import redaction, tenancy
 from ..configuration import agents
 from ..configuration.overrides import Overrides
 from ..exceptions import AgentNotFound, PromptRenderError, ProviderNotFound, RunNotReplayable
-from ..ledger.recorder import RunRecorder, record_run
+from ..ledger.recorder import RunRecorder
+from ..ledger.recording import record_run
 from ..models import PromptVersion
 from ..prompts.rendering import Renderer
 from ..types import AgentSpec, LLMMessage, LLMResponse, OutputSchema, PromptSpec, Trigger

@@ -21,7 +21,8 @@ from ..exceptions import (
     ZangoAIError,
 )
 from ..ledger import stored_runs
-from ..ledger.recorder import RunRecorder, resume_run
+from ..ledger.recorder import RunRecorder
+from ..ledger.recording import resume_run
 from ..ledger.run_state import RunState
 from ..memory import sessions
 from ..output.output_type import OutputType

@@ -10,7 +10,7 @@ from tests.build import make_priced_agent
 from zango_ai.configuration import agents
 from zango_ai.exceptions import BudgetExceeded, RateLimitExceeded
 from zango_ai.ledger import maintenance, reconciliation
-from zango_ai.ledger.recorder import record_run
+from zango_ai.ledger.recording import record_run
 from zango_ai.models import AgentConfig, Invocation, InvocationRound, Provider, Spend
 from zango_ai.types import Estimate, LLMMessage, LLMUsage, ModelAnswer, ModelRequest, Target
 
