@@ -1,9 +1,29 @@
+import asyncio
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from zango_ai.testing import ModelServer
+
+
+@pytest.fixture(autouse=True)
+def _no_loop_of_litellm() -> Iterator[None]:
+    """Close the event loop that litellm opens in the main thread. ``asyncio.run()`` would drop it unclosed."""
+    _close_loop()
+    yield
+    _close_loop()
+
+
+def _close_loop() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.14
+        policy = asyncio.get_event_loop_policy()
+    loop = getattr(getattr(policy, "_local", None), "_loop", None)
+    if loop is not None and not loop.is_running():
+        loop.close()
+        asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ def test_a_tool_is_switched_off_and_on_in_the_list(browser, filled):
     switch.click()
     assert "ind_patient is off" in page.inner_text(".messagelist")
     assert not Tool.objects.get(name="find_patient").is_enabled
+    page.goto("/admin/zango_ai/tool/?q=find_patient")
     page.get_by_role("switch", name="find_patient is on").click()
     assert Tool.objects.get(name="find_patient").is_enabled
     assert [entry.get_change_message() for entry in LogEntry.objects.all()[:2]] == ["Turned on.", "Turned off."]

@@ -10,7 +10,6 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.db.asynchronous.conftest import _no_loop_of_litellm  # noqa: F401
 from zango_ai import signals
 
 NAMES = ("run_started", "round_finished", "tool_called", "run_finished")
