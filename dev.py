@@ -3,7 +3,8 @@
 
     python3 dev.py demo [--serve] [--live]
     python3 dev.py test [pytest arguments]
-    python3 dev.py check        the other checks of CI: style, types, import rules, migrations
+    python3 dev.py check        the other checks of CI: style, types, import rules, migrations, documentation
+    python3 dev.py docs         build the documentation into build/docs
     python3 dev.py format       fix and format the code with ruff
 
 Everything is installed into .venv beside this file, at the versions in constraints.txt.
@@ -21,18 +22,24 @@ HERE = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("ZANGO_AI_VENV") or HERE / ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
-EXTRAS = {"demo": "example", "test": "test", "check": "dev", "format": "dev"}
+EXTRAS = {"demo": "example", "test": "test", "check": "dev", "docs": "dev", "format": "dev"}
+DOCS = (
+    # -E: a page that is not read again would not repeat its warnings.
+    (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/docs"),
+)
 CHECKS = (
     (BIN / "ruff", "check", "."),
     (BIN / "ruff", "format", "--check", "."),
     (BIN / "mypy",),
     (BIN / "lint-imports",),
     (PYTHON, "example_project/manage.py", "makemigrations", "--check", "--dry-run"),
+    *DOCS,
 )
 FORMAT = (
     (BIN / "ruff", "check", "--fix", "."),
     (BIN / "ruff", "format", "."),
 )
+STEPS = {"check": CHECKS, "docs": DOCS, "format": FORMAT}
 
 
 def main() -> int:
@@ -48,7 +55,9 @@ def main() -> int:
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
         return run(PYTHON, "-m", "pytest", "-n", "3", *arguments)
-    failed = [step for step in (CHECKS if command == "check" else FORMAT) if run(*step) != 0]
+    failed = [step for step in STEPS[command] if run(*step) != 0]
+    if command == "docs":
+        print(f"The documentation is in {HERE / 'build' / 'docs' / 'index.html'}")
     return 1 if failed else 0
 
 

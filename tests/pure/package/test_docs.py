@@ -88,9 +88,18 @@ def test_every_link_between_pages_resolves(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_readme_links_every_page():
-    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall((ROOT / "README.md").read_text())}
-    assert set(PAGES) - {ROOT / "README.md"} <= linked
+def linked_pages(page):
+    links = (link.partition("#")[0] for link in LINK.findall(without_code(page.read_text())))
+    return {page.parent.joinpath(link).resolve() for link in links if link.endswith(".md") and "://" not in link}
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        new = set().union(*map(linked_pages, new)) - reached
+    only_on_the_site = {DOCS / "index.md", *(DOCS / "project").iterdir()}
+    assert set(PAGES) - only_on_the_site <= reached
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
