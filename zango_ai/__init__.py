@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .agent import Agent, aget_agent, get_agent
     from .configuration.lookups import get_prompt, get_provider
+    from .definitions import define_agent, define_prompt, define_provider
     from .files.file import LLMFile
     from .providers.calls import warm_up
     from .runs.background import EnqueuedRun, get_run
@@ -38,6 +39,9 @@ __all__ = [
     "ToolParam",
     "ToolSafety",
     "aget_agent",
+    "define_agent",
+    "define_prompt",
+    "define_provider",
     "get_agent",
     "get_prompt",
     "get_provider",
@@ -54,6 +58,9 @@ _HOMES = {
     "get_agent": "agent",
     "get_prompt": "configuration.lookups",
     "get_provider": "configuration.lookups",
+    "define_agent": "definitions",
+    "define_prompt": "definitions",
+    "define_provider": "definitions",
     "LLMFile": "files.file",
     "LLMMessage": "types",
     "LLMResponse": "types",

@@ -46,6 +46,14 @@ def as_tuple(values: Iterable[T], item_type: type[T], argument: str) -> tuple[T,
     return items
 
 
+def require_known(keywords: Iterable[str], known_names: Iterable[str], function: str) -> None:
+    """Raise TypeError for a keyword that is not one of the known names."""
+    known = list(known_names)
+    for name in keywords:
+        if name not in known:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}.{did_you_mean(name, known)}")
+
+
 def did_you_mean(name: str, known_names: Iterable[str]) -> str:
     """``" Did you mean 'summary'?"`` with the known name closest to ``name``; ``""`` if none is close."""
     by_folded = {known[:_MAX_COMPARED_CHARS].casefold(): known for known in known_names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..argument_checks import did_you_mean
@@ -18,12 +18,15 @@ _FALLBACK_KEYS = ("provider", "model")
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """The rows that agents can name. ``invalid`` has the names of entries whose errors are reported already."""
+    """The rows that agents can name."""
 
     providers: Mapping[str, Provider]
     prompts: Mapping[str, Prompt]
     tools: Mapping[str, Tool]
-    invalid: Collection[str] = field(default_factory=set)
+    invalid: Collection[str]
+    """Names of entries whose errors are reported already."""
+    place: str
+    """Where a missing row was looked for."""
 
     def find(self, part: Part, rows_by_name: Mapping[str, Any], noun: str) -> Any:
         """The row that the part names; None after a report."""
@@ -31,10 +34,7 @@ class References:
         if name is None:
             return None
         if name not in rows_by_name and name not in self.invalid:
-            part.report(
-                f"there is no {noun} {name!r}, neither in the tenant nor in the file."
-                f"{did_you_mean(name, rows_by_name)}"
-            )
+            part.report(f"there is no {noun} {name!r}{self.place}.{did_you_mean(name, rows_by_name)}")
         return rows_by_name.get(name)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -33,7 +34,7 @@ class Part:
 
     def report(self, problem: object, key: object = None) -> None:
         """Add a problem of this part, or of its entry ``key``."""
-        path = self.path if key is None else self._below(key)
+        path = self.path if key is None else self.path_below(key)
         self.problems.append(f"{path}: {problem}" if path else str(problem))
 
     def report_invalid(self, error: ValidationError) -> None:
@@ -61,7 +62,7 @@ class Part:
             if allowed is not None and key not in allowed:
                 self.report(f"is not known here.{did_you_mean(str(key), allowed)}", key)
             else:
-                parts[key] = Part(value, self._below(key), self.problems)
+                parts[key] = Part(value, self.path_below(key), self.problems)
         return parts
 
     def named_entries(self) -> dict[str, Part]:
@@ -100,7 +101,8 @@ class Part:
         is_decimal = isinstance(field, models.DecimalField) and self.value is not None
         return field.to_python(str(self.value)) if is_decimal else self.value
 
-    def _below(self, key: object) -> str:
+    def path_below(self, key: object) -> str:
+        """The path of the entry ``key``."""
         name = str(key)
         quoted = json.dumps(name, ensure_ascii=False) if "." in name or " " in name or not name else name
         return f"{self.path}.{quoted}" if self.path else quoted
@@ -122,9 +124,14 @@ def _problem_of(field: Any, value: Any) -> str | None:
         is_integer = isinstance(value, int) and not isinstance(value, bool)
         return None if is_integer else f"must be a whole number. This value is {_shown(value)}."
     if isinstance(field, (models.FloatField, models.DecimalField)):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
-        return None if is_number else f"must be a number. This value is {_shown(value)}."
+        return None if _is_number(value) else f"must be a number. This value is {_shown(value)}."
     return _problem_of_text(value)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _problem_of_text(value: Any) -> str | None:

@@ -18,6 +18,9 @@ _PRUNED: dict[str, type[Model]] = {"agents": AgentConfig, "prompts": Prompt, "pr
 """In an order in which rows can be deleted: first those that use others."""
 
 
+_IN_FILE = ", neither in the tenant nor in the file"
+
+
 class _Undo(Exception):
     """Rolls back a preview."""
 
@@ -46,11 +49,17 @@ def import_document(
     return result
 
 
+def apply_document(document: Any) -> None:
+    """Import the document into the current schema, in the caller's transaction. Raises InvalidFile."""
+    _TenantImport(Part(document), prune=False, author="", place=" in this tenant").apply()
+
+
 class _TenantImport:
     """One import into one tenant."""
 
-    def __init__(self, part: Part, prune: bool, author: str) -> None:
+    def __init__(self, part: Part, prune: bool, author: str, place: str = _IN_FILE) -> None:
         self.part = part
+        self.place = place
         self.author = author
         self.prune = prune
         self.sections = part.entries(("version", *export.SECTIONS))
@@ -59,16 +68,19 @@ class _TenantImport:
         }
 
     def run(self) -> Plan:
-        self._check_version()
         before = export.document()
+        self.apply()
+        steps = plan.compare(before, export.document(), {name: set(parts) for name, parts in self.named.items()})
+        providers_named = Provider.objects.filter(name__in=self._entries("providers"))
+        return Plan(steps, tuple(filter(None, map(providers.missing_credentials, providers_named))))
+
+    def apply(self) -> None:
+        self._check_version()
         self._import_sections()
         if self.prune and not self.part.problems:
             self._delete_others()
         if self.part.problems:
             raise InvalidFile(list(dict.fromkeys(self.part.problems)))
-        steps = plan.compare(before, export.document(), {name: set(parts) for name, parts in self.named.items()})
-        providers_named = Provider.objects.filter(name__in=self._entries("providers"))
-        return Plan(steps, tuple(filter(None, map(providers.missing_credentials, providers_named))))
 
     def _check_version(self) -> None:
         version = self.sections.get("version")
@@ -94,7 +106,7 @@ class _TenantImport:
         saved_tools = tools.saved_tools(self._tool_names())
         tools.import_tools(self._entries("tools"), saved_tools)
         invalid = {*self._entries("providers"), *self._entries("prompts"), *self._entries("tools")}
-        references = agents.References(saved_providers, saved_prompts, saved_tools, invalid)
+        references = agents.References(saved_providers, saved_prompts, saved_tools, invalid, self.place)
         saved_agents = {row.name: row for row in AgentConfig.objects.select_for_update()}
         for name, part in self._entries("agents").items():
             agents.import_agent(name, part, saved_agents.get(name), references)

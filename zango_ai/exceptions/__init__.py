@@ -6,6 +6,7 @@
     ├── NotFoundError                 AgentNotFound, ProviderNotFound, PromptNotFound
     ├── DisabledError                 AgentDisabled, ProviderDisabled
     ├── InputRequired                 also a ValueError
+    ├── DefinitionInvalid             also a ValueError
     ├── WrongTenant
     ├── TenantNotActive
     ├── NotMigrated
@@ -31,6 +32,7 @@ The values that a program needs are attributes.
 """
 
 from .base import (
+    DefinitionInvalid,
     DisabledError,
     NotFoundError,
     NotMigrated,
@@ -82,6 +84,7 @@ __all__ = [
     "ContentPolicyViolation",
     "ContextWindowExceeded",
     "DecisionNotAllowed",
+    "DefinitionInvalid",
     "DisabledError",
     "InputRequired",
     "LLMAPIError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -54,6 +54,17 @@ class NotFoundError(NamedObjectError):
 
 class DisabledError(NamedObjectError):
     """The object exists but is disabled."""
+
+
+class DefinitionInvalid(NamedObjectError, ValueError):
+    """``define_agent()``, ``define_provider()`` or ``define_prompt()`` got invalid values, and changed nothing.
+
+    ``problems`` has one line for each, which begins with the option's name.
+    """
+
+    def __init__(self, name: str, problems: Sequence[str], message: str) -> None:
+        super().__init__(name, message)
+        self.problems = list(problems)
 
 
 class WrongTenant(ZangoAIError):

@@ -83,10 +83,7 @@ class RunRequest:
         base_overrides: Overrides = Overrides(),  # noqa: B008 - frozen
     ) -> RunRequest:
         """The request of a call of ``Agent.<method>()``. Raises TypeError for an unknown keyword."""
-        for name in keywords:
-            if name not in RunArguments.__annotations__:
-                suggestion = argument_checks.did_you_mean(name, RunArguments.__annotations__)
-                raise TypeError(f"{method}() got an unexpected keyword argument {name!r}.{suggestion}")
+        argument_checks.require_known(keywords, RunArguments.__annotations__, method)
         return cls(input=input, **keywords, default_trigger=default_trigger, base_overrides=base_overrides)
 
     def __post_init__(self) -> None:

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models.signals import post_migrate
 from django.http import HttpResponse
 from opentelemetry import metrics, trace
 from patients.models import Patient
 
 from tests.build import make_agent, make_prompt, make_provider
-from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider, get_run
+from zango_ai import LLMFile, LLMMessage, aget_agent, define_provider, get_agent, get_provider, get_run
 from zango_ai.configuration import tool_rows
-from zango_ai.models import Prompt, Tool
+from zango_ai.models import AgentConfig, Prompt, Tool
 from zango_ai.runs.resumption import execute_queued
 from zango_ai.signals import run_finished
 from zango_ai.testing import Call, Reply
@@ -93,22 +96,44 @@ def test_call_a_provider(model, provider, capsys):
 
 def test_an_agent_is_created_in_code(model, north):
     page = "run-an-agent.md"
-    tool_rows.sync()  # the example project declares find_patient
-    agent = run_block(page, "agent.tools.add", api_key="sk-test").agent
-    assert [tool.name for tool in agent.tools.all()] == ["find_patient"]
-    agent.provider.credentials["api_base"] = model.openai_base
-    agent.provider.save()
+    agent = run_block(page, "define_agent(", api_key="sk-test").agent
+    assert [tool.name for tool in AgentConfig.objects.get().tools.all()] == ["find_patient"]
+    define_provider("main", credentials={"api_key": "sk-test", "api_base": model.openai_base})
     model.script('{"urgency": "high"}')
-    response = get_agent("triage").run(variables={"message": "Pain"}, system_variables={"clinic": "North"})
+    response = agent.run(variables={"message": "Pain"}, system_variables={"clinic": "North"})
     assert response.parsed_content == {"urgency": "high"}
     sent = [message["content"] for message in model.requests[-1].body["messages"]]
     assert sent[0] == "You sort the messages of patients of North."
     assert sent[1] == "How urgent is this message?\n\nPain"
 
 
+def test_agents_are_defined_in_code(model, north, monkeypatch):
+    page = "manage-configuration-as-code.md"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    run_block(page, "os.environ")
+    assert AgentConfig.objects.get(name="patient-summary").tools.get().name == "find_patient"
+    define_agents = run_block(page, "post_migrate.connect").define_agents
+    post_migrate.connect(define_agents, sender=apps.get_app_config("patients"))
+    call_command("migrate_schemas", schema_name="north", verbosity=0, interactive=False)
+    call_command("migrate_schemas", "--shared", verbosity=0, interactive=False)
+    post_migrate.disconnect(define_agents, sender=apps.get_app_config("patients"))
+    connection.set_schema("north")
+    assert AgentConfig.objects.get(name="greeter").user_prompt.content == "Greet {{ name }}."
+
+
+def test_a_migration_defines_an_agent(model, north):
+    migration = run_block("manage-configuration-as-code.md", "RunPython").Migration("0002_agents", "patients")
+    loader = MigrationExecutor(connection).loader
+    newest = loader.graph.leaf_nodes("zango_ai") + loader.graph.leaf_nodes("patients")
+    assert sorted(migration.dependencies) == sorted(newest)
+    with connection.schema_editor(atomic=False) as editor:
+        migration.apply(loader.project_state(), editor)
+    assert AgentConfig.objects.get(name="greeter").provider.validation_error.startswith("provider main: enter")
+
+
 def test_a_migration_creates_a_prompt(model, provider):
     state = MigrationExecutor(connection).loader.project_state()
-    run_block("run-an-agent.md", "def create_prompt").create_prompt(state.apps, None)
+    run_block("manage-configuration-as-code.md", "def create_prompt").create_prompt(state.apps, None)
     make_agent(model, "greeter", provider=provider, user_prompt=Prompt.objects.get(name="greeting"))
     get_agent("greeter").run(variables={"name": "Ada"})
     assert model.requests[-1].body["messages"][-1]["content"] == "Greet Ada."
