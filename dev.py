@@ -4,8 +4,8 @@
     python3 dev.py demo [--serve] [--live]
     python3 dev.py test [pytest arguments]
     python3 dev.py check        the other checks of CI: style, types, import rules, migrations, documentation
-    python3 dev.py docs         build the documentation into build/docs
-    python3 dev.py format       fix and format the code with ruff
+    python3 dev.py docs         renew the reference, and build the documentation into build/docs
+    python3 dev.py format       renew the reference, fix and format the code with ruff
 
 Everything is installed into .venv beside this file, at the versions in constraints.txt.
 """
@@ -23,19 +23,21 @@ VENV = Path(os.environ.get("ZANGO_AI_VENV") or HERE / ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
 EXTRAS = {"demo": "example", "test": "test", "check": "dev", "docs": "dev", "format": "dev"}
-DOCS = (
-    # -E: a page that is not read again would not repeat its warnings.
-    (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/docs"),
-)
+REFERENCE = (PYTHON, "-m", "docs._reference")
+# -E: a page that is not read again would not repeat its warnings.
+SITE = (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/docs")
 CHECKS = (
     (BIN / "ruff", "check", "."),
     (BIN / "ruff", "format", "--check", "."),
     (BIN / "mypy",),
     (BIN / "lint-imports",),
     (PYTHON, "example_project/manage.py", "makemigrations", "--check", "--dry-run"),
-    *DOCS,
+    (*REFERENCE, "--check"),
+    SITE,
 )
+DOCS = (REFERENCE, SITE)
 FORMAT = (
+    REFERENCE,
     (BIN / "ruff", "check", "--fix", "."),
     (BIN / "ruff", "format", "."),
 )

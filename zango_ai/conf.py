@@ -31,43 +31,47 @@ class Conf:
     """The settings, with their defaults."""
 
     encryption_keys: tuple[str, ...] = ()
-    """Fernet keys. The first encrypts, all decrypt. Empty: derived from SECRET_KEY and SECRET_KEY_FALLBACKS."""
+    """Fernet keys for credentials. The first key encrypts, all keys decrypt. Empty: derived from ``SECRET_KEY`` and
+    ``SECRET_KEY_FALLBACKS``."""
     allowed_api_bases: tuple[str, ...] = ()
-    """URL prefixes inside the host's network that a provider's ``api_base`` is allowed to use."""
+    """URL prefixes inside your own network that a provider's API base URL may use, such as
+    ``http://localhost:11434``."""
     max_file_bytes: int = 20 * 1024 * 1024
-    """Maximum size of one file sent with a run."""
+    """Largest file that a run may send, in bytes. The default is 20 MiB."""
     max_files: int = 20
-    """Maximum number of files per run."""
+    """Largest number of files in one run."""
     max_tool_result_chars: int = 60_000
-    """Maximum length of a tool's result. Longer results are cut, with a note of how much was left out."""
+    """Longest result of a tool, in characters. Longer results are cut, with a note of how much was left out."""
     max_tool_calls_per_round: int = 32
-    """Maximum number of tool calls executed per round. Further calls get an error as their result."""
+    """How many tool calls of one answer are executed. The model is told that the others were not."""
     approval_ttl_hours: int = 72
     """How long a tool call waits for approval before maintenance ends its run."""
     approval_emails: tuple[str, ...] | Callable[[Any], Any] = ()
     """Who gets an e-mail when tool calls wait for approval: a list of addresses, or a callable or its dotted path
     that takes an ``ApprovalRequest`` and returns one. Empty: nobody."""
     site_url: str | Callable[[str], Any] = ""
-    """The address of the site, for links in e-mails, such as ``"https://{schema}.example.com"``; or a callable
-    ``(schema) -> address`` or its dotted path. Empty: no links."""
+    """The address of the site, for links in e-mails. ``{schema}`` stands for the tenant's schema:
+    ``"https://{schema}.example.com"``. Or a callable ``(schema) -> address``. Empty: no links."""
     background_retries: int = 5
-    """How many times a background run is retried after a temporary error."""
+    """How often a background run is retried after temporary errors."""
     session_ttl_days: int | None = None
-    """Maintenance deletes conversations that have been idle for longer. None: never."""
+    """After how many idle days maintenance deletes a conversation. None: never."""
     payload_ttl_days: int | None = None
-    """Maintenance removes the texts and files of runs that are older. None: never."""
+    """After how many days maintenance removes the texts and files of a run. Tokens, cost and times stay. None:
+    never."""
     invocation_ttl_days: int | None = None
-    """Maintenance deletes runs that are older from the log. None: never."""
+    """After how many days maintenance deletes a run from the log. Monthly spending stays. None: never."""
     redact: Callable[[str], Any] | None = None
     """A callable ``(text) -> str``, or its dotted path, that is applied to each text before it is stored."""
     api_permission: Callable[[Any, str], bool] | None = None
-    """Decides who can call an agent over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
+    """Decides who may call agents over HTTP: a callable ``(request, agent_name) -> bool`` or its dotted path.
     None: any logged-in user."""
     resumable_chats: bool = False
     """Run chats of the HTTP API in a worker, so that a browser that reloads the page gets the rest of an answer. A
     client that disconnects no longer cancels the run."""
     tenant_time_zone: str = "timezone"
-    """The tenant model's field with the name of the tenant's time zone."""
+    """The field of your tenant model with the tenant's time zone, such as ``"Europe/Berlin"``. Budget months use
+    it. If the field is missing or empty, the project's ``TIME_ZONE`` is used."""
 
 
 def read(raw: Any) -> tuple[Conf, list[str]]:

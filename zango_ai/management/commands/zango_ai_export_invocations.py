@@ -28,12 +28,14 @@ class Command(TenantCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--format", required=True, choices=sorted(run_export.FORMATS))
+        parser.add_argument(
+            "--format", required=True, choices=sorted(run_export.FORMATS), help="format of the output"
+        )
         parser.add_argument("--agent", help="only runs of this agent")
         parser.add_argument("--provider", help="only runs on this provider")
         parser.add_argument("--model", help="only runs of this model")
-        parser.add_argument("--status", choices=Invocation.Status.values)
-        parser.add_argument("--trigger", choices=Invocation.Trigger.values)
+        parser.add_argument("--status", choices=Invocation.Status.values, help="only runs with this status")
+        parser.add_argument("--trigger", choices=Invocation.Trigger.values, help="only runs with this trigger")
         parser.add_argument("--session", help="only runs of this session ID")
         parser.add_argument("--user", help="only runs of this user_ref")
         parser.add_argument("--since", metavar="YYYY-MM-DD", help="first day, in the tenant's time zone")
