@@ -77,7 +77,13 @@ def _with_policy(app: Any) -> Any:
 
 
 def open_page(
-    browser: Browser, site: str, *, user: User | None = None, width: int = 1280, scheme: Any = "light"
+    browser: Browser,
+    site: str,
+    *,
+    user: User | None = None,
+    width: int = 1280,
+    scheme: Any = "light",
+    language: str = "en",
 ) -> Page:
     """A page at ``site`` on which ``user``, or else a superuser of the active tenant, is logged in."""
     if user is None:
@@ -85,7 +91,11 @@ def open_page(
     client = Client()
     client.force_login(user)
     context = browser.new_context(
-        base_url=site, color_scheme=scheme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
+        base_url=site,
+        color_scheme=scheme,
+        viewport={"width": width, "height": 900},
+        reduced_motion="reduce",
+        locale=language,
     )
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
     page = context.new_page()

@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("pages", nargs="*", metavar="page", help=f"default: all of {', '.join(PAGES)}")
     parser.add_argument("--docs", action="store_true", help="write docs/images/")
     parser.add_argument("--screen", action="store_true", help="only what is visible without scrolling")
+    parser.add_argument("--language", default="en", help="the browser's language: en or de (default: en)")
     parser.add_argument("--out", type=Path, help="the folder (default: a new one in the temp folder)")
     options = parser.parse_args()
     unknown = set(options.pages) - set(PAGES)
@@ -200,7 +201,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start_database()
     pages = options.pages or list(DOCS if options.docs else PAGES)
-    take(pages, folder, only_docs=options.docs, full_page=not options.screen)
+    take(pages, folder, only_docs=options.docs, full_page=not options.screen, language=options.language)
 
 
 def start_database() -> None:
@@ -225,7 +226,7 @@ def start_database() -> None:
         setup.create_site(schema)
 
 
-def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool) -> None:
+def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool, language: str = "en") -> None:
     from django.conf import settings
     from django_tenants.utils import schema_context
 
@@ -250,7 +251,7 @@ def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool) ->
         with serve() as site:
             for width in WIDTHS[:1] if only_docs else WIDTHS:
                 for scheme in SCHEMES[:1] if only_docs else SCHEMES:
-                    page = open_page(browser, site, width=width, scheme=scheme)
+                    page = open_page(browser, site, width=width, scheme=scheme, language=language)
                     for name in pages:
                         _show(page, name)
                         path = folder / (f"{name}.png" if only_docs else f"{name}-{width}-{scheme}.png")

@@ -17,21 +17,27 @@ NOTHING = "\N{EN DASH}"
 _THOUSANDS = ((1_000_000_000, "B"), (1_000_000, "M"), (10_000, "k"))
 
 
+def in_language(number: str) -> str:
+    """A number that Python has written, with the separators of the active language: ``1.234,5`` in German."""
+    point, comma = formats.get_format("DECIMAL_SEPARATOR"), formats.get_format("THOUSAND_SEPARATOR")
+    return number.translate({ord("."): point, ord(","): comma})
+
+
 def usd(amount: Decimal | float | None) -> str:
     """Dollars, as precise as the amount is small: ``$1,250.00``, ``$0.0021``, ``<$0.0001``."""
     if amount is None:
         return gettext("unknown")
     value = Decimal(amount)
     if 0 < value < Decimal("0.0001"):
-        return "<$0.0001"
+        return in_language("<$0.0001")
     if value == 0 or abs(value) >= 1:
-        return f"${value:,.2f}"
-    return f"${value:.4f}".removesuffix("00")
+        return in_language(f"${value:,.2f}")
+    return in_language(f"${value:.4f}".removesuffix("00"))
 
 
 def count(number: int | None) -> str:
     """A whole number with thousands separators: ``12,345``."""
-    return NOTHING if number is None else f"{number:,}"
+    return NOTHING if number is None else in_language(f"{number:,}")
 
 
 def short_count(number: int | None) -> str:
@@ -41,8 +47,8 @@ def short_count(number: int | None) -> str:
     for size, unit in _THOUSANDS:
         if number >= size:
             scale = 1_000 if unit == "k" else size
-            return f"{number / scale:,.1f}{unit}"
-    return f"{number:,}"
+            return in_language(f"{number / scale:,.1f}") + unit
+    return in_language(f"{number:,}")
 
 
 def latency(milliseconds: float | None) -> str:
@@ -53,7 +59,7 @@ def latency(milliseconds: float | None) -> str:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return in_language(f"{seconds:.1f} s")
     minutes, rest = divmod(round(seconds), 60)
     return gettext("%(minutes)d min %(seconds)d s") % {"minutes": minutes, "seconds": rest}
 
@@ -63,7 +69,7 @@ def percent(part: float | None, whole: float | None = 100) -> str:
     if part is None or not whole:
         return NOTHING
     share = 100 * float(part) / float(whole)
-    return f"{share:.0f}%" if share == round(share) else f"{share:.1f}%"
+    return f"{share:.0f}%" if share == round(share) else in_language(f"{share:.1f}%")
 
 
 def when(moment: datetime | None) -> SafeString | str:

@@ -27,7 +27,7 @@ class PromptForm(forms.ModelForm):
         widget=forms.TextInput(attrs={"class": "vTextField"}),
         help_text=_("For your team, for example “Shorter greeting”."),
     )
-    base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    base_version = forms.IntegerField(label="", required=False, widget=forms.HiddenInput)
 
     start_from = ""
     """The number of the version to edit. Empty: the newest."""

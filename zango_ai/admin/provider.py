@@ -30,7 +30,7 @@ class ProviderColumns:
     @admin.display(description=_("provider"), ordering="name")
     def title(self, row: Provider) -> SafeString:
         kind = KINDS.get(row.kind)
-        return format_html('{}<span class="za-sub">{}</span>', row.name, kind.label if kind else row.kind)
+        return format_html('{}<span class="za-sub">{}</span>', row.name, gettext(kind.label) if kind else row.kind)
 
     @admin.display(description=_("connection"), ordering="validated_at")
     def connection(self, row: Provider) -> SafeString:

@@ -10,6 +10,7 @@ from django import forms
 from django.utils.crypto import salted_hmac
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..encryption.cipher import Undecryptable
@@ -68,7 +69,7 @@ class ProviderForm(forms.ModelForm):
 
     kind = forms.ChoiceField(
         label=_("Kind"),
-        choices=[(kind.name, kind.label) for kind in KINDS.values()],
+        choices=[(kind.name, _(kind.label)) for kind in KINDS.values()],
         widget=KindInput,
         help_text=_("The vendor, or the kind of server, that hosts the models."),
     )
@@ -102,7 +103,7 @@ class ProviderForm(forms.ModelForm):
         saved = str(self._saved.get(slot.name) or "")
         if not slot.is_secret:
             return forms.CharField(
-                label=slot.label,
+                label=_(slot.label),
                 required=False,
                 initial=saved,
                 help_text=_help(slot.name),
@@ -118,7 +119,7 @@ class ProviderForm(forms.ModelForm):
             # A submitted form is shown again only if it was rejected.
             widget.is_saved = False
             state = _("Enter it again: the form was not saved, and secrets are never sent back to the browser.")
-        return forms.CharField(label=slot.label, required=False, strip=True, widget=widget, help_text=state)
+        return forms.CharField(label=_(slot.label), required=False, strip=True, widget=widget, help_text=state)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -186,9 +187,10 @@ def _help(name: str) -> SafeString:
     for kind in KINDS.values():
         for slot in kind.slots:
             if slot.name == name and slot.help_text:
-                kinds_by_text.setdefault(slot.help_text, []).append(kind)
+                text = gettext(slot.help_text) % {"example": slot.example}
+                kinds_by_text.setdefault(text, []).append(kind)
     parts = [
-        (" ".join(kind.name for kind in kinds), ", ".join(kind.label for kind in kinds), text)
+        (" ".join(kind.name for kind in kinds), ", ".join(gettext(kind.label) for kind in kinds), text)
         for text, kinds in kinds_by_text.items()
     ]
     return format_html_join(" ", '<span data-za-kinds="{}"><b>{}: </b><span>{}</span></span>', parts)

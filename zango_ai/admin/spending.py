@@ -17,6 +17,7 @@ from ..ledger.money import format_usd
 from ..models import Spend
 from . import components
 from .access import TenantOnly, ViewOnly
+from .formats import in_language
 from .panel import PanelAdmin
 
 
@@ -85,8 +86,8 @@ class SpendAdmin(PanelAdmin, ViewOnly, admin.ModelAdmin):
 
     @admin.display(description=_("spent"), ordering="spent_usd")
     def spent(self, row: Spend) -> str:
-        return format_usd(row.spent_usd)
+        return in_language(format_usd(row.spent_usd))
 
     @admin.display(description=_("reserved for calls in progress"), ordering="reserved_usd")
     def reserved(self, row: Spend) -> str:
-        return format_usd(row.reserved_usd)
+        return in_language(format_usd(row.reserved_usd))

@@ -215,12 +215,12 @@ class Provider(DirectCalls, BudgetedModel):
         except Undecryptable:
             raise ValidationError(_("The saved credentials cannot be decrypted. Enter them again.")) from None
         if missing is not None:
-            raise ValidationError(_("%(field)s is required."), params={"field": missing.label})
+            raise ValidationError(_("%(field)s is required."), params={"field": _(missing.label)})
         malformed = kind.malformed_slot(credentials)
         if malformed is not None:
             raise ValidationError(
                 _("%(field)s contains spaces, line breaks or characters that are not allowed. Enter it again."),
-                params={"field": malformed.label},
+                params={"field": _(malformed.label)},
             )
         problem = addresses.problem_of(kind.base_url(credentials), get_conf().allowed_api_bases)
         if problem is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop as _
+
 from .base import API_KEY, CredentialSlot, required_api_base
 from .openai import OpenAIKind
 
@@ -43,11 +45,18 @@ AZURE = _Azure(
     slots=(
         API_KEY,
         required_api_base("https://my-resource.openai.azure.com"),
-        CredentialSlot("api_version", "API version", is_required=True, help_text="for example 2024-10-21."),
+        CredentialSlot(
+            "api_version",
+            _("API version"),
+            is_required=True,
+            help_text=_("for example %(example)s."),
+            example="2024-10-21",
+        ),
         CredentialSlot(
             "base_model",
-            "Base model",
-            help_text="the model that the deployments run, for example gpt-5.4-mini. Its price is used.",
+            _("Base model"),
+            help_text=_("the model that the deployments run, for example %(example)s. Its price is used."),
+            example="gpt-5.4-mini",
         ),
     ),
     litellm_prefix="azure",

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop as _
+
 from ... import argument_checks
 from ...files.media_types import PDF
 
@@ -21,9 +23,12 @@ class CredentialSlot:
 
     name: str
     label: str
+    """In English. The admin translates it."""
     is_secret: bool = False
     is_required: bool = False
     help_text: str = ""
+    """In English. ``%(example)s`` stands for ``example``."""
+    example: str = ""
 
 
 _OTHER_NAMES = {
@@ -35,15 +40,19 @@ _OTHER_NAMES = {
 }
 """What other libraries call a credential."""
 
-API_KEY = CredentialSlot("api_key", "API key", is_secret=True, is_required=True)
-OPTIONAL_API_KEY = CredentialSlot("api_key", "API key", is_secret=True)
-API_BASE = CredentialSlot("api_base", "API base URL", help_text="leave empty for the vendor's own address.")
+API_KEY = CredentialSlot("api_key", _("API key"), is_secret=True, is_required=True)
+OPTIONAL_API_KEY = CredentialSlot("api_key", _("API key"), is_secret=True)
+API_BASE = CredentialSlot("api_base", _("API base URL"), help_text=_("leave empty for the vendor's own address."))
 
 
 def required_api_base(example: str) -> CredentialSlot:
     """The slot of a kind that has no address of its own."""
     return CredentialSlot(
-        "api_base", "API base URL", is_required=True, help_text=f"required, for example {example}."
+        "api_base",
+        _("API base URL"),
+        is_required=True,
+        help_text=_("required, for example %(example)s."),
+        example=example,
     )
 
 

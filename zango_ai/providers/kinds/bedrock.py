@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop as _
+
 from ...files.media_types import PDF
 from .base import API_BASE, CredentialSlot, Kind
 
@@ -76,10 +78,16 @@ BEDROCK = _Bedrock(
     name="bedrock",
     label="Amazon Bedrock",
     slots=(
-        CredentialSlot("aws_access_key_id", "AWS access key ID", is_secret=True, is_required=True),
-        CredentialSlot("aws_secret_access_key", "AWS secret access key", is_secret=True, is_required=True),
-        CredentialSlot("aws_session_token", "AWS session token", is_secret=True),
-        CredentialSlot("aws_region_name", "AWS region", is_required=True, help_text="for example eu-central-1."),
+        CredentialSlot("aws_access_key_id", _("AWS access key ID"), is_secret=True, is_required=True),
+        CredentialSlot("aws_secret_access_key", _("AWS secret access key"), is_secret=True, is_required=True),
+        CredentialSlot("aws_session_token", _("AWS session token"), is_secret=True),
+        CredentialSlot(
+            "aws_region_name",
+            _("AWS region"),
+            is_required=True,
+            help_text=_("for example %(example)s."),
+            example="eu-central-1",
+        ),
         API_BASE,
     ),
     litellm_prefix="bedrock/converse",

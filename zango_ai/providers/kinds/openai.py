@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop as _
+
 from .base import API_BASE, API_KEY, CredentialSlot, Kind
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def _set_headers(request: httpx.Request, headers: Mapping[str, str | None]) -> N
 OPENAI = OpenAIKind(
     name="openai",
     label="OpenAI",
-    slots=(API_KEY, API_BASE, CredentialSlot("organization", "Organization id")),
+    slots=(API_KEY, API_BASE, CredentialSlot("organization", _("Organization ID"))),
     litellm_prefix="openai",
     api_base="https://api.openai.com/v1",
     price_lists=("openai",),

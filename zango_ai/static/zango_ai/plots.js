@@ -16,9 +16,11 @@ function stack(figure) {
   return [days, ...sums.reverse()];
 }
 
+const language = document.documentElement.lang || undefined;
+
 function label(unit, value) {
-  if (unit !== "usd") return value.toLocaleString();
-  return "$" + value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: value < 0.1 ? 4 : 2 });
+  if (unit !== "usd") return value.toLocaleString(language);
+  return "$" + value.toLocaleString(language, { minimumFractionDigits: 2, maximumFractionDigits: value < 0.1 ? 4 : 2 });
 }
 
 function draw(figure) {
@@ -38,7 +40,7 @@ function draw(figure) {
     cursor: { show: false },
     scales: { x: { range: (_, first, last) => [first - 43200, last + 43200] }, y: { range: (_, low, high) => [0, Math.max(high * 1.05, unit === "usd" ? 0.01 : 1)] } },
     axes: [
-      { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleDateString(undefined, { day: "numeric", month: "short", timeZone: "UTC" })), space: 70, size: 28 },
+      { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleDateString(language, { day: "numeric", month: "short", timeZone: "UTC" })), space: 70, size: 28 },
       { ...axis, grid: { stroke: style.borderTopColor, width: 1 }, size: 62, values: (_, ticks) => ticks.map(tick => label(unit, tick)) },
     ],
     series: [{}, ...data.slice(1).map((_, place) => ({ fill: fills[place], stroke: fills[place], width: 0, paths: bars, points: { show: false } }))],
