@@ -11,40 +11,46 @@ Schema = Mapping[str, Any]
 
 
 def endpoints() -> str:
-    rows = [
-        (
-            code(f"{method.upper()} {path.lstrip('/')}"),
-            f"{operation['summary']}.",
-            _takes(operation),
-            _gives(operation),
-        )
+    return "\n\n".join(
+        _endpoint(f"{method.upper()} {path[1:]}", operation)
         for path, operations in openapi("/ai")["paths"].items()
         for method, operation in operations.items()
-    ]
-    return table(["endpoint", "what it does", "takes", "answers with"], rows)
+    )
 
 
 def schemas() -> str:
     return "\n\n".join(_section(name, schema) for name, schema in openapi("/ai")["components"]["schemas"].items())
 
 
+def _endpoint(route: str, operation: Schema) -> str:
+    parts = [f"### {operation['summary']}", f"```text\n{route}\n```", _takes(operation), _gives(operation)]
+    return "\n\n".join(filter(None, parts))
+
+
 def _takes(operation: Schema) -> str:
     body = operation.get("requestBody", {}).get("content", {})
-    names = dict.fromkeys(name for content in body.values() for name in content["schema"].get("properties", {}))
-    others = [each["name"] for each in operation["parameters"] if each["in"] != "path"]
-    return ", ".join(code(name) for name in [*names, *others])
+    found = [field for content in reversed(body.values()) for field in content["schema"]["properties"].items()]
+    rows = [(code(name), _type(field), line(field.get("description"))) for name, field in dict(found).items()]
+    others = [each for each in operation["parameters"] if each["in"] != "path"]
+    rows += [(code(each["name"]), _type_and_place(each), line(each.get("description"))) for each in others]
+    return table(["field", "type", "meaning"], rows) if rows else ""
+
+
+def _type_and_place(parameter: Schema) -> str:
+    return f"{_type(parameter['schema'])}, in the {parameter['in']}"
 
 
 def _gives(operation: Schema) -> str:
-    return ", ".join(
-        _answer(status, response) for status, response in operation["responses"].items() if status < "4"
-    )
+    answers = operation["responses"].items()
+    return "Answers: " + "; ".join(_answer(status, response) for status, response in answers if status < "4") + "."
 
 
 def _answer(status: str, response: Schema) -> str:
     description = response["description"]
-    named = f"[{description}](#{description.lower()})" if "content" in response else line(description).rstrip(".")
-    return f"{status}: {named}"
+    if "content" not in response:
+        return f"{status}, {description[:1].lower()}{line(description)[1:].rstrip('.')}"
+    (media_type,) = response["content"]
+    return f"{status}, `{media_type}`: [{description}](#{description.lower()})"
 
 
 def _section(name: str, schema: Schema) -> str:

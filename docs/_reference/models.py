@@ -103,7 +103,7 @@ def _type(field: Any) -> str:
         return f"{many}[`{field.related_model.__name__}`](#{field.related_model.__name__.lower()})"
     kind = next((_TYPES[base] for base in type(field).__mro__ if base in _TYPES), type(field).__name__)
     if isinstance(field, models.CharField) and not field.choices:
-        kind = f"{kind}, up to {field.max_length} characters" if field.max_length else kind
+        kind = f"{kind} ({field.max_length})" if field.max_length else kind
     return kind + ", unique" * (field.unique and not field.primary_key)
 
 

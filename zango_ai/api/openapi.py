@@ -219,7 +219,8 @@ def _operation(
 def _body(schema: Schema, *, with_files: bool = False) -> dict[str, Any]:
     content = _content(schema)
     if with_files:
-        files = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+        file = {"type": "string", "contentMediaType": "application/octet-stream"}
+        files = {"type": "array", "items": file, "description": "Files to send. The body is multipart then."}
         content["multipart/form-data"] = {"schema": _object({**_MULTIPART, "files": files})}
     return {"required": True, "content": content}
 

@@ -77,5 +77,6 @@ def test_every_system_check_is_described():
 def test_every_url_of_the_api_is_described():
     routes = [str(url.pattern) for url in get_resolver("zango_ai.urls").url_patterns]
     paths = {re.sub(r"<\w+:(\w+)>", r"{\1}", route) for route in routes}
-    described = set(re.findall(r"`(?:GET|POST) ([^`]+)`", (FOLDER / "http.md").read_text()))
-    assert described == paths - {"agents/{name}/chat"}  # also without the slash
+    described = set(re.findall(r"^(?:GET|POST) (\S+)$", (FOLDER / "http.md").read_text(), re.MULTILINE))
+    without_document = paths - {"openapi.json"}
+    assert described == without_document - {"agents/{name}/chat"}  # the same as with a slash
