@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"^(?:# |\{# )([\w./-]+\.\w+)( \(at the end\))?(?: #\})?$")
+FILE = re.compile(r"^(?:# |// |\{# )([\w./-]+\.\w+)( \(at the end\))?(?: #\})?$")
 SERVERS = {"zango_ai.testing.model_server": "kind gemini", "runserver": "Quit the server"}
 """Commands that do not end, and what they print when they are ready."""
 
@@ -46,13 +46,9 @@ class Reader:
             server.wait()
 
     def _write(self, block: str) -> None:
-        first, _, rest = block.partition("\n")
-        found = FILE.match(first)
-        assert found, f"The first line names no file: {first}"
-        path = self.folder / found[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(path.read_text() + rest if found[2] else rest)
-        self.files.append(found[1])
+        name = write_file(block, self.folder)
+        assert name, f"The first line names no file: {block}"
+        self.files.append(name)
 
     def _run(self, block: str) -> None:
         self.commands += 1
@@ -99,6 +95,18 @@ class Reader:
         lines = [re.escape(line).replace("…", ".*?") for line in block.splitlines()]
         pattern = r"\s*?\n".join(lines)
         assert re.search(pattern, self.output, re.DOTALL), f"Expected:\n{block}\nPrinted:\n{self.output}"
+
+
+def write_file(block: str, folder: Path) -> str | None:
+    """Write the file that the first line of the block names. Returns its name; None if the line names no file."""
+    first, _, rest = block.partition("\n")
+    found = FILE.match(first)
+    if found is None:
+        return None
+    path = folder / found[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(path.read_text() + rest if found[2] else rest)
+    return found[1]
 
 
 def environment_of_a_reader(database_url: str) -> dict[str, str]:

@@ -20,8 +20,8 @@ _TYPES = {
 _MORE = {
     "ALLOWED_API_BASES": ("Addresses", "../how-to/connect-a-provider.md#addresses"),
     "API_PERMISSION": ("Control who may call", "../how-to/call-over-http.md#control-who-may-call"),
-    "APPROVAL_EMAILS": ("Notifications", "../how-to/give-an-agent-tools.md#notifications"),
-    "APPROVAL_TTL_HOURS": ("Approval", "../how-to/give-an-agent-tools.md#approval"),
+    "APPROVAL_EMAILS": ("Notifications", "../how-to/approve-tool-calls.md#notifications"),
+    "APPROVAL_TTL_HOURS": ("Approval", "../how-to/approve-tool-calls.md"),
     "BACKGROUND_RETRIES": ("Run agents in the background", "../how-to/run-in-the-background.md"),
     "ENCRYPTION_KEYS": ("Encryption keys", "#encryption-keys"),
     "INVOCATION_TTL_DAYS": ("Keep and delete data", "../how-to/keep-and-delete-data.md"),

@@ -38,9 +38,10 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def bundle(script: str, target: Path) -> None:
-    """Write the script with everything that it imports, for a browser."""
+def bundle(script: str | Path, target: Path, *options: str) -> None:
+    """Write the script with everything that it imports, for a browser. ``options`` are esbuild's."""
     install()
-    esbuild = HERE / "node_modules" / ".bin" / "esbuild"
-    options = ["--bundle", "--jsx=automatic", "--log-level=error", '--define:process.env.NODE_ENV="production"']
-    subprocess.run([esbuild, script, *options, f"--outfile={target}"], cwd=HERE, check=True)
+    packages = HERE / "node_modules"
+    general = ["--bundle", "--jsx=automatic", "--log-level=error", '--define:process.env.NODE_ENV="production"']
+    command = [packages / ".bin" / "esbuild", script, *general, *options, f"--outfile={target}"]
+    subprocess.run(command, cwd=HERE, env={**os.environ, "NODE_PATH": str(packages)}, check=True)

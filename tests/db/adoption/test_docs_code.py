@@ -240,6 +240,9 @@ def test_a_tool_is_declared_synced_and_approved(model, provider, patient, monkey
     run_block(page, "How often was Ada", get_agent=get_agent)
     notes = [Call("record_note", {"patient_id": patient.pk, "text": text}) for text in ("one", "two")]
     model.script(Reply(calls=notes), "Done.")
+    page = "approve-tool-calls.md"
+    run_block(page, "def delete_note")
+    run_block(page, "def in_words", tool=names.tool, ToolSafety=names.ToolSafety, Patient=Patient)
     waiting = run_block(page, "pending.expires_at", get_agent=get_agent).response
     pending_id, other_id = (pending.id for pending in waiting.pending_approvals)
     done = run_block(
