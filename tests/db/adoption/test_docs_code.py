@@ -1,6 +1,7 @@
 """The Python examples of the how-to pages run as they are written, against the local model server."""
 
 import logging
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from cryptography.fernet import Fernet
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
@@ -18,10 +20,10 @@ from django.http import HttpResponse
 from opentelemetry import metrics, trace
 from patients.models import Patient
 
-from tests.build import make_agent, make_prompt, make_provider
+from tests.build import API_KEY, make_agent, make_prompt, make_provider
 from zango_ai import LLMFile, LLMMessage, aget_agent, define_provider, get_agent, get_provider, get_run
 from zango_ai.configuration import tool_rows
-from zango_ai.models import AgentConfig, Prompt, Tool
+from zango_ai.models import AgentConfig, Prompt, Provider, Tool
 from zango_ai.runs.resumption import execute_queued
 from zango_ai.signals import run_finished
 from zango_ai.testing import Call, Reply
@@ -256,6 +258,34 @@ def test_a_tool_is_declared_synced_and_approved(model, provider, patient, monkey
     )
     assert done.response.content == "Done."
     assert patient.notes.get().text == "one"
+
+
+def test_a_provider_and_an_agent_are_added_to_a_project(model, north, request_):
+    page = "add-to-a-project.md"
+    run_block(page, "define_agent(", api_key="sk-test")
+    provider = Provider.objects.get(name="main")
+    provider.credentials = {"api_key": "sk-test", "api_base": model.openai_base}
+    provider.save()
+    request_.user.is_authenticated = True
+    assert "Open?" in run_block(page, "def ask(").ask(request_).content.decode()
+
+
+def test_a_key_of_ones_own_is_set_and_the_derived_one_still_decrypts(model, provider, settings, monkeypatch):
+    monkeypatch.setenv("AI_ENCRYPTION_KEY", Fernet.generate_key().decode())
+    names = run_block("secure.md", "derive_key(SECRET_KEY)", os=os, SECRET_KEY=settings.SECRET_KEY)
+    settings.ZANGO_AI = {**settings.ZANGO_AI, **names.ZANGO_AI}
+    call_command("zango_ai_rotate_keys", schema=["north"])
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "ENCRYPTION_KEYS": names.ZANGO_AI["ENCRYPTION_KEYS"][:1]}
+    assert Provider.objects.get(pk=provider.pk).credentials["api_key"] == API_KEY
+
+
+def test_a_self_hosted_model_is_used(model, north):
+    page = "use-a-self-hosted-model.md"
+    assert run_block(page, "ALLOWED_API_BASES").ZANGO_AI == {"ALLOWED_API_BASES": ["http://127.0.0.1:8080"]}
+    (block,) = [block for block in blocks(page) if "define_provider(" in block]
+    exec(compile(block.replace("http://127.0.0.1:8080/v1", model.openai_base), page, "exec"), {})
+    response = get_agent("local-helper").run("Hello")
+    assert (response.cost_usd, response.is_cost_known) == (0, True)
 
 
 def test_observe_runs(model, provider, caplog, monkeypatch):

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import get_commands, load_command_class
 
 from zango_ai.providers.kinds import KINDS
 
@@ -53,7 +53,8 @@ def without_code(text):
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    """The blocks of a page, also those inside lists."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def anchors(page):
@@ -129,10 +130,15 @@ def test_every_import_in_an_example_resolves(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_in_an_example_is_understood(page):
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [line.strip() for block in blocks(page, "sh") for line in block.splitlines()]
     lines += re.findall(r"`(python manage\.py zango_ai[^`]*)`", page.read_text())
     for line in lines:
-        words = shlex.split(line.partition(" > ")[0], comments=True)
-        if len(words) > 2 and words[1] == "manage.py" and words[2].startswith("zango_ai"):
-            command = load_command_class("zango_ai", words[2])
+        words = shlex.split(re.split(" [<>] ", line)[0], comments=True)
+        if words[1:2] == ["manage.py"]:
+            command = load_command(words[2])
             command.create_parser("manage.py", words[2]).parse_args(words[3:])
+
+
+def load_command(name):
+    package = "zango_ai" if name.startswith("zango_ai_") else get_commands()[name]
+    return load_command_class(package, name) if isinstance(package, str) else package
