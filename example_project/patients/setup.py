@@ -1,7 +1,9 @@
 """Create the demo's data: two sites with patients, prompts and agents."""
 
 from datetime import date
+from typing import Any
 
+from clinic import local_model
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django_tenants.utils import tenant_context
@@ -9,6 +11,7 @@ from tenants.models import Clinic, Domain
 
 from zango_ai.models import AgentConfig, Prompt, Provider, Tool
 
+from .answering import VENDORS, Answering
 from .models import Patient, Visit
 
 SITES = {"north": "North Clinic", "south": "South Clinic"}
@@ -49,8 +52,8 @@ def create_site(schema: str) -> Clinic:
     return clinic
 
 
-def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, str]) -> None:
-    """Create patients, an administrator and the agents, unless they exist."""
+def fill_site(clinic: Clinic, answering: Answering) -> None:
+    """Create patients, an administrator and the agents, unless they exist. Point the providers at who answers."""
     with tenant_context(clinic):
         for name, born, allergies, visits in PATIENTS[clinic.schema_name]:
             patient, is_new = Patient.objects.get_or_create(
@@ -63,24 +66,24 @@ def fill_site(clinic: Clinic, *, openai: dict[str, str], anthropic: dict[str, st
                 )
         if not User.objects.filter(username="admin").exists():
             User.objects.create_superuser("admin", password="admin")
-        _create_agents(openai, anthropic)
+        providers = {name: _provider(name, answering) for name in VENDORS}
+        _create_agents(providers["main"], providers["second"], answering.agent_fields)
 
 
-def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
-    main, _ = Provider.objects.update_or_create(
-        name="main",
-        defaults={
-            "kind": "openai",
-            "credentials": openai,
-            "default_model": "gpt-5.4-mini",
-            "monthly_budget_usd": 20,
-            "rate_limit_rpm": 600,
-        },
-    )
-    second, _ = Provider.objects.update_or_create(
-        name="second",
-        defaults={"kind": "anthropic", "credentials": anthropic, "default_model": "claude-haiku-4-5"},
-    )
+def _provider(name: str, answering: Answering) -> Provider:
+    fields = {**VENDORS[name], "credentials": {}, "description": answering.description}
+    if name == "main":
+        fields |= {"monthly_budget_usd": 20, "rate_limit_rpm": 600}
+    provider, _ = Provider.objects.update_or_create(name=name, defaults=fields | answering.providers.get(name, {}))
+    if answering.is_on_this_computer:
+        prices = {"input_cost_per_mtok": 0, "output_cost_per_mtok": 0}
+        provider.models.update_or_create(model_id=local_model.MODEL, defaults=prices)
+    else:
+        provider.models.filter(model_id=local_model.MODEL).delete()
+    return provider
+
+
+def _create_agents(main: Provider, second: Provider, fields_of_all: dict[str, Any]) -> None:
     system = _prompt("clinic-assistant", Prompt.Type.SYSTEM, SYSTEM_PROMPT)
     question = _prompt("patient-question", Prompt.Type.USER, USER_PROMPT)
     agents = {
@@ -93,6 +96,7 @@ def _create_agents(openai: dict[str, str], anthropic: dict[str, str]) -> None:
     }
     for name, fields in agents.items():
         AgentConfig.objects.get_or_create(name=name, defaults=fields)
+    AgentConfig.objects.filter(name__in=agents).update(**fields_of_all)
     for name in ("care-assistant", "chat-agent"):
         AgentConfig.objects.get(name=name).tools.set(Tool.objects.filter(section="patients"))
 

