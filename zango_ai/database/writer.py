@@ -10,8 +10,9 @@ was written there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, NotSupportedError, OperationalError
@@ -64,6 +65,25 @@ def query(sql: str, params: Params) -> Rows:
     if in_test_transaction(caller):
         return execute_on(caller, sql, params)
     return _execute_on_ledger(caller, sql, params)
+
+
+@contextmanager
+def transaction() -> Iterator[Callable[[str, Params], Rows]]:
+    """Several statements in one transaction: yields what executes one. After an error, nothing is repeated."""
+    caller = tenancy.connection()
+    if in_test_transaction(caller):
+        yield partial(execute_on, caller)
+        return
+    own = own_connection(caller)
+    own.set_autocommit(False)
+    try:
+        yield partial(execute_on, own)
+        own.commit()
+    except BaseException:
+        own.rollback()
+        raise
+    finally:
+        own.set_autocommit(True)
 
 
 def is_in_test_transaction() -> bool:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from ..database import writer
 from ..database.sql import table
 from ..models import Invocation, InvocationFile, InvocationRound, MemoryMessage, MemorySession, Payload, ToolCall
-from . import payloads, removal, retention
+from . import payloads, removal, retention, unused_texts
 
 _BATCH = 500
 
@@ -53,16 +54,17 @@ def plan(schema: str, user_ref: str) -> Erasure:
 def erase(schema: str, user_ref: str) -> None:
     """Erase everything that ``plan()`` counts."""
     shared = _shared_sessions(schema, user_ref)
-    foreign = [run for run in _runs(schema, user_ref) if run not in set(_own_runs(schema, user_ref))]
-    digests = _references_of(schema, foreign)
+    own = set(_own_runs(schema, user_ref))
+    foreign = [run for run in _runs(schema, user_ref) if run not in own]
+    others, texts = _users_of(schema, foreign), _references_of(schema, foreign)
     for ids in _batches(foreign):
         removal.remove_texts(schema, ids)
-    _delete_unused(schema, digests)
+    unused_texts.delete(schema, texts, others)
     _clear(schema, shared)
     _delete_sessions(schema, _own_sessions(schema, user_ref))
     for ids in _batches(_own_runs(schema, user_ref)):
         removal.remove_texts(schema, ids)
-    _delete(schema, _payloads(schema, user_ref))
+    unused_texts.delete(schema, _payloads(schema, user_ref), [user_ref])
 
 
 def _own_runs(schema: str, user_ref: str) -> list[int]:
@@ -139,43 +141,25 @@ def _count_held(schema: str, user_ref: str) -> int:
     return counted + _count(schema, MemorySession, sessions, user=user_ref)
 
 
-def _payloads(schema: str, user_ref: str) -> list[Any]:
+def _payloads(schema: str, user_ref: str) -> list[UUID]:
     """The digests of the user's payloads, without those that a run on hold refers to."""
     held = f"i.user_ref = %(user)s AND i.payload_removed_at IS NULL AND {retention.is_held(schema)}"
     sql = f"""
 SELECT p.digest FROM {table(schema, Payload)} p
-WHERE p.owner = %(owner)s AND p.digest NOT IN ({_references_sql(schema, held)})
+WHERE p.owner = %(owner)s AND p.digest NOT IN ({unused_texts.references_sql(schema, held)})
 """
     return [digest for (digest,) in writer.query(sql, {"user": user_ref, "owner": payloads.owner_of(user_ref)})]
 
 
-def _references_of(schema: str, runs: Sequence[int]) -> list[Any]:
+def _references_of(schema: str, runs: Sequence[int]) -> list[UUID]:
     """The digests of the payloads that the runs refer to."""
-    sql = _references_sql(schema, "i.id = ANY(%(ids)s::bigint[])")
+    sql = unused_texts.references_sql(schema, "i.id = ANY(%(ids)s::bigint[])")
     return [digest for (digest,) in writer.query(sql, {"ids": list(runs)})]
 
 
-def _references_sql(schema: str, condition: str) -> str:
-    return f"""
-SELECT DISTINCT {removal.digest("e.item")} FROM {table(schema, Invocation)} i
-JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id
-CROSS JOIN LATERAL {removal.references("r")} AS e(item)
-WHERE {condition}
-"""
-
-
-def _delete_unused(schema: str, digests: Sequence[Any]) -> None:
-    """Delete those of these payloads that no round refers to any more."""
-    if digests:
-        sql = _references_sql(schema, "i.payload_removed_at IS NULL")
-        used = {digest for (digest,) in writer.query(sql, {})}
-        _delete(schema, [digest for digest in digests if digest not in used])
-
-
-def _delete(schema: str, digests: Sequence[Any]) -> None:
-    sql = f"DELETE FROM {table(schema, Payload)} WHERE digest = ANY(%(digests)s::text[]::uuid[])"
-    for batch in _batches(list(map(str, digests))):
-        writer.execute(sql, {"digests": batch})
+def _users_of(schema: str, runs: Sequence[int]) -> list[str]:
+    sql = f"SELECT DISTINCT user_ref FROM {table(schema, Invocation)} WHERE id = ANY(%(ids)s::bigint[])"
+    return [user for (user,) in writer.query(sql, {"ids": list(runs)})]
 
 
 def _clear(schema: str, sessions: Sequence[int]) -> None:

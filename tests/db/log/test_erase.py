@@ -7,16 +7,29 @@ import subprocess
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django_tenants.utils import schema_context
 
 from tests.build import make_agent_with, make_prompt, price_models
 from tests.db.log.test_reconcile import reconciled
 from tests.db.log.test_retention import totals
+from tests.together import run_together
 from zango_ai import LLMFile, get_agent, tool
-from zango_ai.models import Invocation, InvocationRound, MemoryMessage, MemorySession, Payload, StreamChunk
+from zango_ai.database import writer
+from zango_ai.models import (
+    Invocation,
+    InvocationFile,
+    InvocationRound,
+    MemoryMessage,
+    MemorySession,
+    Payload,
+    StreamChunk,
+)
 from zango_ai.testing import Call, Reply
 
 pytestmark = pytest.mark.usefixtures("live_north")
@@ -178,3 +191,53 @@ def test_a_user_must_be_named(agent):
     with pytest.raises(CommandError, match="Runs without a user belong to nobody"):
         call_command("zango_ai_erase", user_ref="")
     assert not Payload.objects.exists()
+
+
+def test_a_file_that_a_run_sends_while_it_is_erased_is_stored(model, agent, monkeypatch):
+    file = LLMFile.from_bytes(b"the same content", "text/plain", "same.txt")
+    get_agent("helper").run("hi", user_ref="ada", files=[file])
+    begun, sent = Event(), Event()
+    delete = FileSystemStorage.delete
+
+    def delete_slowly(storage, name):
+        begun.set()
+        sent.wait(0.5)  # long enough for a run that waits for nothing
+        delete(storage, name)
+
+    monkeypatch.setattr(FileSystemStorage, "delete", delete_slowly)
+
+    def erase():
+        with schema_context("north"):
+            erased()
+
+    def send():
+        begun.wait(30)
+        with schema_context("north"):
+            get_agent("helper").run("hi", user_ref="bob", files=[file])
+        sent.set()
+
+    run_together([erase, send])
+    row = InvocationFile.objects.get()
+    assert row.invocation.user_ref == "bob"
+    with row.file.open() as content:
+        assert content.read() == b"the same content"
+
+
+def test_a_text_that_a_run_sends_while_it_is_erased_stays(model, agent, monkeypatch):
+    ask(model, session="open", user="")
+    ask(model, session="open")
+    ask(model, "", session="open", text="A text of nobody that is long enough to be stored apart from its round.")
+    execute, texts = writer.execute, []
+
+    def execute_late(sql, params, **options):
+        if "DELETE FROM" in sql and "payload" in sql and not texts:
+            texts.append(
+                ask(model, "", text="A text of nobody that is long enough to be stored apart from its round.")
+            )
+        return execute(sql, params, **options)
+
+    monkeypatch.setattr(writer, "execute", execute_late)
+    erased()
+    rows = InvocationRound.objects.filter(invocation=texts[0].invocation_id)
+    assert len(rows) == 2
+    assert "removed" not in str([row.request_messages for row in rows])
