@@ -1,7 +1,8 @@
 """Cancel a run from any process.
 
 A run that is not being executed ends at once. A running one is marked, and its process notices at its next
-statement: before a call to the provider or a tool, while it stores chunks, or when it would end.
+statement: before a call to the provider or a tool, while it stores chunks, or when it would end. It is too late
+once the run's turn was added to its conversation.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ run AS (
     UPDATE {table(schema, Invocation)} i
     SET cancel_requested_at = coalesce(i.cancel_requested_at, %(now)s), {columns}
     FROM this_run WHERE i.id = this_run.id AND (
-        i.status IN {in_list(_CANCELLABLE)} OR (i.status = '{Status.CANCELLED}' AND i.cancel_requested_at = %(now)s)
+        (i.status IN {in_list(_CANCELLABLE)} AND NOT ({is_running} AND i.finished_at IS NOT NULL))
+        OR (i.status = '{Status.CANCELLED}' AND i.cancel_requested_at = %(now)s)
     )
     RETURNING {usage_columns("i")}
 ),{count_usage(schema, before="this_run", after="run")}

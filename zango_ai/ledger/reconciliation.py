@@ -1,6 +1,7 @@
 """Check that the ledger adds up.
 
-Each run and each budget month must equal the sum of its rounds, and the usage roll-up the sum of its runs.
+Each run and each budget month must equal the sum of its rounds, the usage roll-up the sum of its runs, and the
+figures of tools the sum of their calls.
 
 Each check is one statement, so it reads one snapshot. The ledger writes what belongs together in one statement as
 well, so every snapshot adds up, also while runs are in progress.
@@ -20,6 +21,7 @@ from ..database.sql import in_list, table
 from ..models import Invocation, InvocationRound, Spend
 from . import usage_upkeep
 from .run_columns import TOKEN_COLUMNS
+from .sql import tool_usage
 
 logger = logging.getLogger("zango_ai.maintenance")
 
@@ -61,6 +63,7 @@ def find_drift(schema: str) -> Iterator[Drift]:
         _check_runs(schema),
         _check_months(schema),
         *usage_upkeep.checks(schema),
+        (tool_usage.check_calls(schema), tool_usage.FIGURES),
     ):
         try:
             rows = writer.query(sql, usage_upkeep.parameters(schema))

@@ -1,7 +1,7 @@
 """``RunRecorder``: what is known of one run, and when it is written.
 
-Each part has one job: ``run_columns`` the run's row, ``round_log`` its rounds, ``stored_files`` its files, and
-``final_writes`` what is written at the end.
+Each part has one job: ``run_notes`` what becomes known, ``run_columns`` the run's row, ``round_log`` its rounds,
+``stored_files`` its files, and ``final_writes`` what is written at the end.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from uuid import UUID
 
 from django.db import Error
 
-from .. import redaction, sanitize
+from .. import sanitize
 from ..exceptions import LogUnavailable, RunCancelled
 from ..files.file import LLMFile
 from ..models import Invocation
 from ..telemetry import RunTrace
-from ..types import AgentSpec, Estimate, LLMUsage, ModelAnswer, ModelRequest, PendingApproval, Target
+from ..types import Estimate, LLMUsage, ModelAnswer, ModelRequest, PendingApproval, Target
 from . import cancellation, clock, outcomes, run_signals, time_zones, tool_calls
 from .final_writes import FinalWrites, Write
 from .round_log import RoundLog
 from .run_columns import MAX_ERROR_CHARS, RunColumns, RunTotals
+from .run_notes import RunNotes
 from .run_state import RunState
 from .stored_files import RunFiles
 
 Status = Invocation.Status
 
 
-class RunRecorder:
+class RunRecorder(RunNotes):
     """Records one run. ``recording.record_run()`` and ``resume_run()`` return it."""
 
     def __init__(
@@ -43,16 +44,13 @@ class RunRecorder:
         worked_ms: int = 0,
         is_resumed: bool = False,
     ) -> None:
-        self.trace = trace
+        super().__init__(row, trace, has_paused=is_resumed)
         self.latency_ms = 0
         """Wall clock of the whole run, once it has ended or paused. Waiting for a person does not count."""
-        self._row = row
         self._rounds = RoundLog(row, totals)
         self._files = RunFiles(row.schema, row.run_id)
         self._final = FinalWrites(row, [self._rounds.write_settlements, self._write_row, self._files.write])
-        self._agent: AgentSpec | None = None
         self._worked_ms, self._started = worked_ms, time.monotonic()
-        self._has_paused = is_resumed
         self._has_ended = False
         self._status = ""
         """How the run has ended or paused."""
@@ -95,46 +93,6 @@ class RunRecorder:
     def elapsed_ms(self) -> int:
         """Wall clock of the run so far. Waiting for a person does not count."""
         return self._worked_ms + round((time.monotonic() - self._started) * 1000)
-
-    # What becomes known of the run. The next statement writes it.
-
-    def note(self, **columns: Any) -> None:
-        """Set columns of the run's row."""
-        self._row.set(**columns)
-
-    def note_caller(
-        self,
-        user_ref: object,
-        variables: Mapping[str, Any] | None,
-        system_variables: Mapping[str, Any] | None,
-    ) -> None:
-        """What the caller has passed. Every value can be stored."""
-        self._row.set_caller(user_ref, variables, system_variables)
-
-    def note_agent(self, agent: AgentSpec) -> None:
-        """The agent, its provider and its prompts. A run without an agent notes none."""
-        self._agent = agent
-        self._row.set_agent(agent)
-        self.trace.note_agent(agent)
-
-    def note_prompts(self, system_text: str, user_text: str) -> None:
-        """The rendered prompts."""
-        self._row.set(
-            rendered_system_prompt=redaction.text(system_text), rendered_user_prompt=redaction.text(user_text)
-        )
-
-    def note_answer(self, content: str) -> None:
-        """The model's answer, before its JSON is read."""
-        self._row.set(response_content=redaction.text(content))
-
-    def note_last_answer(self, answer: ModelAnswer) -> None:
-        """The answer with which the run ends or pauses."""
-        self._row.set_last_answer(answer)
-
-    def note_resume_state(self, state: RunState) -> None:
-        """The state from which another process resumes the run."""
-        self._row.set_resume_state(state)
-        self._has_paused = True
 
     # What is written before and after each call to the provider.
 

@@ -110,7 +110,7 @@ def claim(schema: str, run: RunRow, *, celery_task_id: str = "") -> bool:
 UPDATE {table(schema, Invocation)}
 SET status = '{Status.RUNNING}', claim = %(claim)s, updated_at = %(now)s, error_type = '', error_message = '',
     celery_task_id = coalesce(nullif(%(task)s, ''), celery_task_id),
-    started_at = coalesce(started_at, %(now)s)
+    started_at = coalesce(started_at, %(now)s), finished_at = NULL
 WHERE run_id = %(run_id)s AND (
     (status = %(last_status)s AND claim = %(last_claim)s) OR (status = '{Status.RUNNING}' AND claim = %(claim)s)
 )

@@ -162,11 +162,16 @@ WHERE NOT s.is_active
 def store_turn(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
     """Store a turn at the end of its conversation.
 
-    Nothing is stored if the session was cleared since the run began, or if somebody has cancelled the run.
+    Nothing is stored if the session was cleared since the run began, or if somebody has cancelled the run. From
+    here on, the run cannot be cancelled: its ``finished_at`` says so before its status does.
     """
     calls = [transcript.calls_to_json(message.tool_calls) for message in turn]
     sql = f"""
-WITH session AS ({_insert_session_sql(schema) if session.is_new else _update_session_sql(schema)})
+WITH run AS (
+    UPDATE {table(schema, Invocation)} SET finished_at = %(now)s
+    WHERE id = %(invocation)s AND cancel_requested_at IS NULL RETURNING id
+),
+session AS ({_insert_session_sql(schema) if session.is_new else _update_session_sql(schema)})
 INSERT INTO {table(schema, MemoryMessage)}
     (session_id, sequence, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
 SELECT session.id, session.last_sequence - %(count)s + w.position,
@@ -222,10 +227,9 @@ def _update_session_sql(schema: str) -> str:
 
 
 def _is_not_cancelled(schema: str) -> str:
+    """Also if the run's row is not written, or was deleted."""
     runs = table(schema, Invocation)
-    return f"""NOT EXISTS (
-    SELECT 1 FROM {runs} i WHERE i.id = %(invocation)s AND i.cancel_requested_at IS NOT NULL
-)"""
+    return f"(EXISTS (SELECT 1 FROM run) OR NOT EXISTS (SELECT 1 FROM {runs} WHERE id = %(invocation)s))"
 
 
 def clear(schema: str, agent_id: int, session_id: str) -> bool:

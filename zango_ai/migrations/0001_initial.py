@@ -10,7 +10,7 @@ import django.db.models.functions.text
 from django.db import migrations, models
 
 import zango_ai.encryption.fields
-import zango_ai.models.invocation
+import zango_ai.models.invocation_file
 import zango_ai.models.payload
 
 
@@ -1492,7 +1492,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         max_length=255,
-                        storage=zango_ai.models.invocation.file_storage,
+                        storage=zango_ai.models.invocation_file.file_storage,
                         upload_to="",
                         verbose_name="content",
                     ),

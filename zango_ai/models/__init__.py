@@ -1,7 +1,8 @@
 """The database models. Every table lives in the tenants' schemas."""
 
 from .agent import AgentConfig, Fallback
-from .invocation import Invocation, InvocationFile, InvocationRound, ToolCall
+from .invocation import Invocation, InvocationRound, ToolCall
+from .invocation_file import InvocationFile
 from .memory import MemoryMessage, MemorySession
 from .payload import Payload
 from .prompt import Prompt, PromptVersion

@@ -9,12 +9,13 @@ Async clients belong to one event loop. They are closed when the loop ends.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -84,6 +85,18 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is open when the process ends: also the clients of an event loop that nobody has closed."""
+    for client in list(_clients.values()):
+        with suppress(Exception):
+            client.http.close()
+    for loop, of_loop in list(_by_loop.items()):
+        if not (loop.is_running() or loop.is_closed()):
+            with suppress(Exception):
+                loop.run_until_complete(of_loop.closing.aclose())
 
 
 @contextmanager

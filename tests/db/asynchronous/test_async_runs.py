@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 from django_tenants.utils import schema_context, tenant_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider
+from tests.children import child, said
 from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider
 from zango_ai.exceptions import (
     AgentNotFound,
@@ -473,3 +474,24 @@ def test_a_budget_of_nothing_refuses_an_async_run(model, live_north):
     with pytest.raises(BudgetExceeded):
         asyncio.run(arun())
     assert not model.requests
+
+
+UNCLOSED = """
+import asyncio, os, warnings
+os.dup2(1, 2)
+warnings.simplefilter("always", ResourceWarning)
+from zango_ai import aget_agent
+async def ask():
+    return (await (await aget_agent("helper")).arun("hi")).content
+loop = asyncio.new_event_loop()
+print(get_agent("helper").run("hi").content, loop.run_until_complete(ask()))
+"""
+
+
+def test_a_process_that_ends_closes_its_connections_to_providers(model, live_north):
+    make_agent(model)
+    model.script("sync", "async")
+    with child(UNCLOSED) as process:
+        printed = said(process)
+    assert printed.startswith("sync async")
+    assert "socket" not in printed

@@ -15,6 +15,7 @@ from tests.worker_tasks import act_once, record_in_worker
 from zango_ai import get_agent, get_run, tool
 from zango_ai.exceptions import NotAwaitingApproval, RunCancelled, RunFailed, RunNotFound
 from zango_ai.ledger import reconciliation
+from zango_ai.memory import sessions
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Spend, StreamChunk, ToolCall
 from zango_ai.signals import run_finished
 from zango_ai.testing import Call, Reply
@@ -164,6 +165,21 @@ def test_a_run_that_is_cancelled_during_its_last_call_is_not_remembered(model, l
     assert [type(error) for error in raised] == [RunCancelled]
     assert row().status == "cancelled"
     assert not MemoryMessage.objects.exists()
+
+
+def test_a_run_whose_turn_was_remembered_is_not_cancelled_any_more(model, live_north, monkeypatch):
+    make_agent(model, short_term_memory=True)
+    store, cancelled = sessions.store_turn, []
+
+    def store_and_cancel(*arguments):
+        store(*arguments)
+        cancelled.append(get_run(row().run_id).cancel())
+
+    monkeypatch.setattr(sessions, "store_turn", store_and_cancel)
+    get_agent("helper").run("hi", session_id="s")
+    assert cancelled == [False]
+    assert row().status == "success"
+    assert MemoryMessage.objects.count() == 2
 
 
 def test_a_run_that_waits_for_a_retry_is_stopped_before_it_asks_again(model, live_north):

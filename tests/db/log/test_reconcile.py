@@ -10,14 +10,20 @@ from django.core.management import CommandError, call_command
 from django.db.models import F, Sum
 from django_tenants.utils import schema_context
 
-from tests.build import QUARTER, make_agent, make_priced_agent, make_provider, price_models
+from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_provider, price_models
 from tests.db.log.test_maintenance import let_pass, maintained
 from tests.together import run_together
-from zango_ai import get_agent
+from zango_ai import get_agent, tool
 from zango_ai.exceptions import ZangoAIError
 from zango_ai.ledger import reconciliation
-from zango_ai.models import Fallback, Invocation, InvocationRound, Spend
-from zango_ai.testing import Reply
+from zango_ai.models import Fallback, Invocation, InvocationRound, Spend, ToolUsage
+from zango_ai.testing import Call, Reply
+
+
+@tool(description="How many beds are free?")
+def count_beds() -> int:
+    return 12
+
 
 pytestmark = pytest.mark.usefixtures("live_north")
 
@@ -164,3 +170,14 @@ def test_what_a_deleted_call_still_holds_is_named(model):
     Spend.objects.update(reserved_usd=1)
     Invocation.objects.all().delete()
     assert "reserved_usd is 1.00000000 and should be 0" in reconciled()[1]
+
+
+def test_a_wrong_figure_of_a_tool_is_named(model):
+    make_agent_with(model, count_beds)
+    model.script(Reply(calls=[Call("count_beds"), Call("count_beds"), Call("invented")]), "12")
+    get_agent("helper").run("hi")
+    assert reconciled()[1] == ""
+    ToolUsage.objects.update(calls=1, duration_ms=0)
+    assert "calls of count_beds with status success: calls is 1 and should be 2" in reconciled()[1]
+    ToolUsage.objects.update(calls=5)  # three runs were deleted
+    assert "calls is" not in reconciled()[1]
