@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from ..ledger.run_filters import is_text
 from ..models import Invocation, InvocationFile, InvocationRound, MemorySession, PromptVersion, Provider, ToolCall
-from . import components, formats, invocation_code, invocation_conversation
+from . import components, formats, invented_tools, invocation_conversation, invocation_curl, invocation_python
 from .invocation_errors import explain
 from .invocation_list import InvocationList
 from .invocation_timeline import timeline
@@ -111,13 +111,11 @@ class InvocationDetail(InvocationList):
     ) -> dict[str, Any]:
         if run.payload_removed_at:
             return {}
-        sent = rounds[0].request_messages if rounds else []
-        messages = [row for row in sent if isinstance(row, dict)] if isinstance(sent, list) else []
         key = rounds[0].provider_id if rounds and self._may_view(request, "provider") else None
         provider = None if key is None else Provider.objects.filter(pk=key).first()
         return {
-            "python_code": invocation_code.python_call(run, messages, files),
-            "curl_code": "" if provider is None else invocation_code.curl(provider, rounds[0]),
+            "python_code": invocation_python.call(run, rounds[0] if rounds else None, files),
+            "curl_code": "" if provider is None else invocation_curl.curl(provider, rounds[0]),
         }
 
     def hold_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -127,11 +125,14 @@ class InvocationDetail(InvocationList):
 
 
 def _rounds(run: Invocation, may_read: bool) -> list[InvocationRound]:
-    """The rounds with their tool calls: two queries, which also resolve the stored texts of all rounds."""
+    """The rounds with their tool calls: few queries, which also resolve the stored texts of all rounds."""
     calls, rounds = ToolCall.objects.order_by("position"), run.rounds.order_by("number")
     if not may_read:
         calls, rounds = calls.defer(*_CALL_TEXTS), rounds.defer(*_ROUND_TEXTS)
-    return list(rounds.prefetch_related(Prefetch("tool_calls", calls)))
+    found = list(rounds.prefetch_related(Prefetch("tool_calls", calls)))
+    if not may_read:
+        invented_tools.hide(found)
+    return found
 
 
 def _figures(run: Invocation) -> list[tuple[Any, Any]]:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..ledger import run_filters, usage
 from ..models import Invocation, InvocationRound, ToolCall
-from . import components, formats, log_filters
+from . import components, formats, invented_tools, log_filters
 from .access import ViewOnly
 from .log_pagination import LogChangeList
 from .panel import PanelAdmin
@@ -218,8 +218,10 @@ class InvocationList(InvocationColumns, PanelAdmin, ViewOnly, admin.ModelAdmin):
             Invocation.objects.only(*log_filters.LIST_COLUMNS, *(_TEXTS if may_read else ())), pk=pk
         )
         calls = ToolCall.objects.only("round_id", "position", "tool_name", "status").order_by("position")
-        rounds = run.rounds.only(*_ROUND_COLUMNS).prefetch_related(Prefetch("tool_calls", calls))
-        context = {"run": run, "rounds": list(rounds), "may_read": may_read}
+        rounds = list(run.rounds.only(*_ROUND_COLUMNS).prefetch_related(Prefetch("tool_calls", calls)))
+        if not may_read:
+            invented_tools.hide(rounds)
+        context = {"run": run, "rounds": rounds, "may_read": may_read}
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/zango_ai/invocation/rounds.html", context)
 

@@ -80,15 +80,15 @@ def _bars(round_: InvocationRound) -> Iterator[Bar]:
 
 
 def _call_bars(call: ToolCall) -> Iterator[Bar]:
-    status, start = call.get_status_display(), call.created_at
+    status, start, name = call.get_status_display(), call.created_at, call.tool_name or _("unknown tool")
     is_waiting = call.status == ToolCall.Status.AWAITING_APPROVAL
     decided = timezone.now() if is_waiting else call.decided_at
     if decided is not None and decided > start:
-        label = _("%(tool)s: waiting for approval") % {"tool": call.tool_name}
+        label = _("%(tool)s: waiting for approval") % {"tool": name}
         yield Bar("wait", label, call.status if is_waiting else "success", status, start, _ms(decided - start))
         start = decided
     if not is_waiting:
-        yield Bar("tool", call.tool_name, call.status, status, start, call.duration_ms or 0)
+        yield Bar("tool", name, call.status, status, start, call.duration_ms or 0)
 
 
 class _Scale:

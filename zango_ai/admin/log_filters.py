@@ -66,6 +66,17 @@ class MemoryFilter(admin.SimpleListFilter):
         return queryset.filter(session_id__isnull=chosen == "no") if chosen in ("yes", "no") else queryset
 
 
+class ReplayFilter(admin.SimpleListFilter):
+    title, parameter_name = _("replays"), "replays"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("Without replays")), ("only", _("Only replays"))]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        chosen = self.value()
+        return queryset.filter(replay_of__isnull=chosen == "no") if chosen in ("no", "only") else queryset
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """An input in the menu of a filter."""
@@ -168,5 +179,5 @@ def _days(text: str) -> tuple[date | None, date | None] | None:
 
 LIST_FILTERS = (
     *("status", "triggered_by", AgentFilter, ProviderFilter, ModelFilter, MemoryFilter, DateFilter),
-    *(SessionFilter, UserFilter),
+    *(SessionFilter, UserFilter, ReplayFilter),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.sites import AdminSite, all_sites
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
 from django.db.models import DecimalField, Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -157,6 +158,9 @@ class PanelAdmin(TenantOnly):
         return HttpResponseRedirect(page + (f"?{query}" if query else ""))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
+            # PostgreSQL has no text with NUL. Django's own page for wrong filters leads back to the list.
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         pages: Any = super()
         lists = {"panel_lead": self.panel_lead, "title": self.model._meta.verbose_name_plural.capitalize()}
         return pages.changelist_view(

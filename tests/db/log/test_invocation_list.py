@@ -74,6 +74,7 @@ FILTERS = {
     "memory=yes": {"session_id": "s"},
     "session_id=morning": {"session_id": "morning"},
     "user_ref=ada": {"user_ref": "ada"},
+    "replays=only": {"replay_of_id": 1},
 }
 
 
@@ -90,6 +91,20 @@ def test_each_filter_finds_its_runs(staff, query):
 def test_a_filter_with_a_character_that_no_run_has_is_refused(staff, name):
     assert staff.get(f"{url('invocation_changelist')}?{name}=a%00b").status_code == 302
     assert staff.get(f"{url('invocation_export', 'csv')}?{name}=a%00b").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "page", ["agentconfig", "provider", "prompt", "tool", "memorysession", "toolcall", "spend"]
+)
+@pytest.mark.parametrize("query", ["q=a%00b", "is_enabled__exact=%00", "a%00b=1", "p=%00"])
+def test_no_list_of_the_panel_fails_for_a_character_that_postgresql_does_not_store(staff, page, query):
+    assert staff.get(f"{url(f'{page}_changelist')}?{query}", follow=True).status_code == 200
+
+
+def test_replays_can_be_left_out(staff):
+    (run,) = add()
+    add(replay_of_id=run.pk)
+    assert keys(staff, "?replays=no") == [run.pk]
 
 
 def test_runs_without_memory(staff):

@@ -12,11 +12,12 @@ from tests.build import make_agent, make_agent_with, make_prompt, make_provider
 from tests.db.panel.test_invocations import client_of, find_blood_count, selects
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
 from zango_ai import LLMFile, LLMMessage, get_agent, get_provider
-from zango_ai.admin import invocation_code
+from zango_ai.admin import invocation_curl, invocation_python
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.ledger import removal
 from zango_ai.models import Invocation, MemorySession, Provider, ToolCall
 from zango_ai.testing import Call, Reply
+from zango_ai.types import ToolRequest
 
 LIST = "/admin/zango_ai/invocation/"
 TABS = ("prompt", "cost", "time", "data", "code", "talk")
@@ -128,6 +129,19 @@ def test_without_the_permission_to_read_texts_there_are_only_numbers(talk):
     assert "Copy as" not in html
 
 
+def test_a_tool_name_that_the_model_invented_needs_the_permission_to_read_texts(tenant, model):
+    agent = make_agent_with(model, find_blood_count)
+    model.script(Reply(calls=[Call("find_blood_count", {"name": "x"}), Call("secret_of_berger")]), "Done.")
+    get_agent(agent.name).run("hi")
+    run = Invocation.objects.get()
+    pages = (f"{LIST}{run.pk}/change/", f"{LIST}{run.pk}/rounds/")
+    for page in pages:
+        hidden = client_of("view_invocation").get(page).content.decode()
+        assert "find_blood_count" in hidden
+        assert "secret_of_berger" not in hidden
+        assert "secret_of_berger" in client_of().get(page).content.decode()
+
+
 @pytest.mark.parametrize("key", ["0", "9" * 18, "9" * 30, "\u0663", "\u00b2", "1%00", "x"])
 def test_an_address_of_no_run_leads_back_to_the_panel(talk, key):
     assert client_of().get(f"{LIST}{key}/change/").status_code == 302
@@ -214,30 +228,57 @@ def test_a_session_on_hold_is_logged_and_needs_a_permission(talk):
     assert "The conversation is on legal hold" in page_of(client_of(), talk[0])
 
 
+def code_of(run):
+    return invocation_python.call(run, run.rounds.order_by("number").first(), list(run.files.all()))
+
+
 def test_the_copied_python_repeats_the_run(tenant, model):
     prompt = make_prompt("Name: {{ name }}", name="ask")
     make_agent(model, user_prompt=prompt)
-    get_agent("helper").run(variables={"name": 'O\'Brien "x"\n'}, user_ref="visitor", triggered_by="system")
+    get_agent("helper").run(
+        variables={"name": 'O\'Brien "x"\n'},
+        user_ref="visitor",
+        triggered_by="system",
+        temperature=0.2,
+        max_tokens=77,
+    )
     run = Invocation.objects.get()
-    code = invocation_code.python_call(run, run.rounds.get().request_messages, [])
+    code = code_of(run)
+    assert "# The run used version 1 of the user prompt 'ask'. The code uses the active version." in code
     exec(code, {})
     again = Invocation.objects.order_by("pk").last()
     for name in ("rendered_user_prompt", "variables", "user_ref", "triggered_by", "agent_name"):
         assert getattr(again, name) == getattr(run, name)
     assert again.pk != run.pk
+    first, second = (each.body for each in model.requests)
+    assert first == second
 
 
 def test_the_copied_python_repeats_messages_and_direct_calls(tenant, model):
-    make_agent(model)
+    make_agent(model, system_prompt=make_prompt("Be brief.", "system"))
+    asked = LLMMessage("assistant", "", tool_calls=[ToolRequest("c1", "look_up", '{"a": 1}')])
     get_agent("helper").run(
-        messages=[LLMMessage("user", "a"), LLMMessage("assistant", "b"), LLMMessage("user", "c")]
+        messages=[
+            LLMMessage("user", "a"),
+            asked,
+            LLMMessage("tool", "b", tool_call_id="c1"),
+            LLMMessage("user", "c"),
+        ]
     )
-    get_provider("main").complete([LLMMessage("system", "s"), LLMMessage("user", "hi")], user_ref="u")
+    get_provider("main").complete([LLMMessage("system", "s"), LLMMessage("user", "hi")], user_ref="u", max_tokens=9)
     for run in Invocation.objects.order_by("pk"):
-        sent = run.rounds.get().request_messages
-        exec(invocation_code.python_call(run, sent, []), {})
+        exec(code_of(run), {})
         again = Invocation.objects.order_by("pk").last().rounds.get()
-        assert again.request_messages == sent
+        assert again.request_messages == run.rounds.get().request_messages
+        assert again.request_params == run.rounds.get().request_params
+
+
+def test_the_copied_python_says_what_it_leaves_out(talk):
+    code = code_of(talk[1])
+    assert "# The conversation continues where it is now, and remembers this turn." in code
+    assert "and tools are executed again." in code
+    assert "session_id='s1'" in code
+    compile(code, "copied", "exec")
 
 
 def test_the_copied_curl_sends_the_same_request_without_the_key(tenant, model):
@@ -248,7 +289,7 @@ def test_the_copied_curl_sends_the_same_request_without_the_key(tenant, model):
     assert "$API_KEY" in code
     secret = Provider.objects.get().credentials["api_key"]
     assert secret not in code
-    _curl, address, *options = shlex.split(invocation_code.curl(Provider.objects.get(), run.rounds.get()))
+    _curl, address, *options = shlex.split(invocation_curl.curl(Provider.objects.get(), run.rounds.get()))
     assert address == f"{model.openai_base}/chat/completions"
     assert "Authorization: Bearer $API_KEY" in options
     assert json.loads(options[-1]) == model.requests[-1].body
@@ -278,13 +319,13 @@ def test_the_copied_curl_speaks_the_protocol_of_each_kind(kind, settings, expect
         model="m", request_messages=messages, request_tools=tools, request_params={"max_tokens": 5, "stream": True}
     )
     provider = SimpleNamespace(kind=kind, credentials={**settings, "api_key": "sk-secret"})
-    code = invocation_code.curl(provider, round_)
+    code = invocation_curl.curl(provider, round_)
     for text in expected:
         assert text in code
     assert "sk-secret" not in code
     assert "stream" not in code
     round_.request_tools = [{"role": "removed", "content": ""}]
-    assert '"t"' not in invocation_code.curl(provider, round_)
+    assert '"t"' not in invocation_curl.curl(provider, round_)
 
 
 def test_files_of_a_run_are_named_beside_the_message(tenant, model):

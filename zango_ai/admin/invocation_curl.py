@@ -1,73 +1,21 @@
-"""A run as code that repeats it: a call in Python, and the first request as a command of curl, without the key."""
+"""The first request of a run as a command of curl, without the key."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pprint import pformat
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from ..encryption.cipher import Undecryptable
-from ..models import Invocation, InvocationFile, InvocationRound, Provider
+from ..models import InvocationRound, Provider
 from ..providers.kinds import KINDS
 from ..providers.kinds.base import Kind
 
 Message = dict[str, Any]
 
 _NOT_SENT_AGAIN = {"stream", "stream_options"}
-
-
-def python_call(run: Invocation, messages: Sequence[Message], files: Iterable[InvocationFile]) -> str:
-    """``get_agent(...).run(...)`` with the arguments of the run, as far as the log has them."""
-    chat = [row for row in messages if row.get("role") != "system" or not run.agent_name]
-    names, lines = [], []
-    for name, value in _arguments(run, chat, list(files)):
-        text = value if isinstance(value, _Code) else pformat(value, width=88, sort_dicts=False)
-        lines.append("    " + f"{name}={text}".replace("\n", "\n" + " " * (5 + len(name))) + ",")
-    names += ["LLMFile"] * any(line.startswith("    files=") for line in lines)
-    names += ["LLMMessage"] * any(line.startswith("    messages=") for line in lines)
-    if run.agent_name:
-        names.append("get_agent")
-        call = f"get_agent({run.agent_name!r}).run("
-    else:
-        names.append("get_provider")
-        call = f"get_provider({run.provider_name!r}).complete("
-    return "\n".join([f"from zango_ai import {', '.join(names)}", "", f"response = {call}", *lines, ")"])
-
-
-class _Code(str):
-    """Python source, where other values are shown by their repr."""
-
-    __slots__ = ()
-
-
-def _arguments(
-    run: Invocation, chat: Sequence[Message], files: Sequence[InvocationFile]
-) -> Iterator[tuple[str, Any]]:
-    if not run.agent_name or (run.session_id is None and len(chat) > 1):
-        calls = [f"LLMMessage({row.get('role')!r}, {str(row.get('content') or '')!r})" for row in chat]
-        yield "messages", _Code("[" + ",\n ".join(calls) + "]")
-    elif run.variables is not None:
-        yield "variables", run.variables
-    elif run.rendered_user_prompt:
-        yield "input", run.rendered_user_prompt
-    if run.system_variables is not None:
-        yield "system_variables", run.system_variables
-    if files:
-        yield "files", _Code("[" + ",\n ".join(map(_file, files)) + "]")
-    if not run.agent_name:
-        yield "model", run.model
-    for name in ("session_id", "user_ref", "triggered_by"):
-        if value := getattr(run, name):
-            yield name, str(value)
-
-
-def _file(row: InvocationFile) -> str:
-    if row.source == InvocationFile.Source.URL:
-        return f"LLMFile.from_url({row.url!r})"
-    return f"LLMFile.from_path({row.filename!r})"
 
 
 def curl(provider: Provider, round_: InvocationRound) -> str:
