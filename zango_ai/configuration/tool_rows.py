@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,29 @@ class Report:
 
 def sync() -> Report:
     """Write the rows of the current schema."""
+    declared, invalid = _declared()
+    with transaction.atomic(using=tenancy.connection().alias):
+        rows = {row.name: row for row in Tool.objects.select_for_update().order_by("name")}
+        report = _compare(rows, declared, invalid)
+        # Another process may sync at the same time.
+        Tool.objects.bulk_create([Tool(**declared[name]) for name in report.new], ignore_conflicts=True)
+        for name in report.changed:
+            for column, value in declared[name].items():
+                setattr(rows[name], column, value)
+            rows[name].save()
+        for name in report.gone:
+            rows[name].is_active = False
+            rows[name].save(update_fields=["is_active", "updated_at"])
+    return report
+
+
+def pending() -> Report:
+    """What ``sync()`` would change in the current schema."""
+    return _compare({row.name: row for row in Tool.objects.order_by("name")}, *_declared())
+
+
+def _declared() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The columns of each valid declaration, and the errors of the others, by name."""
     declared: dict[str, dict[str, Any]] = {}
     invalid: dict[str, str] = {}
     for tool in registry.all_tools():
@@ -44,20 +68,15 @@ def sync() -> Report:
             declared[tool.name] = _columns(tool)
         except ToolDeclarationInvalid as exc:
             invalid[tool.name] = str(exc)
-    with transaction.atomic(using=tenancy.connection().alias):
-        rows = {row.name: row for row in Tool.objects.select_for_update().order_by("name")}
-        new = [name for name in declared if name not in rows]
-        changed = [name for name, row in rows.items() if name in declared and not _is_current(row, declared[name])]
-        gone = [name for name, row in rows.items() if name not in {*declared, *invalid} and row.is_active]
-        # Another process may sync at the same time.
-        Tool.objects.bulk_create([Tool(**declared[name]) for name in new], ignore_conflicts=True)
-        for name in changed:
-            for column, value in declared[name].items():
-                setattr(rows[name], column, value)
-            rows[name].save()
-        for name in gone:
-            rows[name].is_active = False
-            rows[name].save(update_fields=["is_active", "updated_at"])
+    return declared, invalid
+
+
+def _compare(
+    rows: Mapping[str, Tool], declared: Mapping[str, dict[str, Any]], invalid: Mapping[str, str]
+) -> Report:
+    new = [name for name in declared if name not in rows]
+    changed = [name for name, row in rows.items() if name in declared and not _is_current(row, declared[name])]
+    gone = [name for name, row in rows.items() if name not in {*declared, *invalid} and row.is_active]
     return Report(new, changed, gone, list(invalid.values()))
 
 

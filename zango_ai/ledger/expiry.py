@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import Error
 
 from ..database import writer
@@ -39,6 +41,11 @@ def end_expired_approvals(schema: str) -> int:
     if error is not None:
         raise error
     return ended
+
+
+def count_expired(schema: str, overdue: timedelta) -> int:
+    """How many runs ``end_expired_approvals()`` should have ended at least ``overdue`` ago."""
+    return len(writer.query(_find_expired(schema), {"now": clock.now() - overdue}))
 
 
 def _arguments(schema: str) -> dict[str, object]:

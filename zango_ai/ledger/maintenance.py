@@ -13,7 +13,7 @@ from .. import limits
 from ..database import writer
 from ..database.sql import in_list, table
 from ..models import AgentConfig, Invocation, InvocationRound, Spend, ToolCall
-from . import run_signals, time_zones
+from . import clock, run_signals, time_zones
 from .run_columns import TOKEN_COLUMNS
 from .sql.reserve_round import AFTER_MONTHS
 from .sql.tool_usage import ENDED_COLUMNS, count_calls
@@ -64,6 +64,11 @@ def abandon_orphans(schema: str) -> Abandoned:
     if error is not None:
         raise error
     return Abandoned(runs, given_back)
+
+
+def count_orphans(schema: str, overdue: timedelta) -> int:
+    """How many runs ``abandon_orphans()`` should have ended at least ``overdue`` ago."""
+    return len(writer.query(_find_orphans(schema), {"now": clock.now() - overdue}))
 
 
 def end_unsent(schema: str) -> int:

@@ -3,6 +3,7 @@
 from .agent import AgentConfig, Fallback
 from .invocation import Invocation, InvocationRound, ToolCall
 from .invocation_file import InvocationFile
+from .maintenance import MaintenanceRecord
 from .memory import MemoryMessage, MemorySession
 from .payload import Payload
 from .prompt import Prompt, PromptVersion
@@ -18,6 +19,7 @@ __all__ = [
     "Invocation",
     "InvocationFile",
     "InvocationRound",
+    "MaintenanceRecord",
     "MemoryMessage",
     "MemorySession",
     "Payload",

@@ -114,12 +114,10 @@ def prepare(provider: ProviderSpec, request: ModelRequest) -> PreparedCall:
     return PreparedCall(provider, kind, request, model.price, _estimate(request, model.price, tools), tools)
 
 
-def ping(provider: ProviderSpec, model: str) -> None:
+def ping(provider: ProviderSpec, model: str, timeout_s: float = PING_TIMEOUT_S) -> None:
     """Send the smallest request that proves the address, the key and the model. Raises what ``send()`` raises."""
     question = (LLMMessage("user", "Say ok."),)
-    prepare(
-        provider, ModelRequest(model, question, temperature=1.0, max_tokens=16, timeout_s=PING_TIMEOUT_S)
-    ).send()
+    prepare(provider, ModelRequest(model, question, temperature=1.0, max_tokens=16, timeout_s=timeout_s)).send()
 
 
 def warm_up() -> None:

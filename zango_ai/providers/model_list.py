@@ -20,7 +20,7 @@ _MAX_PAGES = 100
 _MAX_NAME = 200
 
 
-def list_models(provider: ProviderSpec) -> list[str]:
+def list_models(provider: ProviderSpec, timeout_s: float = TIMEOUT_S) -> list[str]:
     """The names of the models that the provider's key may use for chat, sorted.
 
     Raises ProviderConfigInvalid if the vendor does not list models, and what ``PreparedCall.send()`` raises.
@@ -33,16 +33,16 @@ def list_models(provider: ProviderSpec) -> list[str]:
             f"{provider.name!r} by hand.",
             field="kind",
         )
-    names = _fetch(provider, kind)
+    names = _fetch(provider, kind, timeout_s)
     if isinstance(names, BaseException):
         raise names
     return sorted(names)
 
 
-def _fetch(provider: ProviderSpec, kind: Kind) -> set[str] | BaseException:
+def _fetch(provider: ProviderSpec, kind: Kind, timeout_s: float) -> set[str] | BaseException:
     """The names or the error. It is returned, so that no traceback shows frames that hold the key."""
     caught_before = sys.exception()
-    trace = CallTrace.start(TIMEOUT_S)
+    trace = CallTrace.start(timeout_s)
     try:
         with trace.active(), clients.borrow(provider, kind) as client:
             try:

@@ -117,7 +117,9 @@ def _require_fit(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> 
 
 def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bool:
     """Whether a fallback is enabled and can take the request."""
-    if not (target.model and target.provider.is_enabled and target.provider.allows(target.model)):
+    try:
+        require_usable(target.provider, target.model)
+    except ZangoAIError:
         return False
     try:
         _require_fit(agent, target, files)
@@ -125,3 +127,9 @@ def _is_usable(agent: AgentSpec, target: Target, files: Sequence[LLMFile]) -> bo
         logger.warning("Agent %r of %r skips a fallback: %s", agent.name, agent.schema, exc)
         return False
     return True
+
+
+def require_able(agent: AgentSpec, target: Target) -> None:
+    """Raise the error because of which a run of the agent without files could not use the target."""
+    require_usable(target.provider, target.model)
+    _require_fit(agent, target, ())

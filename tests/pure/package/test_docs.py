@@ -36,6 +36,15 @@ def test_every_kind_is_described_with_its_credentials():
         assert {*described[kind.name][1]} == others, kind.name
 
 
+def test_every_finding_of_the_doctor_is_described():
+    described = {name for row in rows("how-to/find-out-what-is-wrong.md") for name in names(row[0])}
+    made = re.compile(r"""\b(?:error|warning|make)\(\s*"([a-z_.]+)\"""")
+    sources = (ROOT / "zango_ai" / "doctor").glob("*.py")
+    ours = {f"doctor.{name}" for path in sources for name in made.findall(path.read_text())}
+    assert len(ours) > 20
+    assert {name for name in described if name.startswith("doctor.")} == ours
+
+
 def test_what_each_kind_takes_is_described():
     described = {names(row[0])[0]: row[1:4] for row in rows("how-to/send-files.md") if names(row[0])[0] in KINDS}
     yes = {True: "yes", False: "no"}

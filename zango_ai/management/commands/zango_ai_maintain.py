@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
 from ...conf import get_conf
 from ...ledger import alerts, expiry, maintenance, retention, stored_chunks, usage_upkeep
 from ...ledger.money import format_usd
 from ...memory import sessions
+from ...models import MaintenanceRecord
 from ..per_tenant import TenantCommand
 
 logger = logging.getLogger("zango_ai.maintenance")
@@ -45,6 +47,8 @@ class Command(TenantCommand):
             ),
         )
         results = [self._succeeds(step, schema, is_verbose) for step in steps]
+        record = {"finished_at": timezone.now(), "failed_steps": results.count(False)}
+        MaintenanceRecord.objects.update_or_create(pk=1, defaults=record)
         return all(results)
 
     def _succeeds(self, step: Callable[[str, bool], None], schema: str, is_verbose: bool) -> bool:
