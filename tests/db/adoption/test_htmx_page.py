@@ -5,18 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db import connection
-from django.test import Client
 from django.urls import clear_url_caches
 from django_tenants.utils import schema_context
-from tenants.models import Clinic, Domain
 
 from tests import javascript
 from tests.build import make_agent, make_provider
-from tests.db.panel.conftest import browser  # noqa: F401
-from tests.panel_browser import serve
 from tests.tutorial import BLOCK, write_file
 from tests.workers import app
 from zango_ai.models import Invocation
@@ -70,25 +64,13 @@ def docs_site(tmp_path, settings):
 
 
 @pytest.fixture
-def page(browser, docs_site, model, live_north):  # noqa: F811
+def page(docs_site, nurse):
     """The page of the reader, whose user is logged in."""
     javascript.install()
-    with schema_context("public"):
-        north = Clinic.objects.get(schema_name="north")
-        Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
-    client = Client()
-    client.force_login(User.objects.create(username="nurse"))
-    with serve() as address:
-        context = browser.new_context(bypass_csp=True)
-        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": address}])
-        opened = context.new_page()
-        opened.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
-        opened.route("**/static/{htmx,hx-sse}.min.js", serve_htmx)
-        opened.goto(address)
-        yield opened
-        context.close()
-    Session.objects.all().delete()
-    User.objects.all().delete()
+    opened = nurse.new_page()
+    opened.route("**/static/{htmx,hx-sse}.min.js", serve_htmx)
+    opened.goto("/")
+    return opened
 
 
 def serve_htmx(route):

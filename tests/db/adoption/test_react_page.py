@@ -3,19 +3,12 @@
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.http import HttpResponse
-from django.test import Client
 from django.urls import include, path
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django_tenants.utils import schema_context
-from tenants.models import Clinic, Domain
 
 from tests import javascript
 from tests.build import make_agent, make_agent_with, make_provider
-from tests.db.panel.conftest import browser  # noqa: F401
-from tests.panel_browser import serve
 from tests.server_tools import move_cot
 from tests.tutorial import BLOCK, write_file
 from zango_ai.models import Invocation
@@ -44,29 +37,17 @@ def scripts(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, scripts, settings, model, live_north):  # noqa: F811
+def open_page(nurse, scripts, settings):
     """Opens a page with one of the components, whose user is logged in."""
     settings.ROOT_URLCONF = __name__
-    with schema_context("public"):
-        north = Clinic.objects.get(schema_name="north")
-        Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
-    client = Client()
-    client.force_login(User.objects.create(username="nurse"))
-    with serve() as address:
-        context = browser.new_context(bypass_csp=True)
-        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": address}])
 
-        def opened(name):
-            page = context.new_page()
-            page.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
-            page.route("**/script.js", lambda route: route.fulfill(path=scripts[name]))
-            page.goto(address)
-            return page
+    def opened(name):
+        page = nurse.new_page()
+        page.route("**/script.js", lambda route: route.fulfill(path=scripts[name]))
+        page.goto("/")
+        return page
 
-        yield opened
-        context.close()
-    Session.objects.all().delete()
-    User.objects.all().delete()
+    return opened
 
 
 def ask(page, text, button):
