@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+SCHEMAS = ("north", "south")
+"""The tenants of the test database."""
 EXAMPLE = Path(__file__).resolve().parents[1] / "example_project"
 
 

@@ -25,9 +25,24 @@ _INTERNAL = {
     "LLMFile.encoded",
     "LLMFile.load",
     "LLMMessage.texts",
+    "Cassette.call_for",
+    "Cassette.new_call_id",
+    "Cassette.problem",
+    "Cassette.record",
+    "Cassette.save",
+    "Cassette.take",
     "ModelServer.take",
     "ModelServer.think",
     "Reply.of",
+    "ScriptedAgent.kind",
+    "ScriptedAgent.note_run",
+    "ScriptedAgent.problem",
+    "ScriptedAgent.steps",
+    "ScriptedAgent.verify",
+    "ScriptedModelServer.problem",
+    "ScriptedModelServer.reset",
+    "ScriptedModelServer.script",
+    "ScriptedModelServer.take",
 }
 """Members that are public within the package only."""
 _LITERALS = ("Trigger", "Role", "StopReason", "ChunkType", "MemoryPolicy")
@@ -79,7 +94,15 @@ def testing() -> str:
 
 
 def _of_either_kind(name: str, value: Any) -> str:
-    return _class(value) if isinstance(value, type) else _function(name, value)
+    if not isinstance(value, type):
+        return _function(name, value)
+    return _class(value, _with_inherited(value) if value is test_kit.ScriptedAgent else None)
+
+
+def _with_inherited(owner: type) -> tuple[str, ...]:
+    """The names of the public members of a class and of its bases."""
+    names = [name for base in owner.__mro__[:-1] for name in vars(base) if not name.startswith("_")]
+    return tuple(dict.fromkeys(names))
 
 
 def _function(name: str, function: Callable[..., Any]) -> str:

@@ -1,5 +1,5 @@
-// Keyboards can scroll code and tables only if they take the focus. Screen readers tell the side columns apart by name.
-for (const block of document.querySelectorAll(".highlight pre, .table-wrapper")) {
+// Keyboards can scroll a block of code only if it takes the focus. Screen readers tell the side columns apart by name.
+for (const block of document.querySelectorAll(".highlight pre")) {
   if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
 }
 document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", "Pages");

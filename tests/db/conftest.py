@@ -13,28 +13,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.test.utils import setup_databases, teardown_databases
 from django_tenants.utils import schema_context, tenant_context
 from tenants.models import Clinic, Domain
 
+from tests.database import SCHEMAS
 from tests.workers import Worker, redis_server, stop, worker
 from zango_ai.testing import ModelServer
-
-SCHEMAS = ("north", "south")
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(
-    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
-) -> Iterator[None]:
-    """The test database with the two tenants in it, also where no test asks for pytest-django's ``db``."""
-    with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
-        for schema in SCHEMAS:
-            Clinic(schema_name=schema, name=schema.title()).save(verbosity=0)
-    yield
-    with django_db_blocker.unblock():
-        teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The examples in docs/how-to/test.md run as they are pasted, in a project of a user's: a database of its own."""
+"""The examples in docs/how-to/test.md run as they are pasted, in a project of a user's: a database of its own.
+
+So do tests that misuse the kit: what they print is what a user sees.
+"""
 
 import os
 import re
@@ -9,37 +12,157 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from zango_ai.testing import ModelServer
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "how-to" / "test.md"
-NAMED = {"test_a_slow_vendor_is_reported": "pytest", "HelperTests": "django"}
+UNITTEST = "tests/test_unittest.py"
+KEY = "sk-of-the-one-who-records"
+
+MISUSED = """
+from zango_ai import get_agent
+from zango_ai.testing import calls, fails, says
+
+
+def test_a_step_is_left(north, scripted_agent):
+    scripted_agent("helper", says("One."), calls("find_person", name="Ada"))
+    get_agent("helper").run("Hi.")
+
+
+def test_a_step_is_missing(north, scripted_agent):
+    scripted_agent("helper", says("One."))
+    get_agent("helper").run("Hi.")
+    get_agent("helper").run("And now?")
+
+
+def test_the_application_hides_the_error(north, scripted_agent):
+    scripted_agent("helper")
+    try:
+        get_agent("helper").run("Hi.")
+    except Exception:
+        pass
+
+
+def test_a_queued_run_is_forgotten(north, scripted_agent):
+    scripted_agent("helper", says("One."))
+    get_agent("helper").enqueue("Hi.")
+
+
+def test_a_wrong_expectation(north, scripted_agent):
+    agent = scripted_agent("helper", says("One."))
+    get_agent("helper").run("Hi.")
+    agent.assert_asked("Hello.", temperature=0.1)
+
+
+def test_a_reply_is_left(north, model_server):
+    model_server.script(says("Never sent."))
+"""
+SHOWN = [
+    "script of agent 'helper' was not used up. The model was asked once. Left:\n  calls('find_person', name='Ada')",
+    "'helper' asked its model twice, but its script has one step. Add what the model answers to this request:\n",
+    "Agent 'helper' asked its model once, but its script has no step.",
+    "A queued run was not executed: call run_enqueued().",
+    "Agent 'helper' was not asked text='Hello.', temperature=0.1.",
+    "Request 1 (differs: text, temperature is 0.7): scripted-model at provider 'scripted', no tools\n",
+    "Captured requests of agent 'helper' call",
+    "The script of the model server was not used up. It got 0 requests. Left:\n  200 'Never sent.'",
+]
 
 
 def examples():
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return {name: block for block in blocks for name in NAMED if name in block}
+    """The page's Python files, by their paths."""
+    blocks = re.findall(r"^```python\n# (tests/\w+\.py)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return dict(blocks)
 
 
-def test_the_page_has_an_example_for_each_runner():
-    assert set(examples()) == set(NAMED)
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_an_example_passes_as_pasted(name, tmp_path):
-    (tmp_path / "test_agents.py").write_text(examples()[name])
-    (tmp_path / "__init__.py").touch()
+def run(folder, *options, database="docs", **variables):
+    """The return code and the output of a command in the project, which has a database of its own."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     environment = {
         **os.environ,
-        "DATABASE_URL": urlunsplit(parts._replace(path=f"/docs_{os.getpid()}")),  # of this example alone
+        "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}_{os.getpid()}")),
         "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "example_project"))),
         "DJANGO_SETTINGS_MODULE": "clinic.settings",
+        **variables,
     }
     environment.pop("PYTEST_ADDOPTS", None)
-    pytest_options = ["-m", "pytest", "-c", os.devnull, "--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-q"]
-    django_options = ["-m", "django", "test", "--noinput"]
-    options = pytest_options if NAMED[name] == "pytest" else django_options
-    command = [sys.executable, *options, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "1 passed" in said or "Ran 1 test" in said, said
+    command = [sys.executable, "-m", *options]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+def run_pytest(folder, *options, **variables):
+    common = ("pytest", "-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider", "--reuse-db", "-q")
+    return run(folder, *common, *options, **variables)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with the page's examples for pytest. Its database is created by the first test."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "tests").mkdir()
+    for name, text in examples().items():
+        if name != UNITTEST:
+            (folder / name).write_text(text)
+    return folder
+
+
+def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project):
+    recorded = project / "tests" / "test_recorded.py"
+    text = recorded.read_text()
+    # The page's provider is OpenAI. Here it is a server on this machine.
+    recorded.write_text(text.replace('{"api_key": key}', '{"api_key": key, "api_base": os.environ["API_BASE"]}'))
+    with ModelServer(answer=lambda seen: "Two a day, at most three a day.") as server:
+        variables = {"ALLOWED_API_BASES": server.url, "API_BASE": server.openai_base, "OPENAI_API_KEY": KEY}
+        code, said = run_pytest(project, "-n", "1", "--zango-ai-record=missing", "tests", **variables)
+    assert code == 0, said
+    assert f"{len(list(project.glob('tests/test_*.py')))} passed" in said
+    (cassette,) = project.glob("tests/cassettes/test_recorded/*.yaml")
+    assert f"zango_ai recorded {cassette}" in said
+    assert KEY not in cassette.read_text()
+
+
+def test_a_recorded_example_is_replayed_without_the_server(project):
+    variables = {"ALLOWED_API_BASES": "http://127.0.0.1:9", "API_BASE": "http://127.0.0.1:9/v1"}
+    recorded = project / "tests" / "test_recorded.py"
+    code, said = run_pytest(project, "-n", "1", str(recorded), **variables)
+    assert code == 0, said
+
+    recorded.write_text(recorded.read_text().replace("in one sentence", "briefly"))
+    code, said = run_pytest(project, "-n", "1", str(recorded), **variables)
+    assert code == 1, said
+    assert "-  content: Answer in one sentence.\n" in said.replace("\nE   ", "\n").replace("E   ", "")
+    assert (
+        "record again: pytest tests/test_recorded.py::test_the_answer_names_the_dose --zango-ai-record=all" in said
+    )
+
+
+def test_a_misused_script_fails_its_test_and_says_why(project):
+    (project / "tests" / "test_misused.py").write_text(MISUSED)
+    code, said = run_pytest(project, "-n", "1", "tests/test_misused.py")
+    assert code == 1, said
+    assert "6 failed" in said
+    said = re.sub(r"^E {3}(?:zango_ai\.\S+: |AssertionError: )?", "", said, flags=re.MULTILINE)
+    said = re.sub(r"^ {5}(?=\S)", "", re.sub(r"^ {5}  ", "  ", said, flags=re.MULTILINE), flags=re.MULTILINE)
+    assert [text for text in SHOWN if text not in said] == [], said
+
+
+def test_the_example_for_djangos_runner_passes_as_pasted(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").touch()
+    (tmp_path / UNITTEST).write_text(examples()[UNITTEST])
+    code, said = run(tmp_path, "django", "test", "--noinput", "tests", database="django")
+    assert code == 0, said
+    assert "Ran 2 tests" in said
+
+
+def test_a_project_without_django_notices_nothing_of_the_plugin(tmp_path):
+    (tmp_path / "test_plain.py").write_text(
+        "import sys\n\n\ndef test_nothing_is_imported():\n"
+        "    loaded = {name for name in sys.modules if name.startswith(('django', 'litellm', 'zango_ai'))}\n"
+        "    names = 'testing testing.plugin testing.tool_call providers providers.real_calls'.split()\n"
+        "    assert loaded == {'zango_ai', *(f'zango_ai.{name}' for name in names)}\n"
+    )
+    plugins = [option for name in ("django", "schemathesis") for option in ("-p", f"no:{name}")]
+    code, said = run(tmp_path, "pytest", "-c", os.devnull, "-W", "error", "--strict-markers", *plugins, "-q")
+    assert code == 0, said

@@ -27,6 +27,7 @@ from ..exceptions import (
 )
 from . import private_attributes
 from .call_trace import CallTrace
+from .real_calls import RealProviderCall
 from .vendor_messages import MAX_KEPT, Cleaner, message_in
 
 CLASSES: dict[str, type[ZangoAIError]] = {
@@ -61,6 +62,8 @@ _CALL_PACKAGES = {
     *("brotli", "zstandard"),
 }
 """The packages, besides the standard library, whose exceptions are errors of the call."""
+_NOT_OF_THE_CALL = (private_attributes.UnknownRelease, RealProviderCall)
+"""Exceptions of our own that reach the caller unchanged."""
 
 
 def of_call(
@@ -109,7 +112,7 @@ def foreign_cause(exc: BaseException, caught_before: BaseException | None = None
     current: BaseException | None = exc
     while current is not None and current is not caught_before:
         root = type(current).__module__.partition(".")[0]
-        is_foreign = not isinstance(current, Exception) or isinstance(current, private_attributes.UnknownRelease)
+        is_foreign = not isinstance(current, Exception) or isinstance(current, _NOT_OF_THE_CALL)
         if isinstance(current, asyncio.CancelledError):  # async clients implement their timeouts with it
             is_foreign = current is exc
         if is_foreign or not (root in _CALL_PACKAGES or root in sys.stdlib_module_names):

@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from ..conf import get_conf
-from . import addresses, response_decoder
+from . import addresses, real_calls, response_decoder
 from .call_trace import CallTrace, current_trace
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -52,6 +52,7 @@ def begin(request: httpx.Request, trace: CallTrace) -> bool:
     trace.remaining()
     trace.status, trace.headers, trace.body, trace.unreachable = None, {}, b"", None
     trace.origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    real_calls.require_allowed(trace.origin, request.url.host)
     trace.request_params = _params_of(request)
     trace.placeholders.fill(request)
     request.headers["Accept-Encoding"] = response_decoder.ACCEPTED

@@ -17,7 +17,7 @@ from ..ledger import cancellation, clock, stored_runs
 from ..output import json_reader
 from ..tools import descriptions
 from ..types import LLMResponse, LLMStreamChunk, LLMToolCall, PendingApproval
-from . import queue, stored_stream
+from . import queue, stored_stream, substitution
 
 logger = logging.getLogger("zango_ai.agent")
 
@@ -224,6 +224,8 @@ def _fail(run_id: UUID, schema: str, message: str) -> int | None:
 
 
 def _send(run_id: UUID, schema: str, give_up: _GiveUp) -> None:
+    if substitution.holds_queue():
+        return
     try:
         task_id = queue.send(run_id, schema)
     except Exception as exc:

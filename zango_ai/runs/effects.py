@@ -12,20 +12,19 @@ from typing import Any
 
 from .. import interruption
 from ..providers.call_trace import CallTrace
-from ..providers.calls import PreparedCall
-from ..providers.streamed_answer import StreamedAnswer
 from ..telemetry import Step
 from ..tools import DeclaredTool, async_execution, execution
 from ..tools.execution import ToolResult
 from ..types import LLMStreamChunk, ModelAnswer
 from .async_context import AsyncContext
 from .stream_chunks import StreamChunks
+from .substitution import Call, StreamedCall
 
 
 class Send:
     """Send a call to the provider. The result is the ``ModelAnswer``."""
 
-    def __init__(self, call: PreparedCall, step: Step) -> None:
+    def __init__(self, call: Call, step: Step) -> None:
         self._call, self._step = call, step
         self._trace: CallTrace | None = None
 
@@ -106,9 +105,9 @@ Effect = Send | Sleep | Execute | InThread
 class Read:
     """Send a call with streaming, and yield a chunk for each piece of text. The result is the ``ModelAnswer``."""
 
-    def __init__(self, call: PreparedCall, chunks: StreamChunks) -> None:
+    def __init__(self, call: Call, chunks: StreamChunks) -> None:
         self._call, self._chunks = call, chunks
-        self._answer: StreamedAnswer[Any] | None = None
+        self._answer: StreamedCall | None = None
 
     @property
     def is_sent(self) -> bool:
@@ -132,13 +131,13 @@ class Read:
         return self._answer.answer
 
     def chunks(self) -> Generator[LLMStreamChunk, None, None]:
-        answer = self._answer = self._call.stream()
+        self._answer = answer = self._call.stream()
         with answer:
             for text in answer:
                 yield self._chunks.text(text)
 
     async def chunks_async(self) -> AsyncGenerator[LLMStreamChunk, None]:
-        answer = self._answer = self._call.stream_async()
+        self._answer = answer = self._call.stream_async()
         async with answer:
             async for text in answer:
                 yield self._chunks.text(text)

@@ -23,10 +23,9 @@ from ..exceptions import ZangoAIError
 from ..ledger.run_state import RunState, SessionToOpen
 from ..memory import sessions
 from ..providers import calls, checks, errors
-from ..providers.calls import PreparedCall
 from ..telemetry import Step
 from ..types import LLMMessage, LLMResponse, LLMStreamChunk, ModelAnswer, Target
-from . import approval_requests, chunk_writer, drivers, engine, preflight, saved_state
+from . import approval_requests, chunk_writer, drivers, engine, preflight, saved_state, substitution
 from .answers import AnswerReader
 from .drivers import Work
 from .effects import InThread, Read, Send, Sleep
@@ -34,6 +33,7 @@ from .preparation import PreparedRun
 from .request_builder import ComposedRequest
 from .retry_policy import RetryPolicy
 from .stream_chunks import StreamChunks
+from .substitution import Call
 
 _TIMING = engine.Timing(now=time.monotonic, random=random.random)
 
@@ -57,7 +57,8 @@ def open_run(prepared: PreparedRun, session: sessions.Session | None = None) -> 
 
     Raises an error if a file cannot be sent or a model cannot be used.
     """
-    calls.warm_up()
+    if substitution.needs_provider(prepared):
+        calls.warm_up()
     targets = preflight.targets(prepared.agent, prepared.composed.request.files)
     session = session or _open_session(prepared)
     composed = prepared.composed if session is None else prepared.composed.with_history(session.history)
@@ -190,7 +191,7 @@ class _Execution:
     def ask(self, step: engine.Ask) -> Work[ModelAnswer]:
         """Reserve, call the provider, and settle."""
         yield from self.chunks.begin_round()
-        call = calls.prepare(step.target.provider, step.request)
+        call = substitution.call_for(self._run.prepared, calls.prepare(step.target.provider, step.request))
         self._recorder.reserve_round(step.target, call.request, call.estimate)
         try:
             answer = yield from self._traced_call(step.target, call)
@@ -204,7 +205,7 @@ class _Execution:
         self._call = None
         return answer
 
-    def _traced_call(self, target: Target, call: PreparedCall) -> Work[ModelAnswer]:
+    def _traced_call(self, target: Target, call: Call) -> Work[ModelAnswer]:
         """Call the provider, as one step of the run's trace."""
         with self._recorder.trace.call(
             target,
@@ -217,12 +218,12 @@ class _Execution:
             step.answered(answer)
             return answer
 
-    def _send(self, call: PreparedCall, step: Step) -> Work[ModelAnswer]:
+    def _send(self, call: Call, step: Step) -> Work[ModelAnswer]:
         sending = self._call = Send(call, step)
         answer: ModelAnswer = yield sending
         return answer
 
-    def _read_stream(self, call: PreparedCall) -> Work[ModelAnswer]:
+    def _read_stream(self, call: Call) -> Work[ModelAnswer]:
         started_ms = self._recorder.elapsed_ms()
         reading = self._call = Read(call, self.chunks)
         try:
@@ -249,7 +250,8 @@ class _Execution:
 
     def wait(self, step: engine.Wait) -> Work[None]:
         yield from self.chunks.reset()
-        yield Sleep(step.seconds)
+        if substitution.needs_provider(self._run.prepared):
+            yield Sleep(step.seconds)
 
     def _checkpoint(self, state: engine.LoopState) -> None:
         self._loop_state = state

@@ -22,10 +22,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
-from .calls import Call
 from .http_server import Server
 from .replies import Reply, SeenRequest
+from .steps import Answer, Failure
+from .tool_call import Call
 from .vendors import STAND_IN
 
 __all__ = ["STAND_IN", "Call", "ModelServer", "Reply", "SeenRequest"]
@@ -99,8 +101,10 @@ class ModelServer:
         with self._lock:
             return list(self._requests)
 
-    def script(self, *replies: Reply | str) -> None:
+    def script(self, *replies: Reply | Answer | Failure | str) -> None:
         """Reply to the next requests with these, in order. A string is the text of a reply.
+
+        ``says()``, ``calls()`` and ``fails()`` are sent as the vendor sends such an answer or error.
 
         Raises TypeError for anything else, and then adds none of them.
         """
@@ -121,7 +125,7 @@ class ModelServer:
             self._requests.clear()
             self._abandoned = 0
 
-    def start(self) -> ModelServer:
+    def start(self) -> Self:
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -141,7 +145,7 @@ class ModelServer:
         """Return the same server: ``TestCase`` copies the attributes that ``setUpTestData`` sets."""
         return self
 
-    def __enter__(self) -> ModelServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from .calls import Call
+from .steps import Answer, Failure
+from .tool_call import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,18 @@ class Reply:
 
     @classmethod
     def of(cls, value: object, taker: str) -> Reply:
-        """``value`` as a reply. Raises TypeError unless it is a str or a Reply; ``taker`` begins the message."""
+        """``value``, a str, a Reply or a step, as a reply. Else raises TypeError; ``taker`` begins the message."""
         if isinstance(value, Reply):
             return value
         if isinstance(value, str):
             return cls(value)
-        raise TypeError(f"{taker} str and Reply, not {type(value).__name__}. For JSON, pass json.dumps(...)")
+        if isinstance(value, Answer | Failure):
+            from .server_steps import as_reply
+
+            return as_reply(value)
+        raise TypeError(
+            f"{taker} str, Reply, says(), calls() and fails(), not {type(value).__name__}. For JSON, use says()."
+        )
 
     @property
     def sent_text(self) -> str:

@@ -8,7 +8,7 @@ from tests.build import API_KEY, make_agent, make_provider
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError, LLMTimeoutError, ProviderConfigInvalid, RateLimitExceeded, ZangoAIError
 from zango_ai.models import Invocation, Provider
-from zango_ai.testing import Reply
+from zango_ai.testing import Reply, real_provider_calls
 
 pytestmark = pytest.mark.usefixtures("north")
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic", "openai_compatible"])
@@ -145,7 +145,7 @@ def test_a_host_name_that_is_not_known_is_told(model):
     credentials = {"api_key": API_KEY, "api_base": "https://llm.invalid/v1"}
     make_agent(model, provider=make_provider(model, credentials=credentials))
     unknown = r"could not be reached: no address is known for the host name llm\.invalid \(port 443\)"
-    with pytest.raises(LLMAPIError, match=unknown) as caught:
+    with real_provider_calls(), pytest.raises(LLMAPIError, match=unknown) as caught:
         get_agent("helper").run("hi")
     assert API_KEY not in str(caught.value)
 

@@ -15,7 +15,7 @@ from zango_ai.exceptions import (
 from zango_ai.models import Invocation, InvocationRound, ProviderModel
 from zango_ai.providers import http_exchange
 from zango_ai.providers.kinds import KINDS
-from zango_ai.testing import Reply
+from zango_ai.testing import Reply, real_provider_calls
 
 pytestmark = pytest.mark.usefixtures("north")
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -222,7 +222,7 @@ def test_a_name_that_leads_inside_is_refused_when_the_connection_is_made(model, 
     provider.save()
     make_agent(model, provider=provider)
     monkeypatch.setattr(addresses, "resolve", lambda host, port: ["93.184.216.34", "127.0.0.1"])
-    with pytest.raises(ProviderConfigInvalid, match="rebound") as caught:
+    with real_provider_calls(), pytest.raises(ProviderConfigInvalid, match="rebound") as caught:
         get_agent("helper").run("hi")
     assert caught.value.field == "api_base"
     assert Invocation.objects.get().status == "failed"

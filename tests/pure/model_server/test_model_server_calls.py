@@ -271,7 +271,9 @@ def test_a_script_of_a_wrong_type_is_refused_and_adds_nothing(model, wrong):
     with pytest.raises(TypeError) as caught:
         model.script("Fine.", wrong)
     kind = type(wrong).__name__
-    assert str(caught.value) == f"script() takes str and Reply, not {kind}. For JSON, pass json.dumps(...)"
+    assert str(caught.value) == (
+        f"script() takes str, Reply, says(), calls() and fails(), not {kind}. For JSON, use says()."
+    )
     assert "Fine." not in complete(model, "openai").choices[0].message.content
 
 
@@ -286,6 +288,6 @@ def test_a_computed_answer_of_a_wrong_type_is_told_to_the_client():
         body = {"model": "gpt-4o-mini", "messages": [QUESTION]}
         refused = httpx.post(f"{server.openai_base}/chat/completions", json=body)
         assert refused.status_code == 400
-        assert "may return str and Reply, not dict. For JSON, pass json.dumps(...)" in refused.text
+        assert "may return str, Reply, says(), calls() and fails(), not dict. For JSON, use says()." in refused.text
         answered = httpx.post(f"{server.openai_base}/chat/completions", json=body)
         assert answered.json()["choices"][0]["message"]["content"] == "Fine."

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from ..calls import Call
+from ..tool_call import Call
 from .anthropic import Anthropic
 from .base import Answer, Body, Vendor
 from .bedrock import Bedrock

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..calls import Call
+from ..tool_call import Call
 
 Body = Mapping[str, Any]
 """The JSON body of a request."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..calls import Call
+from ..tool_call import Call
 from .base import MODELS, Answer, Body, Vendor, mappings, sse_data, text_block, text_of
 
 
