@@ -1,5 +1,6 @@
 """The Python examples of the how-to pages run as they are written, against the local model server."""
 
+import contextvars
 import logging
 import os
 import re
@@ -277,6 +278,18 @@ def test_a_key_of_ones_own_is_set_and_the_derived_one_still_decrypts(model, prov
     call_command("zango_ai_rotate_keys", schema=["north"])
     settings.ZANGO_AI = {**settings.ZANGO_AI, "ENCRYPTION_KEYS": names.ZANGO_AI["ENCRYPTION_KEYS"][:1]}
     assert Provider.objects.get(pk=provider.pk).credentials["api_key"] == API_KEY
+
+
+def test_a_tool_finds_the_patient_who_asks(model, provider, patient, request_, monkeypatch):
+    monkeypatch.setattr(registry, "_tools", {})
+    names = run_block("secure.md", "current_patient: ContextVar")
+    patient.visits.create(on=date(2026, 9, 3), reason="Dizziness")
+    tool_rows.sync()
+    make_agent(model, "my-assistant", provider=provider).tools.set(Tool.objects.filter(name="my_appointments"))
+    request_.POST = {"question": "When was I here?"}
+    model.script(Reply(calls=[Call("my_appointments", {})]), "In September.")
+    assert contextvars.copy_context().run(names.ask, request_, patient) == "In September."
+    assert "Dizziness" in model.requests[-1].body["messages"][-1]["content"]
 
 
 def test_a_self_hosted_model_is_used(model, north):
