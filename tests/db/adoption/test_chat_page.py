@@ -69,6 +69,9 @@ def test_an_answer_is_shown_while_it_is_written_and_can_be_stopped(model, open_c
     page.wait_for_selector("#progress:text-is('Answered.')")
     assert "You asked: Who am I?" in page.inner_text(".answer >> nth=-1")
     assert page.get_attribute("#conversation", "aria-busy") is None
+    model.script(Reply("You are", finish_reason="length"))
+    send(page, "Once more.")
+    page.wait_for_selector("#progress:has-text('Cut off')")
 
 
 def test_tool_calls_are_shown_as_they_happen_and_wait_for_approval(model, open_chat):

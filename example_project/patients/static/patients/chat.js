@@ -78,7 +78,8 @@ async function showEvents(events) {
 
 function finish(response) {
   if (response.pending_approvals.length === 0) {
-    progress.textContent = "Answered.";
+    const isCutOff = response.stop_reason === "max_tokens";
+    progress.textContent = isCutOff ? "Cut off at the agent's max tokens." : "Answered.";
     return;
   }
   const calls = response.pending_approvals.map(fieldsetOf);
