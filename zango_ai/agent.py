@@ -27,6 +27,7 @@ from .runs.preparation import prepare
 from .runs.resumption import WaitingRun
 from .runs.run import open_run, queue_run, resumed_stream_of, stream, streamed_work_of, work_of
 from .types import LLMResponse, LLMStreamChunk, Trigger
+from .types.responses import OutputTypeArgument, Parsed
 
 
 def get_agent(name: str) -> Agent:
@@ -65,7 +66,7 @@ class Agent:
         return Agent(self.name, self._schema, overrides)
 
     @lists_run_arguments
-    def run(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> LLMResponse:
+    def run(self, input: str | None = None, **arguments: Unpack[RunArguments[Parsed]]) -> LLMResponse[Parsed]:
         """Ask the model, execute the tools that it calls, and return its answer.
 
         The user's text is the first of these that is not None: ``input``, sent as it is; ``variables``, which fill
@@ -81,7 +82,9 @@ class Agent:
         return drivers.exhaust(self._work(*self._recording("run", input, arguments)))
 
     @lists_run_arguments
-    async def arun(self, input: str | None = None, **arguments: Unpack[RunArguments]) -> LLMResponse:
+    async def arun(
+        self, input: str | None = None, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> LLMResponse[Parsed]:
         """The async form of ``run()``.
 
         While the provider works, the run uses no thread. If the task is cancelled, the connection to the provider
@@ -91,8 +94,8 @@ class Agent:
 
     @lists_run_arguments
     def stream(
-        self, input: str | None = None, **arguments: Unpack[RunArguments]
-    ) -> Generator[LLMStreamChunk, None, None]:
+        self, input: str | None = None, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> Generator[LLMStreamChunk[Parsed], None, None]:
         """Like ``run()``, but yield the answer while the model writes it. The arguments are those of ``run()``.
 
         The arguments are checked, the agent is read and the prompts are rendered now: the errors of that are raised
@@ -109,8 +112,8 @@ class Agent:
         return self.open_stream(input, **arguments)[1]
 
     def open_stream(
-        self, input: str | None = None, **arguments: Unpack[RunArguments]
-    ) -> tuple[UUID, Generator[LLMStreamChunk, None, None]]:
+        self, input: str | None = None, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> tuple[UUID, Generator[LLMStreamChunk[Parsed], None, None]]:
         """``stream()`` with the id of its run, which is known before the first chunk."""
         request, recording = self._recording("stream", input, arguments)
         with ExitStack() as stack:
@@ -120,8 +123,8 @@ class Agent:
 
     @lists_run_arguments
     def astream(
-        self, input: str | None = None, **arguments: Unpack[RunArguments]
-    ) -> AsyncGenerator[LLMStreamChunk, None]:
+        self, input: str | None = None, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> AsyncGenerator[LLMStreamChunk[Parsed], None]:
         """The async form of ``stream()``, for ``async for``.
 
         TypeError and ValueError for a wrong argument are raised here, all other errors when the first chunk is
@@ -133,7 +136,7 @@ class Agent:
 
     @lists_run_arguments
     def enqueue(
-        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments]
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Any]]
     ) -> EnqueuedRun:
         """Queue the run for a Celery worker. The arguments are those of ``run()``.
 
@@ -159,7 +162,7 @@ class Agent:
 
     @lists_run_arguments
     async def aenqueue(
-        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments]
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Any]]
     ) -> EnqueuedRun:
         """The async form of ``enqueue()``."""
         return await drivers.call_async(lambda: self.enqueue(input, stream=stream, **arguments))
@@ -170,8 +173,8 @@ class Agent:
         approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
-        output_type: Any = None,
-    ) -> LLMResponse:
+        output_type: OutputTypeArgument[Parsed] = None,
+    ) -> LLMResponse[Parsed]:
         """Continue a run that waits for approvals. It works in any process, and once.
 
         ``approvals`` decides every tool call in ``response.pending_approvals`` by its id: True; False, or the
@@ -192,8 +195,8 @@ class Agent:
         approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
-        output_type: Any = None,
-    ) -> LLMResponse:
+        output_type: OutputTypeArgument[Parsed] = None,
+    ) -> LLMResponse[Parsed]:
         """The async form of ``resume()``."""
         return await drivers.run_async(self._resumed_work(WaitingRun(run_id, approvals, decided_by, output_type)))
 
@@ -203,8 +206,8 @@ class Agent:
         approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
-        output_type: Any = None,
-    ) -> Generator[LLMStreamChunk, None, None]:
+        output_type: OutputTypeArgument[Parsed] = None,
+    ) -> Generator[LLMStreamChunk[Parsed], None, None]:
         """Like ``resume()``, but yield the rest of the run as ``stream()`` does. The numbers begin at 1 again.
 
         The decisions are checked now: the errors of ``resume()`` before it calls a tool are raised here. A run of
@@ -221,8 +224,8 @@ class Agent:
         approvals: Mapping[Any, Approval],
         *,
         decided_by: str = "",
-        output_type: Any = None,
-    ) -> AsyncGenerator[LLMStreamChunk, None]:
+        output_type: OutputTypeArgument[Parsed] = None,
+    ) -> AsyncGenerator[LLMStreamChunk[Parsed], None]:
         """The async form of ``resume_stream()``. Errors are raised when the first chunk is read."""
         work = self._resumed_stream(WaitingRun(run_id, approvals, decided_by, output_type))
         return drivers.stream_async(work, async_context.of_event_loop())
@@ -263,7 +266,7 @@ class Agent:
         return await drivers.call_async(lambda: self.clear_session(session_id))
 
     def _recording(
-        self, method: str, input: str | None, arguments: RunArguments
+        self, method: str, input: str | None, arguments: RunArguments[Any]
     ) -> tuple[RunRequest, AbstractContextManager[RunRecorder]]:
         """The request of a call, and the recording of its run, which begins when it is entered."""
         task_id = queue.current_task_id() or ""
@@ -273,7 +276,7 @@ class Agent:
         )
         return request, recording
 
-    def _work(self, request: RunRequest, recording: AbstractContextManager[RunRecorder]) -> Work[LLMResponse]:
+    def _work(self, request: RunRequest, recording: AbstractContextManager[RunRecorder]) -> Work[LLMResponse[Any]]:
         with recording as recorder:
             return (yield from work_of(open_run(prepare(recorder, self.name, request))))
 
@@ -283,7 +286,7 @@ class Agent:
             work = streamed_work_of(prepared, stack.pop_all())
         yield from work
 
-    def _resumed_work(self, waiting: WaitingRun) -> Work[LLMResponse]:
+    def _resumed_work(self, waiting: WaitingRun) -> Work[LLMResponse[Any]]:
         with ExitStack() as stack:
             return (yield from work_of(waiting.resume(self._schema, self.name, stack)))
 
@@ -294,7 +297,7 @@ class Agent:
         yield from work
 
     def _request(
-        self, method: str, input: str | None, arguments: RunArguments, default_trigger: Trigger
+        self, method: str, input: str | None, arguments: RunArguments[Any], default_trigger: Trigger
     ) -> RunRequest:
         return RunRequest.from_arguments(
             method, input, arguments, default_trigger=default_trigger, base_overrides=self._overrides

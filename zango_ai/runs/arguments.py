@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict, TypeVar, get_type_hints
+from typing import Any, Generic, TypedDict, TypeVar, get_type_hints
 
 from .. import argument_checks
 from ..configuration.overrides import Overrides
 from ..files.file import LLMFile
 from ..memory import sessions
 from ..types import TRIGGERS, AgentSpec, LLMMessage, Trigger
+from ..types.responses import OutputTypeArgument, Parsed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class RunArguments(TypedDict, total=False):
+class RunArguments(TypedDict, Generic[Parsed], total=False):
     """The keyword arguments of ``Agent.run()``, ``stream()`` and ``enqueue()``. All are optional."""
 
     variables: Mapping[str, Any] | None
@@ -36,7 +37,7 @@ class RunArguments(TypedDict, total=False):
     ``"user"``."""
     max_tool_rounds: int | None
     """After this many rounds of tool calls, the model must answer without tools. None: the agent's setting."""
-    output_type: Any
+    output_type: OutputTypeArgument[Parsed]
     """A pydantic model, a dataclass, or a JSON schema as a dict: the model answers with JSON of this type."""
     model: str | None
     """Replaces the agent's model. It must be allowed on the provider. Fallbacks keep their own models."""

@@ -64,7 +64,7 @@ def _carry_out(step: Step, handlers: Handlers) -> Work[Any]:
             return handlers.wait(step)
 
 
-def chunks_of(work: Work[T]) -> Generator[LLMStreamChunk, None, T]:
+def chunks_of(work: Work[T]) -> Generator[LLMStreamChunk[Any], None, T]:
     """Do the work in the calling thread: yield its chunks, and return its result."""
     try:
         item = next(work)
@@ -126,7 +126,7 @@ class AsyncDriver(Generic[T]):
                     return self._result_of(item)
                 step = await self._carry_out(item)
 
-    async def chunks(self) -> AsyncGenerator[LLMStreamChunk, None]:
+    async def chunks(self) -> AsyncGenerator[LLMStreamChunk[Any], None]:
         """Do the work, and yield its chunks."""
         with self._context.in_use():
             step: Callable[[], Item] = partial(next, self._work)
@@ -198,7 +198,7 @@ async def run_async(work: Work[T]) -> T:
     return await AsyncDriver(work, await async_context.of_caller()).result()
 
 
-async def stream_async(work: Work[None], context: AsyncContext | None) -> AsyncGenerator[LLMStreamChunk, None]:
+async def stream_async(work: Work[None], context: AsyncContext | None) -> AsyncGenerator[LLMStreamChunk[Any], None]:
     """Do the work on the running event loop, and yield its chunks. ``context`` is that of ``of_event_loop()``."""
     context = context or await async_context.of_sensitive_thread()
     async with aclosing(AsyncDriver(work, context).chunks()) as chunks:

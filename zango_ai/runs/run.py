@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 from ..exceptions import ZangoAIError
 from ..ledger.run_state import RunState, SessionToOpen
@@ -106,7 +107,7 @@ def execute(run: OpenRun, retries: RetryPolicy | None = None) -> LLMResponse:
 
 def stream(
     prepared: PreparedRun, recording: AbstractContextManager[object]
-) -> Generator[LLMStreamChunk, None, None]:
+) -> Generator[LLMStreamChunk[Any], None, None]:
     """Like ``open_run()`` and ``execute()``, but ask with streaming, and yield the chunks of the run.
 
     ``recording`` is the open ``record_run()``. It is left before the last chunks: closing the stream there changes

@@ -1,7 +1,8 @@
 """Python functions that agents can call: declare them, find them by name, check their arguments, execute them.
 
 =========================  =====================================================================
-``declaration``            ``@tool``, ``ToolParam`` and ``ToolSafety``
+``declaration``            ``@tool`` and ``ToolSafety``
+``tool_param``             ``ToolParam()``
 ``parameters``             a function's signature as a JSON schema; the model's arguments, checked
 ``allowed_values``         ``ToolParam(enum=...)``
 ``registry``               all declared tools, by name
@@ -17,6 +18,7 @@
 pydantic, which makes the JSON schemas, is imported when the first schema is needed.
 """
 
-from .declaration import DeclaredTool, ToolParam, ToolSafety, tool
+from .declaration import DeclaredTool, ToolSafety, tool
+from .tool_param import ToolParam
 
 __all__ = ["DeclaredTool", "ToolParam", "ToolSafety", "tool"]

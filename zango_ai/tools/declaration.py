@@ -6,7 +6,7 @@ import enum
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, overload
@@ -42,31 +42,6 @@ class ToolSafety(enum.StrEnum):
     """Write to the tenant's database, in one transaction: if the tool fails, all its writes are rolled back."""
     EXTERNAL = "external"
     """Have effects outside the database, which cannot be rolled back."""
-
-
-def ToolParam(  # noqa: N802  named like a class, as it is used like pydantic's Field()
-    description: str = "",
-    *,
-    default: Any = REQUIRED,
-    enum: Iterable[Any] | None = None,
-    **constraints: Any,
-) -> Any:
-    """Describe a parameter to the model: ``item_id: int = ToolParam(description="The item's id")``.
-
-    ``default`` makes the parameter optional. ``enum`` lists the only allowed values; for a list parameter, those of
-    its items. ``constraints`` are pydantic's: ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``, ``min_length``,
-    ``max_length``, ``pattern``. Any other raises TypeError.
-    """
-    return ParameterInfo(description, default, constraints, None if enum is None else _enum_values(enum))
-
-
-def _enum_values(enum: Any) -> tuple[Any, ...]:
-    if isinstance(enum, (str, bytes)) or not isinstance(enum, Iterable):
-        raise TypeError(f"ToolParam(enum=...) is {type_of(enum)}; pass a list of values.")
-    values = tuple(enum)
-    if not values:
-        raise TypeError("ToolParam(enum=...) is empty; pass at least one value.")
-    return values
 
 
 @dataclass(frozen=True, eq=False)

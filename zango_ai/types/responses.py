@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, get_args
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Parsed = TypeVar("Parsed", default=Any | None)
+    Parsed_co = TypeVar("Parsed_co", default=Any | None, covariant=True)
+else:  # typing_extensions is needed for the defaults, which only type checkers use
+    from typing import TypeVar
+
+    Parsed = TypeVar("Parsed")
+    Parsed_co = TypeVar("Parsed_co", covariant=True)
+
+OutputTypeArgument: TypeAlias = type[Parsed] | Mapping[str, Any] | UnionType | None
+"""What ``run(output_type=...)`` takes. With a class, ``parsed_content`` is an instance of it."""
 
 StopReason = Literal["end_turn", "max_tokens", "max_tool_rounds", "refusal", "approval_required"]
 Trigger = Literal["user", "task", "system"]
@@ -63,13 +78,14 @@ class PendingApproval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LLMResponse:
+class LLMResponse(Generic[Parsed_co]):
     """What ``Agent.run()`` returns, and the last chunk of ``Agent.stream()`` has."""
 
     content: str
     """The model's last text; ``""`` if there is none."""
-    parsed_content: Any | None = None
-    """The parsed JSON of ``content``, if the agent's output is JSON."""
+    parsed_content: Parsed_co = None  # type: ignore[assignment]  # a run without JSON output has no other type
+    """The parsed JSON of ``content``, if the agent's output is JSON. With ``output_type``, an instance of it; None
+    while the run waits for approvals."""
     session_id: str | None = None
     """Pass it to the next ``run()`` to continue the conversation. None if the agent has no memory."""
     cost_usd: float
@@ -94,7 +110,7 @@ class LLMResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LLMStreamChunk:
+class LLMStreamChunk(Generic[Parsed_co]):
     """One chunk of ``Agent.stream()``."""
 
     type: ChunkType
@@ -106,7 +122,7 @@ class LLMStreamChunk:
     text: str = ""
     tool_call: LLMToolCall | None = None
     """Of ``tool_call`` and ``tool_result``."""
-    response: LLMResponse | None = None
+    response: LLMResponse[Parsed_co] | None = None
     """Of ``final``: what ``Agent.run()`` would have returned."""
 
     @property

@@ -1,6 +1,8 @@
-"""What mypy reports about calls of ``run()``, ``enqueue()`` and tasks, and what ``help()`` shows of them."""
+"""What mypy and pyright report about an application's calls, and what ``help()`` shows of them."""
 
 import inspect
+import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import javascript
 from zango_ai import agent
 from zango_ai.runs.arguments import RunArguments, RunRequest
 
@@ -16,15 +19,36 @@ TESTS = Path(__file__).parents[2]
 
 
 def test_mypy_reports_the_wrong_calls_and_no_others(tmp_path):
-    samples = [TESTS / "typed_runs.py", TESTS / "typed_tasks.py"]
+    samples = [TESTS / f"typed_{name}.py" for name in ("app", "runs", "tasks")]
     options = ["--strict", "--config-file=", "--cache-dir", str(tmp_path), "--follow-imports=silent"]
     options += ["--ignore-missing-imports", "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *options, *map(str, samples)]
     done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=240)
     for sample in samples:
         reported = {int(number) for number in re.findall(rf"{sample.name}:(\d+): error", done.stdout)}
-        lines = enumerate(sample.read_text().splitlines(), start=1)
-        assert reported == {number for number, line in lines if "# wrong" in line}, done.stdout + done.stderr
+        assert reported == wrong_lines(sample), done.stdout + done.stderr
+
+
+def test_pyright_reports_the_wrong_calls_of_an_application_and_no_others(tmp_path):
+    sample = TESTS / "typed_app.py"
+    config = {
+        "typeCheckingMode": "strict",
+        "include": [os.path.relpath(sample, tmp_path)],
+        "extraPaths": [str(TESTS.parent)],
+        "reportUnusedExpression": False,
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config))
+    javascript.install()
+    pyright = javascript.HERE / "node_modules" / "pyright" / "index.js"
+    command = ["node", pyright, "-p", tmp_path, "--pythonpath", sys.executable, "--outputjson"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    assert {each["range"]["start"]["line"] + 1 for each in found} == wrong_lines(sample), found
+
+
+def wrong_lines(sample):
+    lines = enumerate(sample.read_text().splitlines(), start=1)
+    return {number for number, line in lines if "# wrong" in line}
 
 
 @pytest.mark.parametrize(("method", "own"), [(agent.Agent.run, []), (agent.Agent.enqueue, ["stream"])])
