@@ -1,5 +1,6 @@
 """The page about HTMX in Chromium: its files as they are written, and HTMX as its users have it."""
 
+import re
 import sys
 import threading
 from pathlib import Path
@@ -56,27 +57,42 @@ def docs_site(tmp_path, settings):
     settings.ROOT_URLCONF = "docs_site.urls"
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [folder / "templates"]}]
     sys.path.insert(0, str(tmp_path))
-    yield
+    yield folder
     sys.path.remove(str(tmp_path))
     for name in [name for name in sys.modules if name.partition(".")[0] == "docs_site"]:
         del sys.modules[name]
     clear_url_caches()
 
 
+VERSIONS = {
+    4: {"htmx.min.js": "htmx.org/dist/htmx.min.js", "hx-sse.min.js": "htmx.org/dist/ext/hx-sse.min.js"},
+    2: {"htmx.min.js": "htmx-2/dist/htmx.min.js", "hx-sse.min.js": "htmx-ext-sse/sse.js"},
+}
+"""The files of each major version, by the names that the page loads."""
+
+
 @pytest.fixture
-def page(docs_site, nurse):
-    """The page of the reader, whose user is logged in."""
-    javascript.install()
-    opened = nurse.new_page()
-    opened.route("**/static/{htmx,hx-sse}.min.js", serve_htmx)
-    opened.goto("/")
+def open_page(docs_site, nurse):
+    """Opens the page of the reader, whose user is logged in, with a version of HTMX."""
+
+    def opened(version=4):
+        javascript.install()
+        page = nurse.new_page()
+        for name, path in VERSIONS[version].items():
+            page.route(f"**/static/{name}", serve(javascript.HERE / "node_modules" / path))
+        page.goto("/")
+        return page
+
     return opened
 
 
-def serve_htmx(route):
-    name = route.request.url.rpartition("/")[2]
-    (path,) = (Path(javascript.HERE) / "node_modules" / "htmx.org" / "dist").rglob(name)
-    route.fulfill(path=path)
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def serve(path):
+    return lambda route: route.fulfill(path=path, content_type="text/javascript")
 
 
 def wait_for_text(page, selector, text):
@@ -126,6 +142,17 @@ def test_an_answer_without_a_stream_appears_at_once(model, page):
 
 
 def test_an_answer_of_a_worker_is_read_until_it_is_done(model, page):
+    read_the_answer_of_a_worker(model, page)
+
+
+def test_htmx_2_reads_the_answer_of_a_worker(model, docs_site, open_page):
+    (attributes,) = re.findall(r'`(hx-ext="sse" [^`]+)`', PAGE.read_text())
+    url = "{% url 'queued-answer' run.run_id %}"
+    (docs_site / "templates" / "queued.html").write_text(f"<div {attributes.replace('…', url)}></div>")
+    read_the_answer_of_a_worker(model, open_page(2))
+
+
+def read_the_answer_of_a_worker(model, page):
     make_agent(model, "front-desk")
     model.script(Reply("From nine to noon.", trickle_s=0.005))
     with app("memory://") as queue:
