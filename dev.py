@@ -62,7 +62,7 @@ def main() -> int:
     if command == "demo":
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
-        return run(PYTHON, "-m", "pytest", "-n", "3", *arguments)
+        return run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "loadgroup", *arguments)
     failed = [step for step in STEPS[command] if run(*step) != 0]
     if command == "docs":
         print(f"The documentation is in {HERE / 'build' / 'docs' / 'index.html'}")

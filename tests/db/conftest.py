@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.test.utils import override_settings
 from django_tenants.utils import schema_context, tenant_context
 from tenants.models import Clinic, Domain
 
@@ -55,15 +56,38 @@ def live_north(live_tenants: None) -> Iterator[None]:
 
 
 def empty(schema: str) -> None:
-    """Empty every table that this package or the example has in a tenant's schema."""
-    with schema_context(schema), connection.cursor() as cursor:
-        tables = [
-            table
-            for table in connection.introspection.table_names(cursor)
-            if table.startswith(("zango_ai_", "patients_"))
-        ]
-        names = ", ".join(f'"{schema}"."{table}"' for table in tables)
-        cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    """Empty every table that this package or the example has in a tenant's schema. Keys start at 1 again.
+
+    For a few rows, DELETE takes a tenth of the time of TRUNCATE, which makes new files for each table. Foreign keys
+    are checked at the end, so the order does not matter.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_EMPTY.format(schema=schema))
+
+
+_EMPTY = """
+DO $$
+DECLARE place record;
+BEGIN
+    FOR place IN SELECT tablename FROM pg_tables
+        WHERE schemaname = '{schema}' AND tablename ~ '^(zango_ai|patients)_'
+    LOOP
+        EXECUTE format('DELETE FROM {schema}.%I', place.tablename);
+    END LOOP;
+    FOR place IN SELECT sequencename FROM pg_sequences
+        WHERE schemaname = '{schema}' AND sequencename ~ '^(zango_ai|patients)_' AND last_value IS NOT NULL
+    LOOP
+        PERFORM setval(format('{schema}.%I', place.sequencename), 1, false);
+    END LOOP;
+END $$
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Hashing a password as for production takes half a second, and tests log in often."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")
