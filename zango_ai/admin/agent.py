@@ -20,7 +20,7 @@ from .agent_views import AgentViews
 from .components import switch
 from .formats import NOTHING, latency, percent, short_count, usd
 from .invocation_replay import may_replay
-from .spending import ShowsSpend
+from .spending import ShowsSpend, current_spend
 
 _UNFINISHED_TEXT: dict[str, Any] = {
     Invocation.Status.QUEUED: _("Agent %(name)s: %(count)d queued"),
@@ -150,6 +150,8 @@ class AgentConfigAdmin(AgentColumns, ShowsSpend, AgentViews, admin.ModelAdmin):
         context |= self._links(request, agent)
         if agent.pk:
             found = (each for each in usage.per_agent() if each.id == agent.pk)
+            if self.has_change_permission(request, agent) and current_spend(agent).spent_usd:
+                context["reset_url"] = self.panel_url("agentconfig_reset_spend", agent.pk)
             context["figures"] = _header_figures(next(found, None) or _no_usage(agent))
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -30,7 +30,7 @@ from . import panel
 from .agent_form import AgentForm
 from .agent_summary import AgentSummary, prompt_preview
 from .formats import short_count, usd
-from .panel import PanelAdmin
+from .reset_spend import ResetsSpend
 
 if TYPE_CHECKING:
     from ..providers.model_catalog import CatalogModel
@@ -43,7 +43,7 @@ class _UncheckedForm(AgentForm):
         construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
 
 
-class AgentViews(PanelAdmin):
+class AgentViews(ResetsSpend):
     """The views of ``AgentConfigAdmin`` that are not Django's."""
 
     def panel_urls(self) -> list[URLPattern]:

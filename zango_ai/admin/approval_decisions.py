@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -40,16 +41,20 @@ def decide(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approv
 
     Returns whether a worker continues it. Check ``why_not()`` before. Raises the errors of ``Agent.resume()``.
     """
+    with logged(request, run, approvals):
+        return _continue(request, run, approvals)
+
+
+@contextmanager
+def logged(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approval]) -> Iterator[None]:
+    """Write the admin's history before the run goes on in the block, and undo that if nothing was decided."""
+    entries = log_decisions(request, approvals)
     try:
-        is_queued = _continue(request, run, approvals)
-    except NotAwaitingApproval:
+        yield
+    except (ZangoAIError, ValueError, TypeError) as exc:
+        if isinstance(exc, NotAwaitingApproval) or is_waiting(run):
+            LogEntry.objects.filter(pk__in=entries).delete()
         raise
-    except (ZangoAIError, ValueError, TypeError):
-        if not is_waiting(run):  # it went on and failed
-            log_decisions(request, approvals)
-        raise
-    log_decisions(request, approvals)
-    return is_queued
 
 
 def _continue(request: HttpRequest, run: Invocation, approvals: Mapping[str, Approval]) -> bool:
@@ -70,11 +75,14 @@ def is_waiting(run: Invocation) -> bool:
     return Invocation.objects.filter(pk=run.pk, status=Invocation.Status.AWAITING_APPROVAL).exists()
 
 
-def log_decisions(request: HttpRequest, approvals: Mapping[str, Approval]) -> None:
-    """Write the admin's history: what was decided, without arguments and reasons."""
+def log_decisions(request: HttpRequest, approvals: Mapping[str, Approval]) -> list[int]:
+    """Write the admin's history: what was decided, without arguments and reasons. The keys of its entries."""
+    keys = []
     for call in ToolCall.objects.filter(uid__in=approvals).order_by("position"):
         message = _summary(call, approvals[str(call.uid)])
-        LogEntry.objects.log_actions(str(request.user.pk), [call], CHANGE, message, single_object=True)
+        entry: Any = LogEntry.objects.log_actions(str(request.user.pk), [call], CHANGE, message, single_object=True)
+        keys.append(int(entry.pk))
+    return keys
 
 
 def _summary(call: ToolCall, approval: Approval) -> str:

@@ -67,6 +67,7 @@ class Overview:
         self.sees_agents = panel.has_page(request, self._site, AgentConfig)
         self.sees_providers = panel.has_page(request, self._site, Provider)
         self.sees_usage = request.user.has_perm("zango_ai.view_invocation")
+        self.reads_texts = request.user.has_perm("zango_ai.view_payload")
         self.sees_approvals = request.user.has_perm("zango_ai.view_toolcall")
 
     def _url(self, name: str, *args: Any) -> str:
@@ -133,7 +134,7 @@ class Overview:
         """The tool calls that wait for a decision, the first to expire first."""
         calls = panel.waiting_calls().order_by("expires_at")
         needed = (
-            "tool_name",
+            *("tool_name", *(("description",) if self.reads_texts else ())),
             "created_at",
             "expires_at",
             "round__invocation__agent_name",

@@ -98,7 +98,10 @@ def has_page(request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:
 class PanelAdmin(TenantOnly):
     """Base of the panel's ModelAdmins: use it as ``class ToolAdmin(PanelAdmin, admin.ModelAdmin)``."""
 
-    formfield_overrides = {DecimalField: {"form_class": MoneyField, "widget": MoneyInput}}
+    formfield_overrides = {
+        **TenantOnly.formfield_overrides,
+        DecimalField: {"form_class": MoneyField, "widget": MoneyInput},
+    }
 
     panel_lead: Any = ""
     """One sentence under the title of the list: what these rows are for."""

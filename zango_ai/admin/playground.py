@@ -21,11 +21,11 @@ from django.utils.translation import gettext_lazy as _
 from ..agent import Agent, get_agent
 from ..api import streams
 from ..exceptions import DecisionNotAllowed, ZangoAIError
-from ..models import AgentConfig, Invocation, Provider
+from ..models import AgentConfig, Invocation, Provider, ToolCall
 from ..runs.background import get_run, uuid_of
 from ..types import LLMResponse, LLMStreamChunk
 from . import panel
-from .approval_decisions import log_decisions
+from .approval_decisions import logged
 from .panel import PanelAdmin
 from .playground_form import ColumnForm, PlaygroundForm
 from .playground_options import PlaygroundOptions
@@ -70,21 +70,22 @@ class Playground:
         """Decide about the tool calls of an own run, which then goes on."""
         if not self._request.user.has_perms(_TO_DECIDE):
             raise PermissionDenied
-        run_id, decisions, results = self._own_run().run_id, self._decisions(), self._results()
+        run, decisions, results = self._own_run(), self._decisions(), self._results()
+        run_id = run.run_id
         decided_by = self._request.user.get_username()
         if self._wants_events:
 
             def begin() -> tuple[UUID, Chunks]:
-                chunks = self._deciding_agent(run_id).resume_stream(run_id, decisions, decided_by=decided_by)
-                log_decisions(self._request, decisions)
-                return run_id, chunks
+                agent = self._deciding_agent(run_id)
+                with logged(self._request, run, decisions):
+                    return run_id, agent.resume_stream(run_id, decisions, decided_by=decided_by)
 
             return self._respond(results, begin)
 
         def resume() -> LLMResponse:
-            response = self._deciding_agent(run_id).resume(run_id, decisions, decided_by=decided_by)
-            log_decisions(self._request, decisions)
-            return response
+            agent = self._deciding_agent(run_id)
+            with logged(self._request, run, decisions):
+                return agent.resume(run_id, decisions, decided_by=decided_by)
 
         options = PlaygroundOptions.read(self._agent, self._user_ref)
         return self._page(PlaygroundForm.build(options), results=[_result(results, resume)])
@@ -168,10 +169,18 @@ class Playground:
             agent=pages.panel_url("agentconfig_change", self._agent.pk),
             providers=providers,
             decide=pages.panel_url("agentconfig_playground_decide", self._agent.pk) if may_decide else "",
+            change=self._change_url if may_decide else lambda key: "",
+            needs_other_person=self._agent.approval_by_another_person,
             invocation=lambda key: pages.panel_url("invocation_change", key) if may_view else "",
             csrf_token=get_token(self._request),
         )
         return Results(links, number or self._number)
+
+    def _change_url(self, invocation_id: int) -> str:
+        """The page that can also change the arguments of the run's tool calls, if this site has it."""
+        if not panel.has_page(self._request, self._pages.admin_site, ToolCall):
+            return ""
+        return self._pages.panel_url("approval", invocation_id)
 
     def _own_run(self) -> Invocation:
         """A run that the user has started with this agent. Raises Http404."""

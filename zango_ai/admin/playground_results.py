@@ -80,6 +80,10 @@ class Links:
     """By name. Empty if the user may not view providers."""
     decide: str
     """Empty if the user may not decide about tool calls."""
+    change: Callable[[int], str]
+    """Returns the page that can change the arguments of a run's calls, or ""."""
+    needs_other_person: bool
+    """Whether the person who asked may not decide."""
     invocation: Callable[[int], str]
     """Returns "" if the user may not view invocations."""
     csrf_token: str
@@ -99,6 +103,7 @@ class Results:
             "stop": _STOPS.get(response.stop_reason, ""),
             "invocation_url": self.links.invocation(response.invocation_id),
             "links": self.links,
+            "change_url": self.links.change(response.invocation_id) if response.pending_approvals else "",
             "number": self.number,
         }
         return render_to_string("admin/zango_ai/agentconfig/playground_result.html", context)

@@ -71,7 +71,7 @@ class PromptVersionPages(PanelAdmin):
             "versions": list(versions.values()),
             "base": base,
             "other": other,
-            "is_inline": request.GET.get("view") == "inline",
+            "view": request.GET.get("view", ""),
             "can_activate": self.can_activate(request),
             **({} if base is None or other is None else _differences(base, other)),
         }
@@ -98,7 +98,8 @@ class PromptVersionPages(PanelAdmin):
             return self.panel_page(request, "admin/zango_ai/prompt/confirm_activation.html", title, context)
         version.activate(activated_by=request.user.get_username())
         pages: Any = self
-        pages.log_change(request, prompt, f"Activated version {version.version_number}.")
+        text = _("Activated version %(number)d.") % {"number": version.version_number}
+        pages.log_change(request, prompt, text)
         messages.success(request, _("Now active: %(version)s.") % {"version": version})
         return HttpResponseRedirect(self.panel_url("prompt_change", prompt.pk))
 

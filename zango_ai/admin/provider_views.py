@@ -1,52 +1,34 @@
-"""Views beside a provider's list and form: its switch, its connection, its models, and the reset of its spend."""
+"""Views beside a provider's list and form: its switch, its connection, and its models."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django import forms
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
-from .. import tenancy
-from ..models import Provider, Spend
-from . import provider_connection, spending
-from .formats import usd
-from .panel import PanelAdmin
+from ..models import Provider
+from . import provider_connection
 from .provider_form import MODEL_NAMES, ProviderForm
+from .reset_spend import ResetsSpend
 
 _TEMPLATES = "admin/zango_ai/provider"
 _private = method_decorator(sensitive_post_parameters())
 
 
-class ResetForm(forms.Form):
-    """Why the spend is reset."""
-
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=500,
-        widget=forms.TextInput(attrs={"class": "vLargeTextField"}),
-        help_text=_("Kept in the provider's history, for example “Test runs of the trial month”."),
-    )
-
-
-class ProviderViews(PanelAdmin):
+class ProviderViews(ResetsSpend):
     """The views of ``ProviderAdmin`` that are not Django's."""
 
     def panel_urls(self) -> list[URLPattern]:
         return [
             *super().panel_urls(),
             self.panel_path("<int:pk>/switch/", self.switch, "provider_switch"),
-            self.panel_path("<int:pk>/reset-spend/", self.reset_spend, "provider_reset_spend"),
             self.panel_path("test/", self.test_connection, "provider_test"),
             self.panel_path("models/", self.list_models, "provider_models"),
         ]
@@ -82,27 +64,6 @@ class ProviderViews(PanelAdmin):
             return HttpResponse(render_to_string("admin/zango_ai/includes/alert.html", _shown(problem)))
         context = {"models": models, "name": MODEL_NAMES, "may_add": request.user.has_perm(_ADD_MODELS)}
         return HttpResponse(render_to_string(f"{_TEMPLATES}/fetched_models.html", context))
-
-    def reset_spend(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for a reason, and write off the spend of the current budget month."""
-        from ..ledger import spend_reset
-        from ..models.specs import budget_of
-
-        provider = self._changeable(request, pk)
-        form = ResetForm(request.POST or None)
-        back = self.panel_url("provider_change", pk)
-        if request.method == "POST" and form.is_valid():
-            with transaction.atomic():
-                budget = budget_of(vars(provider))
-                amount = spend_reset.reset(Spend.Owner.PROVIDER, pk, budget, tenancy.current_schema())
-                told = {"amount": usd(amount), "reason": form.cleaned_data["reason"]}
-                text = gettext("Spend of %(amount)s reset. Reason: %(reason)s") % told
-                self.log_change(request, provider, text)  # type: ignore[attr-defined]
-            messages.success(request, gettext("The spend of %(amount)s was reset.") % told)
-            return HttpResponseRedirect(back)
-        row = spending.with_spend(Provider.objects.filter(pk=pk), Spend.Owner.PROVIDER).get()
-        context = {"provider": provider, "form": form, "spend": spending.current_spend(row), "back": back}
-        return self.panel_page(request, f"{_TEMPLATES}/reset_spend.html", _("Reset spend"), context)
 
     def _changeable(self, request: HttpRequest, pk: int) -> Provider:
         provider = get_object_or_404(Provider, pk=pk)

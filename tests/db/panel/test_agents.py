@@ -37,6 +37,11 @@ def html(response):
     return response.content.decode()
 
 
+def test_a_description_is_a_box_of_three_rows(model, staff):
+    agent = make_agent(model)
+    assert 'name="description" cols="40" rows="3"' in html(staff.get(url("change", agent.pk)))
+
+
 # The list
 
 

@@ -75,6 +75,7 @@ def test_failing_providers_waiting_approvals_and_ending_models_are_named(root, m
     page = read(root)
     assert "Provider practice-server fails." in page
     assert page.count("record_note") == 2
+    assert page.count("Write into the record of Ada Berger") == 2
     assert "gpt-4o ends on" in page
     assert "Used by: care-assistant." in page
 

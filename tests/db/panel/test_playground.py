@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -20,6 +21,13 @@ EVENTS = {"accept": "text/event-stream"}
 
 @tool(description="Write a note.", requires_approval=True)
 def write_note(text: str) -> str:
+    return f"noted {text}"
+
+
+@tool(
+    description="Write into a book.", requires_approval=True, describe=lambda text: f"Writes {text} into the book."
+)
+def describe_note(text: str) -> str:
     return f"noted {text}"
 
 
@@ -210,6 +218,39 @@ def test_a_tool_call_is_approved_in_place_and_the_run_goes_on(model, staff):
     assert row.rounds.first().tool_calls.get().decided_by == User.objects.get().username
     again = staff.post(url("_decide"), decision, headers=EVENTS)
     assert "does not wait for a decision any more" in problem_of(again)
+
+
+def test_what_a_call_does_is_told_and_its_arguments_can_be_changed_elsewhere(model, client_of):
+    staff = client_of("view_agentconfig", "run_agent", "decide_approval", "view_payload", "view_toolcall")
+    config = make_agent_with(model, write_note, describe_note)
+    model.script(Reply(calls=[Call("describe_note", {"text": "x"})]))
+    asked = events(staff.post(url(), sent(config, message="Note x."), headers=EVENTS))[-1]["html"]
+    assert "Writes x into the book." in asked
+    assert admin_pages.url("approval", Invocation.objects.get().pk) in asked
+
+
+def test_who_asked_is_told_before_that_another_person_decides(model, staff):
+    config = make_agent_with(model, write_note, approval_by_another_person=True)
+    model.script(Reply(calls=[Call("write_note", {"text": "x"})]))
+    asked = events(staff.post(url(), sent(config, message="Note x."), headers=EVENTS))[-1]["html"]
+    assert "Another person has to decide, under Approvals." in asked
+    assert "Continue the run" not in asked
+
+
+@pytest.mark.parametrize("headers", [EVENTS, {}])
+def test_a_decision_is_in_the_history_also_if_the_run_fails_afterwards(model, staff, headers):
+    config = make_agent_with(model, write_note)
+    model.script(Reply(calls=[Call("write_note", {"text": "x"})]), Reply("bad", status=400))
+    events(staff.post(url(), sent(config, message="Note x."), headers=EVENTS))
+    row = Invocation.objects.get()
+    (key,) = row.rounds.get().tool_calls.values_list("uid", flat=True)
+    decision = {"run_id": str(row.run_id), f"decision-{key}": "approve"}
+    for _ in range(2):  # the second time, there is nothing to decide
+        response = staff.post(url("_decide"), decision, headers=headers)
+        b"".join(getattr(response, "streaming_content", ()))
+    row.refresh_from_db()
+    assert row.status == "failed"
+    assert LogEntry.objects.get().change_message == "Approved the call."
 
 
 def test_a_denial_tells_the_model_why_and_works_without_javascript(model, staff):

@@ -99,12 +99,13 @@ def test_activating_asks_nothing_when_callers_pass_all_placeholders(model, staff
 def test_two_versions_are_compared_side_by_side_and_inline(staff):
     prompt = make_prompt("Be <kind>.\nBe brief.")
     prompt.add_version("Be <exact>.\nBe brief.\nUse {{ language }}.")
-    for view in ("split", "inline"):
+    for view in ("split", "inline", ""):
         page = staff.get(url("prompt_compare", prompt.pk), {"base": 1, "other": 2, "view": view}).content.decode()
         assert "<del>kind</del>" in page
         assert "<ins>exact</ins>" in page
         assert "2 lines added" in page
         assert "New placeholders" in page
+        assert page.count('<table class="za-diff') == (1 if view else 2)
     for wrong, status in (({"base": "x", "other": "2"}, 200), ({"base": "7"}, 404)):
         assert staff.get(url("prompt_compare", prompt.pk), wrong).status_code == status
 

@@ -1,5 +1,7 @@
 """The providers' list, form and pages over HTTP."""
 
+from decimal import Decimal
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.utils import timezone
@@ -11,7 +13,7 @@ from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
 from zango_ai import get_agent
 from zango_ai.exceptions import BudgetExceeded
 from zango_ai.ledger.reconciliation import find_drift
-from zango_ai.models import Fallback, Provider, ProviderModel, Spend
+from zango_ai.models import AgentConfig, Fallback, Provider, ProviderModel, Spend
 from zango_ai.testing import Reply
 
 ALL = [f"{verb}_{name}" for verb in ("view", "add", "change", "delete") for name in ("provider", "providermodel")]
@@ -211,6 +213,26 @@ def test_resetting_the_spend_needs_a_reason_and_lets_calls_pass_again(model, sta
     model.script(QUARTER)
     get_agent("helper").run("hi")
     assert list(find_drift("north")) == []
+
+
+def test_an_agents_spend_is_reset_as_well(model, client_of):
+    staff = client_of("view_agentconfig", "change_agentconfig")
+    agent = make_priced_agent(model)
+    AgentConfig.objects.update(monthly_budget_usd="0.30")
+    form = admin_pages.url("agentconfig_change", agent.pk)
+    page = admin_pages.url("agentconfig_reset_spend", agent.pk)
+    assert page not in html(staff.get(form))
+    model.script(QUARTER)
+    get_agent("helper").run("hi")
+    with pytest.raises(BudgetExceeded):
+        get_agent("helper").run("hi")
+    assert page in html(staff.get(form))
+    assert client_of("view_agentconfig").post(page, {"reason": "x"}).status_code == 403
+    staff.post(page, {"reason": "Test runs"})
+    assert Spend.objects.get(owner="agent").spent_usd == 0
+    assert Spend.objects.get(owner="provider").spent_usd == Decimal("0.25")
+    assert LogEntry.objects.get().get_change_message() == "Spend of $0.25 reset. Reason: Test runs"
+    get_agent("helper").run("hi")
 
 
 # In a browser

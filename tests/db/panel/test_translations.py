@@ -12,7 +12,7 @@ from django.apps import apps
 
 from tests import panel_data, translations
 from tests.screenshots import PAGES
-from zango_ai.models import AgentConfig, Invocation
+from zango_ai.models import AgentConfig, Invocation, Tool
 
 DATA = "".join(
     path.read_text()
@@ -102,10 +102,12 @@ def test_no_text_of_the_panel_stays_english(staff, north):
     first = AgentConfig.objects.earliest("pk").pk
     addresses = [re.sub(r"(\w+)/(\d)/", _with_real_key, way) for way in PAGES.values() if isinstance(way, str)]
     addresses = [address.replace("agent=1", f"agent={first}") for address in addresses]
+    # Other tests of the process declare tools, whose words are English.
+    words = {text for tool in Tool.objects.all() for text in (tool.name, tool.description, tool.section)}
     english = {
         (text, address)
         for address in [*addresses, f"/admin/zango_ai/invocation/{run.pk}/change/"]
         for text in texts_of(staff, address) & texts_of(staff, address, **GERMAN)
-        if text.removeprefix("v1 ").removeprefix("v3 ")[:18] not in DATA
+        if text.removeprefix("v1 ").removeprefix("v3 ")[:18] not in DATA and text not in words
     }
     assert english == set()
