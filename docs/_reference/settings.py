@@ -23,7 +23,7 @@ _MORE = {
     "APPROVAL_EMAILS": ("Notifications", "../how-to/approve-tool-calls.md#notifications"),
     "APPROVAL_TTL_HOURS": ("Approval", "../how-to/approve-tool-calls.md"),
     "BACKGROUND_RETRIES": ("Run agents in the background", "../how-to/run-in-the-background.md"),
-    "ENCRYPTION_KEYS": ("Encryption keys", "#encryption-keys"),
+    "ENCRYPTION_KEYS": ("Encryption keys", "../how-to/secure.md#encryption-keys"),
     "INVOCATION_TTL_DAYS": ("Keep and delete data", "../how-to/keep-and-delete-data.md"),
     "MAX_FILES": ("Send files", "../how-to/send-files.md"),
     "MAX_FILE_BYTES": ("Send files", "../how-to/send-files.md"),
