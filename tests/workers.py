@@ -1,7 +1,8 @@
-"""Celery workers in processes of their own, on the test's database and model server, with a Redis between.
+"""Workers in processes of their own, on the test's database and model server.
 
-``redis_server()`` gives the URL of a Redis; ``worker()`` a worker that is ready; ``app()`` an app of this process
-that queues on that Redis, for as long as the block lasts; ``got()`` what a task has returned.
+``redis_server()`` gives the URL of a Redis; ``worker()`` a Celery worker that is ready; ``app()`` an app of this
+process that queues on that Redis, for as long as the block lasts; ``got()`` what a task has returned.
+``tasks_worker()`` is a worker of Django Tasks, whose tasks are in the database.
 """
 
 import json
@@ -68,9 +69,10 @@ class Worker:
     queue: str
     process: subprocess.Popen[bytes]
     log: Path
+    sign_of_life: str = " ready."
 
     def wait_until_ready(self) -> None:
-        wait_for(lambda: " ready." in self.log.read_text(), self.process, self.log)
+        wait_for(lambda: self.sign_of_life in self.log.read_text(), self.process, self.log)
 
     def children(self) -> list[int]:
         """The processes of a prefork pool."""
@@ -97,25 +99,49 @@ def worker(
     ``arguments`` are ``celery worker``'s: ``"--pool", "prefork", "-c", "2"``. ``zango_ai`` are the ``ZANGO_AI``
     settings, this process's by default.
     """
-    log = Path(tempfile.mkdtemp(prefix="zango-ai-worker-")) / "log"
     command = [sys.executable, "-m", "celery", "-A", app, "worker", "-Q", queue, "-n", f"{queue}@%h"]
     command += ["-I", "tests.worker_tasks", "-l", "INFO", "--without-mingle", "--without-gossip", *arguments]
+    with _running(queue, command, zango_ai, " ready.", CELERY_BROKER_URL=broker) as running:
+        yield running
+
+
+@contextmanager
+def tasks_worker(
+    alias: str, *arguments: str, tasks: dict[str, Any], zango_ai: dict[str, Any] | None = None
+) -> Iterator[Worker]:
+    """``manage.py db_worker`` for one backend of ``tasks``, which are the ``TASKS`` settings."""
+    line = ["manage.py", "db_worker", "--backend", alias, "--queue-name", "*", "--interval", "0.05", "--no-reload"]
+    code = (
+        "import django; django.setup(); import tests.worker_tasks; "
+        "from django.core.management import execute_from_command_line; "
+        f"execute_from_command_line({[*line, '--no-startup-delay', *arguments]!r})"
+    )
+    command = [sys.executable, "-c", code]
+    with _running(alias, command, zango_ai, "Starting worker", TEST_TASKS=json.dumps(tasks)) as running:
+        yield running
+
+
+@contextmanager
+def _running(
+    queue: str, command: list[str], zango_ai: dict[str, Any] | None, sign_of_life: str, **variables: str
+) -> Iterator[Worker]:
+    log = Path(tempfile.mkdtemp(prefix="zango-ai-worker-")) / "log"
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONUNBUFFERED": "1",
         "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
-        "CELERY_BROKER_URL": broker,
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
         "TEST_USE_TZ": json.dumps(settings.USE_TZ),
         "TEST_ZANGO_AI": json.dumps(settings.ZANGO_AI if zango_ai is None else zango_ai),
+        **variables,
     }
     with open(log, "wb") as out:
         process = subprocess.Popen(
             command, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    running = Worker(queue, process, log)
+    running = Worker(queue, process, log, sign_of_life)
     try:
         yield running
     finally:

@@ -138,7 +138,7 @@ class Agent:
     def enqueue(
         self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Any]]
     ) -> EnqueuedRun:
-        """Queue the run for a Celery worker. The arguments are those of ``run()``.
+        """Queue the run for a worker. The arguments are those of ``run()``.
 
         The arguments are checked, the prompts rendered and the files stored now. The run's row is written at once,
         with the status ``queued``. The task is sent when the caller's transaction commits. ``zango_ai.get_run()``
@@ -149,7 +149,7 @@ class Agent:
         any process. Maintenance deletes them a day after the run has ended.
 
         Raises the errors that ``run()`` raises before it calls the provider, except those that need the price
-        list: the row shows them later. QueueUnavailable if there is no transaction and the broker does not accept
+        list: the row shows them later. QueueUnavailable if there is no transaction and the queue does not accept
         the task.
         """
         argument_checks.require(stream, bool, "stream", "True or False")
@@ -233,12 +233,12 @@ class Agent:
     def enqueue_resume(
         self, run_id: UUID | str, approvals: Mapping[Any, Approval], *, decided_by: str = ""
     ) -> EnqueuedRun:
-        """Store the decisions of ``resume()``, and let a Celery worker continue the run.
+        """Store the decisions of ``resume()``, and let a worker continue the run.
 
         The decisions are final at once: a second caller gets NotAwaitingApproval. The task is sent when the
-        caller's transaction commits. If the broker does not accept it, the run waits for a decision again.
+        caller's transaction commits. If the queue does not accept it, the run waits for a decision again.
 
-        Raises QueueUnavailable if there is no transaction and the broker does not accept the task, and the errors
+        Raises QueueUnavailable if there is no transaction and the queue does not accept the task, and the errors
         that ``resume()`` raises before the run goes on.
         """
         return WaitingRun(run_id, approvals, decided_by).enqueue(self._schema, self.name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
@@ -16,18 +17,28 @@ class ZangoAIConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers the system checks
-        from .runs import queue
+        from .runs import celery_queue, tasks_queue
 
         post_migrate.connect(_sync_tools, sender=self, dispatch_uid="zango_ai.sync_tools")
         autodiscover_modules("tools")
-        queue.register_task(_run_agent_task)
+        celery_queue.register_task(_celery_task)
+        tasks_queue.register_task(_django_task)
+        if getattr(settings, "TASKS", None) and (tasks := tasks_queue.find_tasks()) is not None:
+            tasks_queue.follow_tasks(tasks)
 
 
-def _run_agent_task() -> Any:
+def _celery_task() -> Any:
     """The task that executes a queued run. Importing it imports Celery."""
     from .tasks import RunAgent
 
     return RunAgent
+
+
+def _django_task() -> Any:
+    """The same for Django Tasks. Importing it declares it, with the backend of the settings."""
+    from .django_tasks import run_agent
+
+    return run_agent
 
 
 def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import ProgrammingError, transaction
 
 from . import tenancy
 from .conf import read
 from .exceptions import ToolDeclarationInvalid
 from .models import AgentConfig
-from .runs import queue
+from .runs import celery_queue, tasks_queue
+from .runs.tasks_queue import TasksQueue
 from .tools import registry
 
 if TYPE_CHECKING:
@@ -114,16 +117,70 @@ def _retirement(schema: str, model: RetiringModel) -> CheckMessage:
 @register("zango_ai")
 def check_celery_app(**kwargs: Any) -> list[CheckMessage]:
     """Checked only if the project seems to use Celery: agents also run without it."""
-    uses_celery = any(name.startswith("CELERY_") for name in dir(settings)) or queue.has_celery_module()
-    if not uses_celery or queue.has_app():
+    uses_celery = any(name.startswith("CELERY_") for name in dir(settings)) or celery_queue.has_celery_module()
+    if not uses_celery or not celery_queue.is_installed() or celery_queue.has_app():
         return []
     return [
         Warning(
             "No Celery app is configured, so enqueue() and the project's tasks cannot reach the broker.",
-            hint=queue.app_advice(),
+            hint=celery_queue.app_advice(),
             id="zango_ai.W004",
         )
     ]
+
+
+@register("zango_ai")
+def check_tasks_backend(**kwargs: Any) -> list[CheckMessage]:
+    """The backend of Django Tasks, if ZANGO_AI["QUEUE"] names one."""
+    queue = _tasks_queue()
+    if queue is None:
+        return []
+    try:
+        backend = queue.backend()
+    except ImproperlyConfigured as exc:
+        hint = "ZANGO_AI['QUEUE'] is 'celery', or 'tasks:' and the alias of a backend in TASKS."
+        return [Error(str(exc), hint=hint, id="zango_ai.E005")]
+    app = apps.get_containing_app_config(type(backend).__module__)
+    if app is None or not tenancy.is_used() or app.name in _names_of(getattr(settings, "SHARED_APPS", ())):
+        return []
+    return [
+        Warning(
+            f"{app.name} is not in SHARED_APPS, so the workers of the Tasks backend {queue.alias!r} have no table "
+            "of tasks: they read the public schema.",
+            hint=f"Add {app.name!r} to SHARED_APPS and run: python manage.py migrate_schemas --shared",
+            id="zango_ai.W006",
+        )
+    ]
+
+
+@register("zango_ai", deploy=True)
+def check_tasks_are_executed_later(**kwargs: Any) -> list[CheckMessage]:
+    """Django's own backends are for development: they execute tasks at once, or never."""
+    queue = _tasks_queue()
+    tasks = None if queue is None else tasks_queue.find_tasks()
+    if queue is None or tasks is None or queue.alias not in tasks.task_backends.settings:
+        return []
+    path = tasks.task_backends.settings[queue.alias].get("BACKEND", "")
+    if not path.endswith((".ImmediateBackend", ".DummyBackend")):
+        return []
+    when = "inside enqueue(), which blocks the request" if path.endswith(".ImmediateBackend") else "never"
+    return [
+        Warning(
+            f"The Tasks backend {queue.alias!r} is {path}, which executes background runs {when}.",
+            hint="Use a backend with workers, such as django_tasks_db.DatabaseBackend.",
+            id="zango_ai.W007",
+        )
+    ]
+
+
+def _tasks_queue() -> TasksQueue | None:
+    conf, problems = read(getattr(settings, "ZANGO_AI", {}))
+    return None if problems or conf.queue == "celery" else TasksQueue(conf.queue.removeprefix("tasks:"))
+
+
+def _names_of(app_list: Sequence[str]) -> set[str]:
+    """The apps' names, whether they are listed by name or by the path of their configuration."""
+    return {AppConfig.create(entry).name for entry in app_list}
 
 
 @register("zango_ai")

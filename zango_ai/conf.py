@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -52,6 +53,8 @@ class Conf:
     site_url: str | Callable[[str], Any] = ""
     """The address of the site, for links in e-mails. ``{schema}`` stands for the tenant's schema:
     ``"https://{schema}.example.com"``. Or a callable ``(schema) -> address``. Empty: no links."""
+    queue: str = "celery"
+    """What executes background runs: ``"celery"``, or ``"tasks:<alias>"`` for a backend of Django Tasks."""
     background_retries: int = 5
     """How often a background run is retried after temporary errors."""
     session_ttl_days: int | None = None
@@ -164,6 +167,14 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _queue(value: Any) -> str:
+    if not isinstance(value, str) or not (value == "celery" or re.fullmatch("tasks:.+", value)):
+        raise ValueError(
+            "must be 'celery', or 'tasks:' and the alias of a backend in TASKS, such as 'tasks:default'."
+        )
+    return value
+
+
 def _addresses(value: Any) -> tuple[str, ...] | Callable[[Any], Any]:
     if isinstance(value, str) or callable(value):
         if isinstance(value, str) and "@" in value:
@@ -212,6 +223,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "APPROVAL_TTL_HOURS": _count,
     "APPROVAL_EMAILS": _addresses,
     "SITE_URL": _site_url,
+    "QUEUE": _queue,
     "BACKGROUND_RETRIES": _count_from_zero,
     "SESSION_TTL_DAYS": _days,
     "PAYLOAD_TTL_DAYS": _days,

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ..runs import queue
+from ..conf import get_conf
+from ..runs import celery_queue, queue
 from .findings import Finding, Scope, error
 
 TIMEOUT_S = 2.0
@@ -15,22 +16,31 @@ TIMEOUT_S = 2.0
 
 
 def find_in_queue(scope: Scope) -> Iterator[Finding]:
-    """Nothing is checked if the project has no Celery app: agents also run without one."""
-    if not queue.has_app():
+    """Nothing is checked if runs go to Celery and the project has no Celery app: agents also run without one.
+
+    Whether a backend of Django Tasks has a worker cannot be asked.
+    """
+    uses_celery = get_conf().queue == "celery"
+    if uses_celery and not (celery_queue.is_installed() and celery_queue.has_app()):
         return
+    name = "Celery" if uses_celery else "Django Tasks"
+    try:
+        queue.configured().require_configured()
+    except ImproperlyConfigured as exc:
+        yield error("queue.not_configured", name, str(exc), f"Correct the settings of {name}.")
+        return
+    if uses_celery:
+        yield from _find_in_celery()
+
+
+def _find_in_celery() -> Iterator[Finding]:
     from celery import current_app
 
-    try:
-        queue.require_app()
-    except ImproperlyConfigured as exc:
-        yield error("queue.not_configured", "Celery", str(exc), "Correct the settings of Celery.")
-        return
     if current_app.conf.task_always_eager:
         return
     problem = _problem_of_broker(current_app)
     if problem is not None:
-        remedy = "Check CELERY_BROKER_URL, and that the broker is running."
-        yield error("queue.unreachable", "the broker", problem, remedy)
+        yield error("queue.unreachable", "the broker", problem, queue.configured().advice_if_refused)
         return
     yield from _workers(current_app)
 
@@ -51,12 +61,12 @@ def _workers(app: Any) -> Iterator[Finding]:
             "queue.no_worker",
             "Celery",
             f"No worker has answered within {TIMEOUT_S:.0f} seconds, so background runs wait.",
-            f"Start one with: {queue.worker_command()}",
+            f"Start one with: {celery_queue.worker_command()}",
         )
-    elif not any(queue.TASK_NAME in (each.split(" ")[0] for each in tasks) for tasks in registered.values()):
+    elif not any(celery_queue.TASK_NAME in (each.split(" ")[0] for each in tasks) for tasks in registered.values()):
         yield error(
             "queue.unknown_task",
             f"workers {', '.join(sorted(registered))}",
-            f"No worker knows the task {queue.TASK_NAME}.",
+            f"No worker knows the task {celery_queue.TASK_NAME}.",
             "Call app.autodiscover_tasks() where the Celery app is created, and restart the workers.",
         )

@@ -108,7 +108,7 @@ class DecisionNotAllowed(RunError):
 
 
 class QueueUnavailable(RunError):
-    """The broker did not accept the task, so the run is marked as failed."""
+    """The queue is not configured, or did not accept the task. The run has failed."""
 
 
 class RunNotReplayable(RunError):

@@ -33,8 +33,8 @@ class RunArguments(TypedDict, Generic[Parsed], total=False):
     user_ref: str
     """The person on whose behalf the agent runs. A session opened with a ``user_ref`` needs the same one again."""
     triggered_by: Trigger | None
-    """``"user"``, ``"task"`` or ``"system"``. None: ``"task"`` inside a Celery task and in the background, else
-    ``"user"``."""
+    """``"user"``, ``"task"`` or ``"system"``. None: ``"task"`` inside a Celery or Django task and in the
+    background, else ``"user"``."""
     max_tool_rounds: int | None
     """After this many rounds of tool calls, the model must answer without tools. None: the agent's setting."""
     output_type: OutputTypeArgument[Parsed]

@@ -23,7 +23,7 @@ logger = logging.getLogger("zango_ai.agent")
 
 Status = stored_runs.Status
 _GiveUp = Callable[[UUID, str, str], int | None]
-"""What becomes of a run whose task the broker does not accept. Returns its primary key."""
+"""What becomes of a run whose task the queue does not accept. Returns its primary key."""
 _FIRST_POLL_S, _MAX_POLL_S = 0.02, 0.5
 
 
@@ -136,10 +136,7 @@ class EnqueuedRun:
             return " Its last attempt failed with a transient error; a worker retries it later."
         if tenancy.connection().in_atomic_block:
             return " Its task may not have been sent: that happens when the transaction that queued it commits."
-        return (
-            f" No worker has taken it. Start one with: {queue.worker_command()}. Or the running worker does not "
-            f"know the task {queue.TASK_NAME}: call app.autodiscover_tasks() where the Celery app is created."
-        )
+        return f" {queue.configured().advice_if_waiting}"
 
     def response(self) -> LLMResponse:
         """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.
@@ -198,7 +195,7 @@ def response_of(row: stored_runs.RunRow) -> LLMResponse:
 def send(run_id: UUID, schema: str) -> EnqueuedRun:
     """Send a queued run's task when the caller's transaction commits; at once if there is no transaction.
 
-    If the broker does not accept the task, the run fails. If it is sent at once, raises QueueUnavailable then.
+    If the queue does not accept the task, the run fails. If it is sent at once, raises QueueUnavailable then.
     """
     return _send_on_commit(run_id, schema, _fail)
 
@@ -243,10 +240,18 @@ def _send(run_id: UUID, schema: str, give_up: _GiveUp) -> None:
 def _why_not_sent(run_id: UUID, exc: Exception) -> str:
     if isinstance(exc, ImproperlyConfigured):
         return f"Run {run_id} could not be queued. {sanitize.shown(exc, 1000)}"
-    return (
-        f"The broker did not accept run {run_id} ({type(exc).__name__}: {sanitize.shown(exc, 500)}). Check "
-        "CELERY_BROKER_URL, and that the broker is running."
+    used = queue.configured()
+    error = f"{type(exc).__name__}: {sanitize.shown(exc, 500)}"
+    return f"{used.name} did not accept run {run_id} ({error}). {used.advice_if_refused}"
+
+
+def fail_unretried(run_id: str, schema: str, exc: Exception) -> None:
+    """Fail a run that should be retried, but whose task the queue did not accept: nobody else would end it."""
+    message = (
+        f"The run should be retried, but {queue.configured().name.lower()} did not accept the task "
+        f"({type(exc).__name__})."
     )
+    stored_runs.fail_queued(schema, UUID(run_id), error_type="QueueUnavailable", message=message)
 
 
 def _send_and_log_errors(run_id: UUID, schema: str, give_up: _GiveUp) -> None:

@@ -41,11 +41,14 @@ _WAIT_FOR_NEW_RELEASE_S = 60.0
 """During a deployment: how long until the run is offered to a worker of the new release."""
 
 
-def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -> float:
+def execute_queued(
+    run_id: str, *, celery_task_id: str, can_wait: bool = True, max_wait_s: float = retry_policy.MAX_RETRY_AFTER_S
+) -> float:
     """Execute a queued run of the current tenant, unless it was taken already.
 
-    Returns in how many seconds to try again, or 0. With ``can_wait=False`` the run is executed before its time.
-    Raises RunNotFound, and the error of a run that is not retried.
+    Returns in how many seconds to try again, or 0. With ``can_wait=False`` the run is executed before its time. If
+    a retry would have to wait for longer than ``max_wait_s``, the run fails. Raises RunNotFound, and the error of a
+    run that is not retried.
     """
     schema = tenancy.current_schema()
     row = background.row_of(run_id, schema)
@@ -54,7 +57,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
     try:
         state = row.state()
     except RunStateUnreadable:
-        if not can_wait:
+        if not can_wait or max_wait_s < _WAIT_FOR_NEW_RELEASE_S:
             raise
         logger.exception("Run %s of %s was queued by a newer release; trying again later", run_id, schema)
         return _WAIT_FOR_NEW_RELEASE_S
@@ -63,7 +66,7 @@ def execute_queued(run_id: str, *, celery_task_id: str, can_wait: bool = True) -
         return wait_s  # the message of an earlier attempt was delivered again
     if not stored_runs.claim(schema, row, celery_task_id=celery_task_id):
         return 0.0
-    retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries)
+    retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries, max_wait_s)
     try:
         agent_name = agents.find_agent_name(row.agent_id) or row.agent_name
         with resume_run(schema, row, state) as recorder:

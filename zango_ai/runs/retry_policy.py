@@ -11,7 +11,7 @@ from ..exceptions import LLMAPIError, LLMTimeoutError, RateLimitExceeded
 _FIRST_WAIT_S = 10.0
 _MAX_WAIT_S = 600.0
 _FIRST_WAIT_FOR_RATE_LIMIT_S = 30.0
-_MAX_RETRY_AFTER_S = 6 * 3600.0
+MAX_RETRY_AFTER_S = 6 * 3600.0
 """If a provider asks for a longer wait, the run fails."""
 
 
@@ -22,9 +22,10 @@ class RetryPolicy:
     attempt: int
     """How many times the run has been retried."""
     max_retries: int
+    max_wait_s: float = MAX_RETRY_AFTER_S
 
     def allow(self, exc: BaseException) -> bool:
-        return self.attempt < self.max_retries and _is_transient(exc) and self.wait_s(exc) <= _MAX_RETRY_AFTER_S
+        return self.attempt < self.max_retries and _is_transient(exc) and self.wait_s(exc) <= self.max_wait_s
 
     def wait_s(self, exc: BaseException) -> float:
         """How many seconds to wait: as long as the provider asks for, else exponential backoff."""

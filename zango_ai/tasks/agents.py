@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from celery.exceptions import Retry
 from django.db import InterfaceError, OperationalError
 
 from .. import tenancy
-from ..ledger import stored_runs
-from ..runs import queue
+from ..runs import background, celery_queue
 from ..runs.resumption import execute_queued
 from .base import BaseTask
 
@@ -21,7 +18,7 @@ class RunAgent(BaseTask):
     cannot be reached before the run is claimed, Celery retries the task.
     """
 
-    name = queue.TASK_NAME
+    name = celery_queue.TASK_NAME
     acks_late = True
     reject_on_worker_lost = True
     ignore_result = True
@@ -38,8 +35,5 @@ class RunAgent(BaseTask):
         except Retry:
             raise
         except Exception as exc:  # without the broker, no worker would ever retry the run
-            message = f"The run should be retried, but the broker did not accept the task ({type(exc).__name__})."
-            stored_runs.fail_queued(
-                tenancy.current_schema(), UUID(run_id), error_type="QueueUnavailable", message=message
-            )
+            background.fail_unretried(run_id, tenancy.current_schema(), exc)
             raise

@@ -21,8 +21,8 @@ from django.db import transaction
 
 from .. import tenancy
 from ..exceptions import TenantNotActive
-from ..runs import queue
-from ..runs.queue import SCHEMA_HEADER
+from ..runs import celery_queue
+from ..runs.celery_queue import SCHEMA_HEADER
 from . import definitions
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class BaseTask(DjangoTask):  # type: ignore[misc]
         def apply_async(self, args=None, kwargs=None, **options):
             """Queue the task. Raises TenantNotActive if no tenant is active."""
             _require_tenant(self, options.get("headers"))
-            queue.require_app()
+            celery_queue.require_app()
             return DjangoTask.apply_async(self, args, kwargs, **options)
 
         @_AlsoOnTheClass

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ from zango_ai.exceptions import (
     ToolNotFound,
 )
 from zango_ai.models import AgentConfig
-from zango_ai.runs import queue
+from zango_ai.runs import celery_queue
 from zango_ai.tools import registry
 
 # -- Views that are async ----------------------------------------------------------------------------------------
@@ -192,6 +193,11 @@ def no_app(monkeypatch):
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
 
 
+def only_celery(name):
+    """``find_spec()`` where no other package or module is installed."""
+    return find_spec(name) if name == "celery" else None
+
+
 LINES = r'clinic/__init__.py: from .celery import app as celery_app  and  __all__ = \("celery_app",\)'
 
 
@@ -210,7 +216,7 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
     assert found.id == "zango_ai.W004"
     assert "clinic/__init__.py" in found.hint
     assert _state.default_app is None  # looking for the app has not made one
-    monkeypatch.setattr(queue, "find_spec", lambda name: None)
+    monkeypatch.setattr(celery_queue, "find_spec", only_celery)
     (found,) = checks.check_celery_app()
     assert "Create one in clinic/celery.py" in found.hint
     for name in dir(django_settings):
@@ -221,7 +227,7 @@ def test_a_check_finds_that_the_celery_app_is_not_loaded(no_app, settings, monke
 
 def test_a_redis_broker_without_its_python_package_is_named(model, live_north, monkeypatch):
     make_agent(model)
-    monkeypatch.setattr(queue, "find_spec", lambda name: None)
+    monkeypatch.setattr(celery_queue, "find_spec", only_celery)
     with app("redis://127.0.0.1:1/0"):
         with pytest.raises(QueueUnavailable, match=r"pip install 'celery\[redis\]'"):
             get_agent("helper").enqueue("hi")

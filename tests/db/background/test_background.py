@@ -1,9 +1,10 @@
-"""Agents run by real workers: queued with the caller's commit, executed once, tried again where that may help."""
+"""Agents run on each queue: queued with the caller's commit, executed once, tried again where that may help."""
 
 import time
 import uuid
 
 import pytest
+from celery import current_app
 from django.db import connection, transaction
 from django.utils import timezone
 from django_tenants.utils import schema_context
@@ -33,6 +34,7 @@ from zango_ai.testing import Call, Reply
 pytestmark = pytest.mark.usefixtures("live_tenants")
 
 POOLS = ("prefork", "threads")
+on_workers = pytest.mark.parametrize("queue", ["celery", "database"], indirect=True)
 
 
 @pytest.fixture
@@ -45,9 +47,7 @@ def row():
     return Invocation.objects.get()
 
 
-@pytest.mark.parametrize("pool", POOLS)
-def test_an_agent_is_run_by_a_worker_and_its_answer_fetched_anywhere(model, queueing, north, pool):
-    queueing.conf.task_default_queue = pool
+def test_an_agent_is_run_and_its_answer_fetched_anywhere(model, queue, queue_north):
     make_agent(
         model, user_prompt=make_prompt("Tell of {{ name }}."), system_prompt=make_prompt("Be brief.", "system")
     )
@@ -60,24 +60,34 @@ def test_an_agent_is_run_by_a_worker_and_its_answer_fetched_anywhere(model, queu
     assert get_run(str(run.run_id)).response() == response
     assert row().pk == response.invocation_id
     assert (row().triggered_by, row().user_ref) == ("task", "7")
-    assert row().celery_task_id == str(run.run_id)
+    if queue.name == "celery":
+        assert row().celery_task_id == str(run.run_id)
+    assert row().celery_task_id != ""
     assert row().rendered_user_prompt == "Tell of Ada."
     assert row().resume_state == ""
     assert row().started_at > row().created_at
     assert model.requests[0].body["messages"][-1]["content"] == "Tell of Ada."
-    code = f"""
-import zango_ai
-print(zango_ai.get_run("{run.run_id}").response().content)
-"""
-    with child(code) as process:
-        assert said(process) == "She is well."
     with schema_context("south"), pytest.raises(RunNotFound):
         get_run(run.run_id)
     with pytest.raises(RunNotFound):
         get_run(uuid.uuid4())
 
 
-def test_the_row_is_there_at_once_and_the_task_goes_with_the_commit(model, north):
+def test_an_answer_of_a_worker_that_forks_is_fetched_in_another_process(model, queueing, north):
+    queueing.conf.task_default_queue = "prefork"
+    make_agent(model)
+    model.script("She is well.")
+    run = get_agent("helper").enqueue("hi")
+    assert run.wait(60) == "success"
+    code = f"""
+import zango_ai
+print(zango_ai.get_run("{run.run_id}").response().content)
+"""
+    with child(code) as process:
+        assert said(process) == "She is well."
+
+
+def test_the_row_is_there_at_once_and_the_task_goes_with_the_commit(model, queue_north):
     make_agent(model)
     with transaction.atomic():
         run = get_agent("helper").enqueue("hi")
@@ -93,7 +103,7 @@ def test_the_row_is_there_at_once_and_the_task_goes_with_the_commit(model, north
     assert run.wait(60) == "success"
 
 
-def test_what_was_queued_in_a_transaction_that_rolls_back_is_never_run_and_ends(model, north):
+def test_what_was_queued_in_a_transaction_that_rolls_back_is_never_run_and_ends(model, queue_north):
     make_agent(model)
     with transaction.atomic():
         run = get_agent("helper").enqueue("hi")
@@ -110,14 +120,14 @@ def test_what_was_queued_in_a_transaction_that_rolls_back_is_never_run_and_ends(
     assert model.requests == []
 
 
-def test_tenants_do_not_mix(model, queueing):
+def test_tenants_do_not_mix(model, queue):
     runs = {}
     for schema in ("north", "south"):
         with schema_context(schema):
             make_agent(model)
     for number in range(20):
         schema = ("north", "south")[number % 2]
-        queueing.conf.task_default_queue = POOLS[number // 2 % 2]
+        current_app.conf.task_default_queue = POOLS[number // 2 % 2]
         with schema_context(schema):
             runs[get_agent("helper").enqueue(f"{schema} {number}")] = schema
     for run, schema in runs.items():
@@ -156,7 +166,7 @@ def test_a_session_of_another_is_refused_at_once(model, north):
         get_agent("helper").enqueue("hi", session_id=session_id, user_ref="ben")
 
 
-def test_conversations_files_types_and_tools_go_along(model, north):
+def test_conversations_files_types_and_tools_go_along(model, queue_north):
     class Finding(BaseModel):
         value: str
         also: int
@@ -188,7 +198,7 @@ def test_conversations_files_types_and_tools_go_along(model, north):
     assert last.session_id == session_id
 
 
-def test_a_run_that_needs_approval_waits_and_goes_on_here(model, north):
+def test_a_run_that_needs_approval_waits_and_goes_on_here(model, queue_north):
     make_agent_with(model, record_in_worker)
     model.script(Reply(calls=[Call("record_in_worker", {"name": "Ada"})]), "Recorded.")
     run = get_agent("helper").enqueue("hi")
@@ -202,15 +212,23 @@ def test_a_run_that_needs_approval_waits_and_goes_on_here(model, north):
     assert run.response().content == "Recorded."
 
 
+BUSY = Reply("busy", status=429, headers={"retry-after": "1"})
+DOWN = Reply("down", status=503, headers={"retry-after": "0"})
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("queue", "fault"),
     [
-        Reply("busy", status=429, headers={"retry-after": "1"}),
-        Reply("down", status=503, headers={"retry-after": "0"}),
-        Reply("late", delay_s=8),
+        ("celery", BUSY),
+        ("celery", DOWN),
+        ("celery", Reply("late", delay_s=8)),
+        ("database", BUSY),
+        ("database", DOWN),
+        ("immediate", BUSY),
     ],
+    indirect=["queue"],
 )
-def test_what_may_pass_is_tried_again_by_celery_from_where_it_stood(model, north, monkeypatch, fault):
+def test_what_may_pass_is_tried_again_from_where_it_stood(model, queue_north, fault):
     """The tool is not called again: the run goes on after it."""
     make_agent_with(model, act_once, timeout_seconds=3)
     model.script(Reply(calls=[Call("act_once", {"where": "y"})]), fault, "At last.")
@@ -222,8 +240,17 @@ def test_what_may_pass_is_tried_again_by_celery_from_where_it_stood(model, north
     assert (row().rounds_count, row().error_type) == (3, "")
 
 
+def test_a_decided_run_goes_on_where_it_is_queued(model, queue_north):
+    make_agent_with(model, record_in_worker)
+    model.script(Reply(calls=[Call("record_in_worker", {"name": "Ada"})]), "Recorded.")
+    response = get_agent("helper").run("hi")
+    run = get_agent("helper").enqueue_resume(response.run_id, {response.pending_approvals[0].id: True})
+    assert run.wait(60) == "success"
+    assert run.response().content == "Recorded."
+
+
 @pytest.mark.parametrize("fault", [Reply("no", status=400), Reply(raw=b"<html>")])
-def test_what_does_not_pass_is_not_tried_again(model, north, fault):
+def test_what_does_not_pass_is_not_tried_again(model, queue, queue_north, fault):
     make_agent(model)
     model.script(fault, "never asked")
     run = get_agent("helper").enqueue("hi")
@@ -232,7 +259,7 @@ def test_what_does_not_pass_is_not_tried_again(model, north, fault):
         run.response()
     assert (caught.value.error_type, caught.value.status) == ("LLMAPIError", "failed")
     assert caught.value.invocation_id == row().pk
-    time.sleep(0.5)
+    time.sleep(0 if queue.is_immediate else 0.3)
     assert len(model.requests) == 1
 
 
@@ -246,7 +273,7 @@ def test_a_budget_is_not_tried_again(model, north):
         run.response()
 
 
-def test_an_agent_that_was_switched_off_since_fails(model, north):
+def test_an_agent_that_was_switched_off_since_fails(model, queue_north):
     make_agent(model)
     with transaction.atomic():
         run = get_agent("helper").enqueue("hi")
@@ -255,19 +282,15 @@ def test_an_agent_that_was_switched_off_since_fails(model, north):
     assert row().error_type == AgentDisabled.__name__
 
 
-def test_a_task_that_is_delivered_twice_runs_the_agent_once(model, queueing, north):
+def test_a_task_that_is_delivered_twice_runs_the_agent_once(model, queue, queue_north):
     make_agent(model)
     model.script(Reply("once", delay_s=0.5))
     run = get_agent("helper").enqueue("hi")
-    again = [
-        queueing.send_task("zango_ai.run", [str(run.run_id)], headers={"_schema_name": "north"}, queue=pool)
-        for pool in POOLS * 3
-    ]
+    for pool in POOLS * 3:
+        current_app.conf.task_default_queue = pool
+        queue.deliver_again(run.run_id)
     assert run.wait(60) == "success"
-    for result in again:
-        queueing.send_task("tests.where", queue="prefork")
-        assert result.id
-    time.sleep(1)
+    time.sleep(0 if queue.is_immediate else 1)
     assert len(model.requests) == 1
     assert row().rounds_count == 1
 
@@ -292,13 +315,32 @@ def test_a_worker_that_is_killed_leaves_rows_that_tell_the_truth(model, queueing
     assert outside.read_text() == "x"
 
 
-def test_a_worker_that_is_killed_before_it_begins_leaves_the_run_to_another(model, queueing, north, redis_url):
+@on_workers
+def test_a_run_that_was_queued_while_no_worker_was_there_is_run_by_the_next(model, queue, queue_north):
     make_agent(model)
-    queueing.conf.task_default_queue = "lost"
+    queue.without_worker()
     run = get_agent("helper").enqueue("hi")
-    with worker(redis_url, "lost", "--pool", "threads", "-c", "1") as other:
-        other.wait_until_ready()
+    with queue.late_worker():
         assert run.wait(60) == "success"
+
+
+def test_a_database_worker_that_is_killed_leaves_rows_that_tell_the_truth(model, tasks, tmp_path):
+    with schema_context("north"):
+        make_agent_with(model, act_once)
+        outside = tmp_path / "outside"
+        model.script(Reply(calls=[Call("act_once", {"where": str(outside), "dies": True})]), "never asked")
+        tasks.without_worker()
+        run = get_agent("helper").enqueue("hi")
+        with tasks.late_worker() as doomed:
+            doomed.process.wait(60)
+        assert outside.read_text() == "x"
+        assert run.status == "running"
+        let_pass(200)
+        assert "1 abandoned" in maintained()
+        tasks.use("immediate")
+        tasks.deliver_again(run.run_id)
+        assert run.status == "abandoned"
+        assert outside.read_text() == "x"
 
 
 def test_a_broker_that_is_away_is_told_and_the_run_has_failed(model, queueing, north):
@@ -343,7 +385,7 @@ class Finding(BaseModel):
     value: str
 
 
-def test_a_type_holds_through_retries_and_approvals(model, north):
+def test_a_type_holds_through_retries_and_approvals(model, queue_north):
     """Only the first attempt knew of it: what did not match was a success after a retry."""
     make_agent_with(model, record_in_worker)
     down = Reply("down", status=503, headers={"retry-after": "0"})
@@ -362,7 +404,7 @@ def test_a_type_holds_through_retries_and_approvals(model, north):
     assert all("response_format" in request.body for request in model.requests)
 
 
-def test_a_limit_of_rounds_holds_through_retries(model, north):
+def test_a_limit_of_rounds_holds_through_retries(model, queue_north):
     make_agent_with(model, act_once)
     down = Reply("down", status=503, headers={"retry-after": "0"})
     model.script(Reply(calls=[Call("act_once", {"where": "x"})]), down, "final")
@@ -371,7 +413,8 @@ def test_a_limit_of_rounds_holds_through_retries(model, north):
     assert run.response().stop_reason == "max_tool_rounds"
 
 
-def test_a_task_that_is_delivered_twice_while_it_is_to_wait_waits(model, queueing, north):
+@on_workers
+def test_a_task_that_is_delivered_twice_while_it_is_to_wait_waits(model, queue, queue_north):
     """Each delivery asked the provider again, whatever it had said about waiting."""
     make_agent(model)
     model.script(Reply("busy", status=429, headers={"retry-after": "4"}), "at last")
@@ -380,7 +423,7 @@ def test_a_task_that_is_delivered_twice_while_it_is_to_wait_waits(model, queuein
     while row().error_type == "" and time.monotonic() < deadline:
         time.sleep(0.05)
     for _ in range(4):
-        queueing.send_task("zango_ai.run", [str(run.run_id)], headers={"_schema_name": "north"})
+        queue.deliver_again(run.run_id)
     time.sleep(1.5)
     assert len(model.requests) == 1
     assert run.wait(60) == "success"

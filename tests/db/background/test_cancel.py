@@ -34,6 +34,9 @@ def live(queueing, live_north):
     return queueing
 
 
+on_workers = pytest.mark.parametrize("queue", ["celery", "database"], indirect=True)
+
+
 def row():
     return Invocation.objects.get()
 
@@ -70,9 +73,10 @@ def require_settled():
     assert {spend.reserved_usd for spend in Spend.objects.all()} == {0}
 
 
-def test_a_queued_run_ends_at_once_and_no_worker_takes_it(model, live):
+@on_workers
+def test_a_queued_run_ends_at_once_and_no_worker_takes_it(model, queue, queue_north):
     make_agent(model)
-    live.conf.task_default_queue = "nobody"
+    queue.without_worker()
     finished = []
     run_finished.connect(lambda **given: finished.append(given["status"]), weak=False, dispatch_uid="cancel")
     try:
@@ -86,8 +90,8 @@ def test_a_queued_run_ends_at_once_and_no_worker_takes_it(model, live):
         run.response()
     assert (caught.value.run_id, caught.value.invocation_id) == (run.run_id, row().pk)
     assert not run.cancel()
-    live.send_task("zango_ai.run", [str(run.run_id)], headers={"_schema_name": "north"}, queue="threads")
-    live.conf.task_default_queue = "threads"
+    queue.with_worker()
+    queue.deliver_again(run.run_id)
     get_agent("helper").enqueue("second").wait(60)
     assert len(model.requests) == 1
 
@@ -193,7 +197,8 @@ def test_a_run_that_waits_for_a_retry_is_stopped_before_it_asks_again(model, liv
     require_settled()
 
 
-def test_a_background_run_that_waits_for_its_next_attempt_ends_at_once(model, live):
+@on_workers
+def test_a_background_run_that_waits_for_its_next_attempt_ends_at_once(model, queue_north):
     make_agent(model)
     model.script(Reply("busy", status=503, headers={"retry-after": "600"}))
     run = get_agent("helper").enqueue("hi")
@@ -213,7 +218,8 @@ def test_a_run_that_fails_after_it_was_cancelled_is_not_tried_again(model, live)
     assert (row().resume_state, len(model.requests)) == ("", 1)
 
 
-def test_a_stream_of_a_worker_stops_and_its_reader_is_told(model, live):
+@on_workers
+def test_a_stream_of_a_worker_stops_and_its_reader_is_told(model, queue_north):
     make_priced_agent(model)
     model.script(Reply(" ".join([TEXT] * 20), trickle_s=0.05))
     run = get_agent("helper").enqueue("hi", stream=True)

@@ -3,7 +3,7 @@
 from tests.workers import app, redis_server
 from zango_ai.doctor import background
 from zango_ai.doctor.findings import Scope
-from zango_ai.runs import queue
+from zango_ai.runs import celery_queue
 
 
 def found():
@@ -12,7 +12,7 @@ def found():
 
 def test_workers_that_know_the_task_are_all_that_is_needed(queueing, monkeypatch):
     assert found() == []
-    monkeypatch.setattr(queue, "TASK_NAME", "zango_ai.other")
+    monkeypatch.setattr(celery_queue, "TASK_NAME", "zango_ai.other")
     ((name, where),) = found()
     assert (name, "workers plain@" in where) == ("doctor.queue.unknown_task", True)
 
@@ -32,3 +32,9 @@ def test_a_project_that_executes_tasks_at_once_needs_no_worker():
     with app("redis://127.0.0.1:9/0") as made:
         made.conf.task_always_eager = True
         assert found() == []
+
+
+def test_a_missing_backend_of_django_tasks_is_found(tasks):
+    assert found() == []
+    tasks.use("other")
+    assert found() == [("doctor.queue.not_configured", "Django Tasks")]

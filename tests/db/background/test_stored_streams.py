@@ -56,7 +56,7 @@ def row():
     return Invocation.objects.get()
 
 
-def test_every_reader_sees_the_same_text_live_and_afterwards(model, live):
+def test_every_reader_sees_the_same_text_live_and_afterwards(model, queue, queue_north):
     make_priced_agent(model)
     model.script(SLOW)
     run = enqueue(user_ref="7")
