@@ -38,7 +38,7 @@ def is_assigned_to_self(node):
 
 def test_the_generated_parts_say_what_the_code_says():
     outdated = [page.name for page in pages.outdated()]
-    assert not outdated, "Run: python3 dev.py docs"
+    assert not outdated, "Run: python -m docs._reference"
 
 
 def test_every_generated_part_is_on_one_page():
