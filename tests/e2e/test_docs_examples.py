@@ -5,8 +5,10 @@ So do tests that misuse the kit: what they print is what a user sees.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -66,6 +68,9 @@ SHOWN = [
     "Request 1 (differs: text, temperature is 0.7): scripted-model at provider 'scripted', no tools\n",
     "Captured requests of agent 'helper' call",
     "The script of the model server was not used up. It got 0 requests. Left:\n  200 'Never sent.'",
+    "The request of agent 'helper' ('Metformin, 500 mg: how many a day?') differs from the recorded call in",
+    "-  content: Answer in one sentence.\n",
+    "record again: pytest tests/test_drifted.py::test_the_answer_names_the_dose --zango-ai-record=all",
 ]
 
 
@@ -75,13 +80,19 @@ def examples():
     return dict(blocks)
 
 
-def run(folder, *options, database="docs", **variables):
-    """The return code and the output of a command in the project, which has a database of its own."""
+@pytest.fixture(scope="module")
+def run(installed):
+    """Run a command in a project, on the installed wheel. Returns the return code and the output."""
+    return partial(run_on, installed)
+
+
+def run_on(package, folder, *options, database="docs", **variables):
+    """Each ``database`` is created by the first command that uses it."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     environment = {
         **os.environ,
         "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}_{os.getpid()}")),
-        "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "example_project"))),
+        "PYTHONPATH": os.pathsep.join(map(str, (package, REPOSITORY / "example_project"))),
         "DJANGO_SETTINGS_MODULE": "clinic.settings",
         **variables,
     }
@@ -91,9 +102,10 @@ def run(folder, *options, database="docs", **variables):
     return done.returncode, done.stdout + done.stderr
 
 
-def run_pytest(folder, *options, **variables):
-    common = ("pytest", "-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider", "--reuse-db", "-q")
-    return run(folder, *common, *options, **variables)
+@pytest.fixture(scope="module")
+def run_pytest(run, project):
+    common = ("pytest", "-c", os.devnull, "--rootdir", str(project), "-p", "no:cacheprovider", "--reuse-db", "-q")
+    return partial(run, project, *common, "-n", "1")
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +119,14 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project):
+def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project, run_pytest):
     recorded = project / "tests" / "test_recorded.py"
     text = recorded.read_text()
     # The page's provider is OpenAI. Here it is a server on this machine.
     recorded.write_text(text.replace('{"api_key": key}', '{"api_key": key, "api_base": os.environ["API_BASE"]}'))
     with ModelServer(answer=lambda seen: "Two a day, at most three a day.") as server:
         variables = {"ALLOWED_API_BASES": server.url, "API_BASE": server.openai_base, "OPENAI_API_KEY": KEY}
-        code, said = run_pytest(project, "-n", "1", "--zango-ai-record=missing", "tests", **variables)
+        code, said = run_pytest("--zango-ai-record=missing", "tests", **variables)
     assert code == 0, said
     assert f"{len(list(project.glob('tests/test_*.py')))} passed" in said
     (cassette,) = project.glob("tests/cassettes/test_recorded/*.yaml")
@@ -122,32 +134,24 @@ def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project):
     assert KEY not in cassette.read_text()
 
 
-def test_a_recorded_example_is_replayed_without_the_server(project):
+def test_recordings_are_replayed_without_the_server_and_misuse_is_explained(project, run_pytest):
+    tests = project / "tests"
+    changed = (tests / "test_recorded.py").read_text().replace("in one sentence", "briefly")
+    (tests / "test_drifted.py").write_text(changed)
+    shutil.copytree(tests / "cassettes" / "test_recorded", tests / "cassettes" / "test_drifted")
+    (tests / "test_misused.py").write_text(MISUSED)
     variables = {"ALLOWED_API_BASES": "http://127.0.0.1:9", "API_BASE": "http://127.0.0.1:9/v1"}
-    recorded = project / "tests" / "test_recorded.py"
-    code, said = run_pytest(project, "-n", "1", str(recorded), **variables)
-    assert code == 0, said
 
-    recorded.write_text(recorded.read_text().replace("in one sentence", "briefly"))
-    code, said = run_pytest(project, "-n", "1", str(recorded), **variables)
+    names = ("test_recorded", "test_drifted", "test_misused")
+    code, said = run_pytest(*(f"tests/{name}.py" for name in names), **variables)
+
     assert code == 1, said
-    assert "-  content: Answer in one sentence.\n" in said.replace("\nE   ", "\n").replace("E   ", "")
-    assert (
-        "record again: pytest tests/test_recorded.py::test_the_answer_names_the_dose --zango-ai-record=all" in said
-    )
-
-
-def test_a_misused_script_fails_its_test_and_says_why(project):
-    (project / "tests" / "test_misused.py").write_text(MISUSED)
-    code, said = run_pytest(project, "-n", "1", "tests/test_misused.py")
-    assert code == 1, said
-    assert "6 failed" in said
-    said = re.sub(r"^E {3}(?:zango_ai\.\S+: |AssertionError: )?", "", said, flags=re.MULTILINE)
-    said = re.sub(r"^ {5}(?=\S)", "", re.sub(r"^ {5}  ", "  ", said, flags=re.MULTILINE), flags=re.MULTILINE)
+    assert "7 failed, 1 passed" in said
+    said = re.sub(r"^E {3}(?:zango_ai\.\S+: |AssertionError: | {5}(?=\S))?", "", said, flags=re.MULTILINE)
     assert [text for text in SHOWN if text not in said] == [], said
 
 
-def test_the_example_for_djangos_runner_passes_as_pasted(tmp_path):
+def test_the_example_for_djangos_runner_passes_as_pasted(tmp_path, run):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "__init__.py").touch()
     (tmp_path / UNITTEST).write_text(examples()[UNITTEST])
@@ -156,7 +160,7 @@ def test_the_example_for_djangos_runner_passes_as_pasted(tmp_path):
     assert "Ran 2 tests" in said
 
 
-def test_a_project_without_django_notices_nothing_of_the_plugin(tmp_path):
+def test_a_project_without_django_notices_nothing_of_the_plugin(tmp_path, run):
     (tmp_path / "test_plain.py").write_text(
         "import sys\n\n\ndef test_nothing_is_imported():\n"
         "    loaded = {name for name in sys.modules if name.startswith(('django', 'litellm', 'zango_ai'))}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from uuid import UUID
 
@@ -33,6 +34,12 @@ def run_enqueued(agent_name: str | None = None) -> list[UUID]:
 def count_queued(agent_name: str | None = None) -> int:
     """How many runs of the active tenant are queued; 0 if no tenant is active."""
     return 0 if tenancy.is_public(tenancy.current_schema()) else _queued(agent_name).count()
+
+
+def is_executed_at_once() -> bool:
+    """Whether the project's queue executes a run when it is sent: Celery with ``task_always_eager``."""
+    celery = sys.modules.get("celery")
+    return celery is not None and bool(celery.current_app.conf.task_always_eager)
 
 
 def _next(agent_name: str | None, done: list[UUID]) -> UUID | None:

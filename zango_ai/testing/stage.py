@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from ..runs import substitution
+from . import enqueued
 from .scripted_calls import ScriptedCall
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Stage:
         return is_scripted or (bool(self._recordings) and self._recordings[-1].is_replayed)
 
     def holds_queue(self) -> bool:
-        """A worker would know nothing of the scripts."""
-        return bool(self._models or self._recordings)
+        """A worker would know nothing of the scripts. A queue that executes at once has no worker."""
+        return bool(self._models or self._recordings) and not enqueued.is_executed_at_once()
 
     def find(self, kind: str, name: str) -> ScriptedModel | None:
         """The script of that agent or provider that was added last."""

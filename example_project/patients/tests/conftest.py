@@ -27,7 +27,7 @@ NOBODY = Answering(
 def clinic_row(django_db_setup: None, django_db_blocker: Any) -> Clinic:
     """Create the tenant in the test database, once: its migrations take a few seconds."""
     with django_db_blocker.unblock():
-        clinic, _ = Clinic.objects.get_or_create(schema_name="north", defaults={"name": "North Clinic"})
+        clinic: Clinic = Clinic.objects.get_or_create(schema_name="north", defaults={"name": "North Clinic"})[0]
     return clinic
 
 

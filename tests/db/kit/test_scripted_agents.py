@@ -5,6 +5,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from celery import current_app
 
 from tests.samples import PNG
 from zango_ai import LLMFile, LLMMessage, ToolSafety, get_agent, get_provider, get_run, tool
@@ -269,3 +270,23 @@ def test_a_fallback_is_tested_by_scripting_the_providers(scripted_provider):
     assert get_agent("helper").run("Open?").content == "Yes."
     first.assert_asked("Open?", times=1)
     second.assert_asked("Open?", times=1)
+
+
+def test_celery_in_eager_mode_executes_a_run_as_it_is_sent(
+    scripted_agent, request, django_capture_on_commit_callbacks
+):
+    current_app.conf.task_always_eager = True
+    request.addfinalizer(lambda: setattr(current_app.conf, "task_always_eager", False))
+    agent = scripted_agent("helper", "Yes.")
+    with django_capture_on_commit_callbacks(execute=True):
+        run = get_agent("helper").enqueue("Open?")
+    assert run.response().content == "Yes."
+    assert agent.run_enqueued() == []
+
+
+def test_without_eager_mode_no_task_is_sent(scripted_agent, django_capture_on_commit_callbacks):
+    agent = scripted_agent("helper", "Yes.")
+    with django_capture_on_commit_callbacks(execute=True):
+        run = get_agent("helper").enqueue("Open?")
+    assert run.status == "queued"
+    assert agent.run_enqueued() == [run.run_id]

@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[2]
 
 
 def test_mypy_reports_the_wrong_calls_and_no_others(tmp_path):
-    samples = [TESTS / f"typed_{name}.py" for name in ("app", "runs", "tasks")]
+    samples = [TESTS / f"typed_{name}.py" for name in ("app", "runs", "tasks", "scripts")]
     options = ["--strict", "--config-file=", "--cache-dir", str(tmp_path), "--follow-imports=silent"]
     options += ["--ignore-missing-imports", "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *options, *map(str, samples)]
