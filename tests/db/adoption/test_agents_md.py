@@ -77,6 +77,6 @@ def test_a_run_is_queued(model, defined):
     assert run_block(".enqueue(").status == "queued"
 
 
-def test_the_test_passes(north, settings):
-    run_block("def test_the_helper_answers").test_the_helper_answers(north, settings)
+def test_the_test_passes(north, scripted_agent):
+    run_block("def test_the_helper_answers").test_the_helper_answers(north, scripted_agent)
     assert Invocation.objects.get().status == "success"
