@@ -106,6 +106,13 @@ def get_conf() -> Conf:
     return conf
 
 
+def site_address(schema: str) -> str:
+    """The address of a tenant's site, without a slash at its end. Empty if the settings do not tell."""
+    site = get_conf().site_url
+    address = site(schema) if callable(site) else site.replace("{schema}", schema)
+    return str(address or "").rstrip("/")
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise ValueError("must be a list of strings.")

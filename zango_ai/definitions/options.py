@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
+from ..encryption.credentials import Credentials
 from ..models import Prompt, Provider
 
 
@@ -74,7 +75,7 @@ class ProviderOptions(TypedDict, total=False):
 
     kind: str
     """``openai``, ``anthropic``, ``openai_compatible`` and so on: a key of ``zango_ai.providers.kinds.KINDS``."""
-    credentials: Mapping[str, Any]
+    credentials: Mapping[str, Any] | Credentials
     """``api_key``, ``api_base`` and what else the kind takes. They replace those that are saved."""
     default_model: str
     models: Sequence[str] | Mapping[str, ModelOptions]

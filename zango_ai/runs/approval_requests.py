@@ -14,7 +14,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 
 from .. import tenancy
-from ..conf import get_conf
+from ..conf import get_conf, site_address
 from ..ledger.recorder import RunRecorder
 from ..types import PendingApproval
 
@@ -74,12 +74,11 @@ def send_email(request: ApprovalRequest) -> None:
 
 def _link(request: ApprovalRequest) -> list[str]:
     """The address of the page that decides about the run, if it is known."""
-    site = get_conf().site_url
-    address = site(request.schema) if callable(site) else site.replace("{schema}", request.schema)
+    address = site_address(request.schema)
     if not address:
         return []
     try:
         path = reverse("admin:zango_ai_approval", args=[request.invocation_id])
     except NoReverseMatch:  # the project has no admin site of that name
         return []
-    return ["", f"{str(address).rstrip('/')}{path}"]
+    return ["", f"{address}{path}"]

@@ -142,7 +142,7 @@ OF_ANOTHER_APP = {"db_worker"}  # django_tasks_db; tests/workers.py runs it
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_in_an_example_is_understood(page):
-    lines = [line.strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [line.strip() for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"`(python manage\.py zango_ai[^`]*)`", page.read_text())
     for line in lines:
         words = shlex.split(re.split(" [<>] ", line)[0], comments=True)

@@ -1,0 +1,201 @@
+"""``zango_ai_bootstrap``: the first provider, prompt and agent, by options or by questions."""
+
+import re
+import shlex
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django_tenants.utils import schema_context
+
+from tests.build import API_KEY, make_provider
+from zango_ai import get_agent
+from zango_ai.models import AgentConfig, Invocation, Prompt, Provider
+from zango_ai.testing import Reply
+
+pytestmark = pytest.mark.usefixtures("north")
+
+
+@pytest.fixture
+def options(model, monkeypatch):
+    """The options with which everything works and nothing is asked."""
+    monkeypatch.setenv("MODEL_KEY", API_KEY)
+    return {
+        "schema": "north",
+        "kind": "openai",
+        "api_key_env": "MODEL_KEY",
+        "api_base": model.openai_base,
+        "model": "gpt-4o-mini",
+        "no_input": True,
+    }
+
+
+def bootstrap(**options):
+    """What the command prints."""
+    out = StringIO()
+    call_command("zango_ai_bootstrap", stdout=out, stderr=out, **options)
+    assert API_KEY not in out.getvalue()
+    return out.getvalue()
+
+
+def is_empty():
+    return not (Provider.objects.exists() or Prompt.objects.exists() or AgentConfig.objects.exists())
+
+
+def test_options_alone_make_an_agent_that_answers(model, options, settings):
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "SITE_URL": "https://{schema}.example.com/"}
+    model.script("ok", "Hello from the ward.")
+    out = bootstrap(**options, agent="desk", system_prompt="Be kind.")
+    assert "The connection works: gpt-4o-mini answered." in out
+    assert "Saved in north: provider main (OpenAI, gpt-4o-mini), agent desk." in out
+    assert 'get_agent("desk").run(' in out
+    assert "https://north.example.com/admin/zango_ai/agentconfig/" in out
+    assert out.endswith("You: Say hello in one sentence.\ndesk: Hello from the ward.\n")
+    assert model.requests[-1].body["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert (Provider.objects.get().default_model, AgentConfig.objects.get().model) == ("gpt-4o-mini", "")
+    assert Invocation.objects.get().triggered_by == "system"
+    assert get_agent("desk").run("Hello").content
+
+
+def test_the_command_of_the_documentation_works(model, monkeypatch):
+    page = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "add-to-a-project.md"
+    (command,) = re.findall(r"zango_ai_bootstrap (--schema north --no-input.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    arguments = shlex.split(command.replace("\\\n", " "))
+    call_command("zango_ai_bootstrap", *arguments, api_base=model.openai_base, stdout=StringIO())
+    assert get_agent("front-desk").run("Hello").content
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """Answer the command's questions, in order. Returns what was asked."""
+
+    def answer(*answers):
+        asked, left = [], list(answers)
+
+        def read(question=""):
+            asked.append(question)
+            if not left:
+                raise EOFError
+            return left.pop(0)
+
+        monkeypatch.setattr("builtins.input", read)
+        monkeypatch.setattr("zango_ai.management.questions.getpass", read)
+        return asked
+
+    return answer
+
+
+def test_questions_lead_to_the_same_agent(model, answering):
+    answers = ["main", "openai_compatible", API_KEY, model.openai_base, "gpt-4o-mini", "desk", "Be kind."]
+    asked = answering(*answers)
+    out = bootstrap(schema="north")
+    words = ["Name", "Kind", "API", "API", "Model", "Name", "Instructions"]
+    assert [re.match(r"\w+", question)[0] for question in asked] == words
+    assert "not shown" in asked[2]
+    assert "Models: " in out
+    assert Provider.objects.get().kind == "openai_compatible"
+    assert AgentConfig.objects.get().system_prompt.content == "Be kind."
+
+
+def test_a_key_can_be_named_by_its_variable_and_a_kind_by_its_number(model, answering, monkeypatch):
+    monkeypatch.setenv("MODEL_KEY", API_KEY)
+    answering("", "1", "$MODEL_KEY", "gpt-4o-mini", "", "")
+    bootstrap(schema="north", api_base=model.openai_base)
+    assert Provider.objects.get().credentials["api_key"] == API_KEY
+    assert AgentConfig.objects.get().name == "assistant"
+
+
+def test_a_connection_that_fails_can_be_entered_again_and_saves_nothing(model, answering, options):
+    del options["no_input"]
+    model.script(Reply("no such key", status=401), "ok", "Hello.")
+    asked = answering("", "desk", "Be kind.", "y", "", "desk", "Be kind.")
+    out = bootstrap(**options)
+    assert "The connection fails." in out
+    assert [question for question in asked if "again" in question]
+    assert AgentConfig.objects.get().name == "desk"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"kind": None}, "--kind is missing. Use one of: openai, anthropic"),
+        ({"model": None}, "--model is missing."),
+        ({"api_key_env": "NO_SUCH_VARIABLE"}, "The environment variable NO_SUCH_VARIABLE is not set."),
+        ({"api_key_env": None}, "API key is required."),
+        ({"api_base": "http://10.0.0.1/v1"}, "API base URL: "),
+        ({"agent": "two words"}, "name: Use only letters"),
+        ({"credential": ["api_key=x"]}, "api_key is secret: use --credential-env"),
+        ({"credential": ["organization"]}, "use NAME=VALUE"),
+        ({"credential": ["organisation=x"]}, "'organisation' is not a credential"),
+        ({"schema": "nort"}, "Did you mean 'north'"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named_and_nothing_is_saved(options, change, problem):
+    with pytest.raises(CommandError) as caught:
+        bootstrap(**{**options, **change})
+    assert problem in str(caught.value)
+    assert is_empty()
+
+
+def test_a_refused_key_saves_nothing_and_is_not_shown(model, options):
+    model.script(Reply(f"Incorrect API key provided: {API_KEY}", status=401))
+    with pytest.raises(CommandError) as caught:
+        bootstrap(**options)
+    assert str(caught.value).startswith("The connection fails.")
+    assert API_KEY not in str(caught.value)
+    assert is_empty()
+
+
+def test_nothing_is_saved_if_the_questions_end_early(answering):
+    answering("main", "openai")
+    with pytest.raises(CommandError, match=r"Cancelled\. Nothing was saved"):
+        bootstrap(schema="north")
+    assert is_empty()
+
+
+def test_without_a_test_nothing_is_sent(model, options):
+    out = bootstrap(**options, no_test=True)
+    assert (model.requests, "The connection works" in out) == ([], False)
+    assert AgentConfig.objects.exists()
+
+
+def test_names_that_exist_are_kept_unless_an_update_is_asked_for(model, options):
+    bootstrap(**options, agent="desk", system_prompt="Be kind.")
+    with pytest.raises(CommandError, match=r"Provider 'main' exists\. .* --update"):
+        bootstrap(**options, agent="other")
+    del options["kind"], options["api_key_env"], options["api_base"]
+    with pytest.raises(CommandError, match=r"Agent 'desk' exists\. .* --update"):
+        bootstrap(**options, agent="desk", system_prompt="Be brief.")
+    assert AgentConfig.objects.get().system_prompt.content == "Be kind."
+    bootstrap(**{**options, "model": "gpt-4o"}, agent="desk", system_prompt="Be brief.", update=True)
+    agent = AgentConfig.objects.get()
+    assert (agent.system_prompt.content, agent.system_prompt.version_number) == ("Be brief.", 2)
+    assert (agent.model, agent.provider.default_model) == ("gpt-4o", "gpt-4o-mini")
+
+
+def test_a_second_agent_uses_the_provider_that_exists(model):
+    make_provider(model)
+    out = bootstrap(schema="north", no_input=True, agent="second")
+    assert "Provider 'main' exists and is used as it is." in out
+    Provider.objects.get().models.create(model_id="gpt-4o-mini")
+    with pytest.raises(CommandError, match="does not allow the model gpt-4o"):
+        bootstrap(schema="north", no_input=True, agent="third", model="gpt-4o")
+
+
+def test_an_agent_whose_first_run_fails_is_saved_and_the_error_is_shown(model, options):
+    model.script("ok", *[Reply("broken", status=500)] * 3)
+    with pytest.raises(CommandError, match=r"but its first run failed\. LLMAPIError"):
+        bootstrap(**options)
+    assert AgentConfig.objects.exists()
+
+
+def test_with_several_tenants_one_is_named_or_chosen(model, options, answering):
+    del options["schema"]
+    with pytest.raises(CommandError, match=r"--schema is missing\. Use one of: north, south"):
+        bootstrap(**options)
+    answering("2", "", "")
+    bootstrap(**{**options, "no_input": False, "provider": "main", "agent": "desk", "system_prompt": "Hi."})
+    with schema_context("south"):
+        assert AgentConfig.objects.get().name == "desk"
