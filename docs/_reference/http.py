@@ -23,7 +23,8 @@ def schemas() -> str:
 
 
 def _endpoint(route: str, operation: Schema) -> str:
-    parts = [f"### {operation['summary']}", f"```text\n{route}\n```", _takes(operation), _gives(operation)]
+    name = f"Name of the URL: `zango_ai:{operation['operationId']}`."
+    parts = [f"### {operation['summary']}", f"```text\n{route}\n```", name, _takes(operation), _gives(operation)]
     return "\n\n".join(filter(None, parts))
 
 
