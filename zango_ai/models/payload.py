@@ -41,11 +41,10 @@ class PayloadListField(models.JSONField):
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
         """Called by Django for each selected column. A part of the JSON (with ``params``) is not resolved."""
-        if params or not sql.endswith(f".{compiler.quote_name_unless_alias(str(self.column))}"):
+        quote = compiler.connection.ops.quote_name
+        if params or not sql.endswith(f".{quote(str(self.column))}"):
             return sql, params
-        return _RESOLVED.format(
-            column=sql, payloads=compiler.quote_name_unless_alias(Payload._meta.db_table)
-        ), params
+        return _RESOLVED.format(column=sql, payloads=quote(Payload._meta.db_table)), params
 
 
 _RESOLVED = """

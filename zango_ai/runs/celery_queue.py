@@ -46,6 +46,12 @@ class CeleryQueue:
         require_app()
 
     @property
+    def executes_at_once(self) -> bool:
+        from celery import current_app
+
+        return bool(current_app.conf.task_always_eager)
+
+    @property
     def name(self) -> str:
         return "The broker"
 

@@ -20,6 +20,10 @@ class Queue(Protocol):
         """Raise ImproperlyConfigured if tasks cannot be sent, as far as the settings tell."""
 
     @property
+    def executes_at_once(self) -> bool:
+        """Whether ``send()`` executes the run. Only for a queue that is configured."""
+
+    @property
     def name(self) -> str:
         """What the queue is called in messages, as the subject of a sentence."""
 

@@ -78,6 +78,11 @@ class TasksQueue:
         return bool(self.backend().supports_defer)
 
     @property
+    def executes_at_once(self) -> bool:
+        immediate = import_module(f"{require_tasks().__name__}.backends.immediate")
+        return isinstance(self.backend(), immediate.ImmediateBackend)
+
+    @property
     def name(self) -> str:
         return f"The Tasks backend {self.alias!r}"
 

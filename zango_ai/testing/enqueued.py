@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from .. import tenancy
 from ..conf import get_conf
 from ..exceptions import ZangoAIError
 from ..models import Invocation
+from ..runs import queue
 from ..runs.resumption import execute_queued
 
 
@@ -37,9 +37,8 @@ def count_queued(agent_name: str | None = None) -> int:
 
 
 def is_executed_at_once() -> bool:
-    """Whether the project's queue executes a run when it is sent: Celery with ``task_always_eager``."""
-    celery = sys.modules.get("celery")
-    return celery is not None and bool(celery.current_app.conf.task_always_eager)
+    """Whether the queue executes a run as it is sent: eager Celery, or an immediate backend of Django Tasks."""
+    return queue.is_available() and queue.configured().executes_at_once
 
 
 def _next(agent_name: str | None, done: list[UUID]) -> UUID | None:

@@ -18,6 +18,7 @@ from zango_ai.exceptions import (
     RunFailed,
 )
 from zango_ai.models import AgentConfig, Invocation, MemoryMessage, Provider
+from zango_ai.runs.tasks_queue import require_tasks
 from zango_ai.testing import always, calls, fails, run_enqueued, says
 
 pytestmark = pytest.mark.usefixtures("north")
@@ -277,6 +278,19 @@ def test_celery_in_eager_mode_executes_a_run_as_it_is_sent(
 ):
     current_app.conf.task_always_eager = True
     request.addfinalizer(lambda: setattr(current_app.conf, "task_always_eager", False))
+    agent = scripted_agent("helper", "Yes.")
+    with django_capture_on_commit_callbacks(execute=True):
+        run = get_agent("helper").enqueue("Open?")
+    assert run.response().content == "Yes."
+    assert agent.run_enqueued() == []
+
+
+def test_an_immediate_backend_of_django_tasks_executes_a_run_as_it_is_sent(
+    scripted_agent, settings, django_capture_on_commit_callbacks
+):
+    immediate = f"{require_tasks().__name__}.backends.immediate.ImmediateBackend"
+    settings.TASKS = {"default": {"BACKEND": immediate}}
+    settings.ZANGO_AI = {"QUEUE": "tasks:default"}
     agent = scripted_agent("helper", "Yes.")
     with django_capture_on_commit_callbacks(execute=True):
         run = get_agent("helper").enqueue("Open?")
