@@ -97,6 +97,10 @@ def test_every_page_can_be_reached_from_the_readme():
     assert set(PAGES) - only_on_the_site <= reached
 
 
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 100
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_path_that_a_page_names_exists(page):
     folders = (ROOT, ROOT / "zango_ai", ROOT / "example_project")
