@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from ..exceptions import LLMAPIError, ProviderConfigInvalid, ZangoAIError
+from ..exceptions import LLMAPIError, PriceUnknown, ProviderConfigInvalid, ZangoAIError
 from ..models import Provider
 from ..providers import calls, checks, model_list
 from ..providers.kinds import KINDS
-from ..types import ProviderSpec
+from ..types import ProviderSpec, Target
 from .findings import Finding, Scope, error, warning
 
 TIMEOUT_S = 10.0
@@ -30,6 +30,8 @@ def find_in_providers(scope: Scope) -> Iterator[Finding]:
                 yield error(
                     "providers.invalid", where, str(exc), "Correct it in the admin, or with define_provider()."
                 )
+        else:
+            yield from _unknown_price(provider)
         names = ", ".join(provider.unlisted_models())
         if names and provider.is_enabled:
             yield warning(
@@ -38,6 +40,21 @@ def find_in_providers(scope: Scope) -> Iterator[Finding]:
                 f"The vendor no longer listed these allowed models when they were last fetched: {names}.",
                 "Fetch the models again in the admin, and replace those that are gone.",
             )
+
+
+def _unknown_price(provider: Provider) -> Iterator[Finding]:
+    """Refused calls to the default model. If enabled agents use it, their own check reports it."""
+    spec, model = provider.spec(), provider.default_model
+    is_used = provider.agents.filter(is_enabled=True, model__in=("", model)).exists()
+    if not (provider.is_enabled and model and spec.budget.limit_usd) or is_used:
+        return
+    try:
+        checks.require_fit(Target(spec, model), (), needs_tools=False, needs_price=True)
+    except PriceUnknown as exc:
+        remedy = "Enter the model's prices in the admin, or allow models without a price."
+        yield warning("providers.no_price", f"provider {provider.name}", str(exc), remedy)
+    except ZangoAIError:
+        return  # runs with it report it
 
 
 def find_in_connections(scope: Scope) -> Iterator[Finding]:

@@ -178,6 +178,15 @@ def test_models_that_the_vendor_no_longer_lists_are_a_warning(clinic):
     assert "gpt-4o-mini" in findings()["doctor.providers.unlisted_models"]["problem"]
 
 
+def test_a_budget_without_a_price_is_a_warning_also_if_no_agent_uses_the_provider(clinic, model):
+    make_provider(model, name="direct", default_model="unheard-of", monthly_budget_usd=5)
+    found = findings()
+    assert list(found) == ["doctor.providers.no_price"]
+    assert found["doctor.providers.no_price"]["where"] == "provider direct"
+    Provider.objects.update(allow_unpriced=True)
+    assert findings() == {}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
