@@ -1,11 +1,15 @@
 """Background runs on Django Tasks: what is particular to its backends. Other tests compare them with Celery."""
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
+from django.test import Client
 from django_tenants.utils import schema_context
+from tenants.models import Clinic, Domain
 
 from tests.build import make_agent
+from tests.db.http.test_http_chat import ask, parts
 from tests.task_queues import stored_tasks, tasks_settings
 from tests.together import wait_until
 from zango_ai import checks, conf, django_tasks, get_agent, get_run
@@ -37,7 +41,7 @@ def result():
 
 
 @tasks_api.task
-def ask() -> None:
+def ask_helper() -> None:
     """A task of an application."""
     get_agent("helper").run("hi")
 
@@ -46,7 +50,7 @@ def ask() -> None:
 def test_a_run_inside_a_task_of_the_application_is_triggered_by_it(model, north, fails):
     make_agent(model)
     model.script(Reply("no", status=400) if fails else "fine")
-    asked = ask.using(backend="immediate").enqueue()
+    asked = ask_helper.using(backend="immediate").enqueue()
     assert (row().triggered_by, row().celery_task_id) == ("task", asked.id)
     after = get_agent("helper").run("hi")
     assert Invocation.objects.get(pk=after.invocation_id).triggered_by == "user"
@@ -115,6 +119,32 @@ def test_the_text_of_an_error_stays_in_the_schema_of_its_tenant(model, tasks, no
     assert task.exception_class_path.endswith(".RunFailed")
     assert f"LLMAPIError: The message is on invocation {row().pk} of schema 'north'." in task.traceback
     assert "The vendor's words." not in task.traceback
+
+
+@pytest.fixture
+def ada(north):
+    """A user who is logged in at north, where what is written is committed."""
+    with schema_context("public"):
+        clinic = Clinic.objects.get(schema_name="north")
+        Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": clinic})
+    user = User.objects.create(username="ada")
+    client = Client(headers={"host": "north.localhost"})
+    client.force_login(user)
+    yield client
+    with schema_context("north"):
+        user.delete()
+
+
+@pytest.mark.urls("tests.http_urls")
+def test_a_resumable_chat_is_answered_by_a_database_worker(model, tasks, ada, database_worker, settings):
+    tasks.use("database")
+    settings.ZANGO_AI = settings.ZANGO_AI | {"RESUMABLE_CHATS": True}
+    make_agent(model, is_public_api=True, short_term_memory=True)
+    model.script(Reply("one two three four", trickle_s=0.03))
+    start, *chunks, finish = parts(ask(ada, "Count."))
+    assert (start["messageId"], finish["type"]) == (str(row().run_id), "finish")
+    assert "".join(chunk.get("delta", "") for chunk in chunks) == "one two three four"
+    assert (row().triggered_by, row().celery_task_id) == ("user", str(result().id))
 
 
 def test_a_retry_is_a_task_that_no_worker_takes_before_its_time(model, tasks, north, database_worker):
