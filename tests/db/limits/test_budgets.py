@@ -109,8 +109,8 @@ def ask():
 run_together([ask] * 8)
 print(len(paid))
 """
-    with child(code) as one, child(code) as two, child(code) as three:
-        assert sum(int(said(process)) for process in (one, two, three)) == 6
+    with child(code) as one, child(code) as two:
+        assert int(said(one)) + int(said(two)) == 6
     assert (spend().spent_usd, spend().reserved_usd) == (Decimal("1.5"), 0)
 
 
@@ -142,15 +142,15 @@ def test_a_budget_of_nothing_is_no_missing_budget(model):
     assert try_to_run() == "paid"
 
 
-def test_a_thousand_small_costs_add_up_exactly(model):
-    provider = make_provider(model, monthly_budget_usd="0.1")
+def test_many_small_costs_add_up_exactly(model):
+    provider = make_provider(model, monthly_budget_usd="0.01")
     price_models(provider, output_usd=100)  # a token costs a ten-thousandth of a dollar
     make_agent(model, provider=provider, max_tokens=1)
-    model.script(*[Reply("x", input_tokens=1, output_tokens=1)] * 1000)
+    model.script(*[Reply("x", input_tokens=1, output_tokens=1)] * 100)
     agent = get_agent("helper")
-    for _ in range(1000):
+    for _ in range(100):
         assert agent.run("hi").cost_usd == 0.0001
-    assert spend().spent_usd == Decimal("0.1")
+    assert spend().spent_usd == Decimal("0.01")
     assert try_to_run() == "BudgetExceeded"
 
 

@@ -27,7 +27,7 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
-some = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def row_of(run) -> Invocation:

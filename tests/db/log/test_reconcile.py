@@ -52,7 +52,7 @@ FATES = [
 ]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_ledger_adds_up_for_any_interleaving(model, seed):
     """Successes, retries, fallbacks, timeouts, refusals and abandoned runs, in threads of two agents."""
     chance = random.Random(seed)

@@ -280,7 +280,7 @@ def test_no_vendor_refuses_what_is_sent_after_any_history(model, kind):
     """The local model server refuses what the vendor refuses: orphaned results, calls without one, empty texts."""
     agent = make_chat(model, provider=make_provider(model, kind=kind), short_term_memory_max_messages=4)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(talks())
     def check(kept):
         MemoryMessage.objects.all().delete()

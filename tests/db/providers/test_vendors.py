@@ -239,11 +239,11 @@ def test_a_gateway_that_answers_with_the_key_does_not_get_it_into_the_log(model,
 
 
 @EVERY_KIND
-def test_a_hundred_runs_open_one_connection(model, kind):
+def test_many_runs_open_one_connection(model, kind):
     make_agent(model, provider=make_provider(model, kind=kind))
     agent = get_agent("helper")
     before = model.connections
-    for _ in range(100 if kind in {"openai", "anthropic"} else 5):
+    for _ in range(30 if kind in {"openai", "anthropic"} else 5):
         agent.run("hi")
     assert model.connections - before == 1
 
