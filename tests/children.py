@@ -13,7 +13,7 @@ PREAMBLE = """
 import django; django.setup()
 from django.db import connection, transaction
 from django.test.utils import override_settings
-from django_tenants.utils import schema_context
+from tests.schemas import schema_context, set_schema
 from zango_ai import get_agent
 override_settings(ZANGO_AI={conf!r}).enable()
 connection.settings_dict["NAME"] = {database!r}

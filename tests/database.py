@@ -3,15 +3,14 @@
 It is loaded before Django's settings are, and only in the process that starts pytest-xdist's workers.
 """
 
+import importlib.util
 import os
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SCHEMAS = ("north", "south")
-"""The tenants of the test database."""
 EXAMPLE = Path(__file__).resolve().parents[1] / "example_project"
 
 
@@ -21,13 +20,21 @@ def pytest_load_initial_conftests() -> None:
     os.environ.setdefault("MEDIA_ROOT", tempfile.mkdtemp(prefix="zango-ai-media-"))
     if os.environ.get("DATABASE_URL"):
         return
-    sys.path.insert(0, str(EXAMPLE))
-    from clinic import database
-
+    database = _example_database()
     folder = Path(tempfile.mkdtemp(prefix="zango-ai-tests-"))
     folder.chmod(0o755)
     os.environ["DATABASE_URL"] = database.start(folder, keep=False)
     _forget_durability(os.environ["DATABASE_URL"])
+
+
+def _example_database() -> Any:
+    """The example's module that starts PostgreSQL. It is imported alone: its package needs django-tenants."""
+    spec = importlib.util.spec_from_file_location("example_database", EXAMPLE / "clinic" / "database.py")
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    assert spec.loader is not None
+    spec.loader.exec_module(module)
+    return module
 
 
 def _forget_durability(url: str) -> None:

@@ -1,10 +1,12 @@
-"""The example's settings for a web server of the tests: their database and their model server."""
+"""Settings of a web server of the tests: the tests' own, their database and their model server."""
 
 import json
 import os
+from importlib import import_module
 
-from clinic.settings import *  # noqa: F403
-from clinic.settings import DATABASES
+base = import_module(os.environ["TEST_SETTINGS"])
+globals().update({name: value for name, value in vars(base).items() if name.isupper()})
+DATABASES = base.DATABASES
 
 DATABASES["default"]["NAME"] = os.environ["TEST_DATABASE_NAME"]
 ROOT_URLCONF = "tests.server_urls"

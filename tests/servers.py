@@ -15,11 +15,17 @@ from typing import Any
 import httpx
 from django.db import connection
 
+from tests import schemas
 from tests.workers import wait_for
 
+WSGI, ASGI = (
+    ("tests.plain_web:wsgi", "tests.plain_web:asgi")
+    if schemas.IS_PLAIN
+    else ("clinic.wsgi", "clinic.asgi:application")
+)
 COMMANDS = {
-    "gunicorn": ["gunicorn", "clinic.wsgi", "--worker-class", "gthread", "--threads", "8", "--bind"],
-    "uvicorn": ["uvicorn", "clinic.asgi:application", "--lifespan", "off", "--port"],
+    "gunicorn": ["gunicorn", WSGI, "--worker-class", "gthread", "--threads", "8", "--bind"],
+    "uvicorn": ["uvicorn", ASGI, "--lifespan", "off", "--port"],
 }
 
 
@@ -40,6 +46,7 @@ def _server(kind: str, zango_ai: dict[str, Any], script: Path | None) -> Iterato
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "DJANGO_SETTINGS_MODULE": "tests.server_settings",
+        "TEST_SETTINGS": schemas.SETTINGS,
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
         "TEST_ZANGO_AI": json.dumps(zango_ai),
         "TEST_SCRIPT": str(script or ""),

@@ -8,6 +8,7 @@ import time
 from celery import shared_task
 from django.db import connection
 
+from tests.schemas import active_schema
 from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.tasks import BaseTask
 
@@ -19,7 +20,7 @@ class Ask(BaseTask):
 
     def run(self, question):
         response = get_agent("helper").run(question)
-        return connection.tenant.name, response.invocation_id
+        return active_schema().title(), response.invocation_id
 
 
 class AskWithTools(BaseTask):
@@ -63,7 +64,7 @@ class Where(BaseTask):
     name = "tests.where"
 
     def run(self, said=None):
-        return [connection.schema_name, said]
+        return [active_schema(), said]
 
 
 class Fail(BaseTask):
@@ -79,7 +80,7 @@ class Fail(BaseTask):
     def run(self):
         if self.request.retries < 2:
             raise RuntimeError(f"no {self.request.retries}")
-        return [connection.schema_name, self.request.retries]
+        return [active_schema(), self.request.retries]
 
 
 class FailAndTell(BaseTask):
@@ -100,11 +101,11 @@ class Everywhere(BaseTask):
 
     def run(self, said):
         delivery = self.request.delivery_info
-        return [connection.schema_name, said, delivery["routing_key"], self.request.timelimit]
+        return [active_schema(), said, delivery["routing_key"], self.request.timelimit]
 
 
 @shared_task(name="tests.left_in", tenant_databases=())
 def left_in():
     """The schema that the worker's thread was left in, which no task has set."""
     time.sleep(0.05)
-    return [threading.get_ident(), connection.schema_name]
+    return [threading.get_ident(), active_schema()]

@@ -30,6 +30,8 @@ from celery.result import AsyncResult
 from django.conf import settings
 from django.db import connection
 
+from tests import schemas
+
 
 @contextmanager
 def redis_server() -> Iterator[str]:
@@ -92,7 +94,7 @@ class Worker:
 
 @contextmanager
 def worker(
-    broker: str, queue: str, *arguments: str, app: str = "clinic", zango_ai: dict[str, Any] | None = None
+    broker: str, queue: str, *arguments: str, app: str = schemas.CELERY_APP, zango_ai: dict[str, Any] | None = None
 ) -> Iterator[Worker]:
     """A worker for one queue, on its way to being ready. It is gone when the block is left.
 
@@ -131,6 +133,7 @@ def _running(
         "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONUNBUFFERED": "1",
         "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
+        "TEST_SETTINGS": schemas.SETTINGS,
         "MEDIA_ROOT": str(settings.MEDIA_ROOT),
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
         "TEST_USE_TZ": json.dumps(settings.USE_TZ),

@@ -42,7 +42,7 @@ def _django_task() -> Any:
 
 
 def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
-    """Write the tool rows of a tenant after it was migrated."""
+    """Write the tool rows of a schema after it was migrated."""
     from . import tenancy
     from .configuration import tool_rows
     from .models import Tool
@@ -55,4 +55,4 @@ def _sync_tools(*, using: str, verbosity: int, **kwargs: Any) -> None:
         return  # migrated back to before the table existed
     report = tool_rows.sync()
     if verbosity > 1 or (verbosity and report.invalid):
-        print(f"Tools of {schema}: {report}")  # noqa: T201  Django's own handlers print too
+        print(f"Tools of {schema}: {report}" if tenancy.has_tenants() else f"Tools: {report}")  # noqa: T201  Django's own handlers print too

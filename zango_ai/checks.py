@@ -39,9 +39,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 @register("zango_ai")
 def check_tenant_apps(**kwargs: Any) -> list[CheckMessage]:
     """zango_ai belongs in the tenants' apps only."""
-    if not tenancy.is_used():
-        hint = tenancy.DJANGO_TENANTS_SETUP
-        return [Error(tenancy.missing_django_tenants(), hint=hint, id="zango_ai.E004")]
+    if not tenancy.has_tenants():
+        return _engine_of_tenants() if apps.is_installed("django_tenants") else []
     messages: list[CheckMessage] = []
     tenant_apps = list(getattr(settings, "TENANT_APPS", ()))
     for kind in getattr(settings, "TENANT_TYPES", {}).values():
@@ -62,19 +61,48 @@ def check_tenant_apps(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def _engine_of_tenants() -> list[CheckMessage]:
+    """All tenants would share one schema, and so all agents, conversations and logs."""
+    return [
+        Error(
+            "django_tenants is installed, but the database engine is "
+            f"{tenancy.connection().settings_dict['ENGINE']!r}.",
+            hint="Set ENGINE to 'django_tenants.postgresql_backend', or remove 'django_tenants' from the apps.",
+            id="zango_ai.E004",
+        )
+    ]
+
+
+@register("zango_ai")
+def check_database_engine(**kwargs: Any) -> list[CheckMessage]:
+    """An error, because agents cannot run. The admin pages of the configuration work on SQLite too."""
+    if tenancy.connection().vendor == "postgresql":
+        return []
+    return [
+        Error(
+            f"{tenancy.not_supported()} get_agent() and run() raise DatabaseNotSupported: budgets, limits, "
+            "conversations, background runs and a log that survives a rollback need PostgreSQL.",
+            hint=f"{tenancy.OTHER_DATABASE} To configure agents in the admin without running them, add "
+            "'zango_ai.E006' to SILENCED_SYSTEM_CHECKS.",
+            id="zango_ai.E006",
+        )
+    ]
+
+
 @register("zango_ai", Tags.database)
 def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Tenants without the tables. A warning, because an error would also stop ``migrate_schemas``."""
+    """Schemas without the tables. A warning, because an error would also stop the command that creates them."""
     if not _can_read_tenants(databases):
         return []
     missing = tenancy.schemas_without(AgentConfig._meta.db_table)
     if not missing:
         return []
     names = ", ".join(missing[:_MAX_NAMES]) + (", ..." if len(missing) > _MAX_NAMES else "")
+    where = f" in tenant schemas ({len(missing)}): {names}" if tenancy.has_tenants() else ""
     return [
         Warning(
-            f"The tables of zango_ai are missing in tenant schemas ({len(missing)}): {names}.",
-            hint="Run: python manage.py migrate_schemas",
+            f"The tables of zango_ai are missing{where}.",
+            hint=f"Run: {tenancy.migrate_command()}",
             id="zango_ai.W003",
         )
     ]
@@ -82,10 +110,9 @@ def check_migrations(databases: Sequence[str] | None = None, **kwargs: Any) -> l
 
 def _can_read_tenants(databases: Sequence[str] | None) -> bool:
     """Whether a check of the database is asked for, and the list of tenants can be read."""
-    if not tenancy.is_used() or tenancy.connection().alias not in (databases or ()):
+    if tenancy.connection().vendor != "postgresql":
         return False
-    # While a tenant is being migrated, its schema is active: the other tenants are not of interest then.
-    return tenancy.is_public(tenancy.current_schema()) and tenancy.has_tenants_table()
+    return tenancy.connection().alias in (databases or ()) and tenancy.can_list_schemas()
 
 
 @register("zango_ai", Tags.database)
@@ -106,8 +133,9 @@ def check_retiring_models(databases: Sequence[str] | None = None, **kwargs: Any)
 
 def _retirement(schema: str, model: RetiringModel) -> CheckMessage:
     verb = "ended" if model.is_retired else "ends"
+    where = f"Tenant {schema}: support" if tenancy.has_tenants() else "Support"
     return Warning(
-        f"Tenant {schema}: support for the model {model.model!r} of provider {model.provider_name!r} {verb} on "
+        f"{where} for the model {model.model!r} of provider {model.provider_name!r} {verb} on "
         f"{model.retires_on}. Used by: {', '.join(model.used_by)}.",
         hint="Choose another model in the admin, or with zango_ai_import.",
         id="zango_ai.W005",

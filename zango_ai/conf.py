@@ -74,7 +74,7 @@ class Conf:
     client that disconnects no longer cancels the run."""
     tenant_time_zone: str = "timezone"
     """The field of your tenant model with the tenant's time zone, such as ``"Europe/Berlin"``. Budget months use
-    it. If the field is missing or empty, the project's ``TIME_ZONE`` is used."""
+    it. If the field is missing or empty, or if there are no tenants, the project's ``TIME_ZONE`` is used."""
 
 
 def read(raw: Any) -> tuple[Conf, list[str]]:

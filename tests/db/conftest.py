@@ -1,4 +1,4 @@
-"""Two tenants, north and south, in a real PostgreSQL.
+"""Two tenants, north and south, in a real PostgreSQL. In the project without tenants, there is only north.
 
 ``tenants`` works inside a transaction that is rolled back, as most tests of applications do. ``live_tenants``
 is for what only a committed database shows (rollbacks, threads, other processes): it empties the tables
@@ -14,23 +14,25 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import override_settings
-from django_tenants.utils import schema_context, tenant_context
-from tenants.models import Clinic, Domain
 
-from tests.database import SCHEMAS
+from tests import schemas
+from tests.schemas import SCHEMAS, Tenants, add_domains, all_tenants, schema_context, tenant_context
 from tests.workers import Worker, redis_server, stop, worker
 from zango_ai.testing import ModelServer
 
+collect_ignore = ["adoption", "background/test_tasks.py"] if schemas.IS_PLAIN else []
+"""About the example project and about many tenants."""
+
 
 @pytest.fixture
-def tenants(db: None) -> Iterator[dict[str, Clinic]]:
+def tenants(db: None) -> Iterator[Tenants]:
     """The two tenants; nothing is active yet."""
-    yield {clinic.schema_name: clinic for clinic in Clinic.objects.filter(schema_name__in=SCHEMAS)}
-    connection.set_schema_to_public()
+    yield all_tenants()
+    schemas.set_schema_to_public()
 
 
 @pytest.fixture
-def north(tenants: dict[str, Clinic]) -> Iterator[Clinic]:
+def north(tenants: Tenants) -> Iterator[Any]:
     """North is active."""
     with tenant_context(tenants["north"]):
         yield tenants["north"]
@@ -43,7 +45,7 @@ def live_tenants(django_db_setup: None, django_db_blocker: Any) -> Iterator[None
         try:
             yield
         finally:
-            connection.set_schema_to_public()
+            schemas.set_schema_to_public()
             for schema in SCHEMAS:
                 empty(schema)
             connection.close()
@@ -101,8 +103,8 @@ def workers(django_db_setup: None, _running_model: ModelServer, redis_url: str) 
     """Celery workers that are ready, by the names of their queues: two pools, and an app without tenants."""
     conf = {"ALLOWED_API_BASES": [_running_model.url]}
     kinds = {
-        "prefork": (["--pool", "prefork", "-c", "2"], "clinic"),
-        "threads": (["--pool", "threads", "-c", "4"], "clinic"),
+        "prefork": (["--pool", "prefork", "-c", "2"], schemas.CELERY_APP),
+        "threads": (["--pool", "threads", "-c", "4"], schemas.CELERY_APP),
         "plain": (["--pool", "threads", "-c", "2"], "tests.plain_app"),
     }
     with ExitStack() as running:
@@ -117,10 +119,9 @@ def workers(django_db_setup: None, _running_model: ModelServer, redis_url: str) 
 
 
 @pytest.fixture
-def staff(north: Clinic) -> Client:
+def staff(north: Any) -> Client:
     """A superuser of tenant north, logged in to its admin."""
-    for schema in ("north", "public"):
-        Domain.objects.get_or_create(domain=f"{schema}.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost", "public.localhost")
     User.objects.create_superuser("root", password="root")
     client = Client(headers={"host": "north.localhost"})
     assert client.login(username="root", password="root")

@@ -26,7 +26,8 @@ _NO_TRANSACTION = {TransactionStatus.IDLE, TransactionStatus.UNKNOWN}
 
 
 def rows(sql: str, params: Params) -> Rows:
-    """The rows of a query that names its tables with their schema. Raises NotMigrated."""
+    """The rows of a query that names its tables with their schema. Raises NotMigrated, DatabaseNotSupported."""
+    tenancy.require_postgresql()
     with tenancy.needs_tables(tenancy.current_schema()):
         return _rows(sql, params)
 

@@ -14,8 +14,8 @@ from .. import tenancy
 
 
 def table(schema: str, model: type[Model]) -> str:
-    """The model's table with its schema, quoted for a statement that has parameters."""
-    return f'{tenancy.quote(schema)}."{model._meta.db_table}"'.replace("%", "%%")
+    """The model's table in the schema, quoted for a statement that has parameters."""
+    return tenancy.qualified(schema, model._meta.db_table).replace("%", "%%")
 
 
 def column_list(columns: Iterable[str]) -> str:

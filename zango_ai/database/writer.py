@@ -44,6 +44,7 @@ def execute(sql: str, params: Params, *, replay: Replay | None = None, is_replay
     ``replay`` receives the rows and returns the statement to execute instead, or None. ``is_replayed_on_error``
     replays the statement also when it fails, as every statement does in a broken transaction.
     """
+    tenancy.require_postgresql()
     caller = tenancy.connection()
     if not in_test_transaction(caller):
         return _execute_on_ledger(caller, sql, params)
@@ -61,6 +62,7 @@ def execute(sql: str, params: Params, *, replay: Replay | None = None, is_replay
 
 def query(sql: str, params: Params) -> Rows:
     """Execute a statement that only reads, and return its rows."""
+    tenancy.require_postgresql()
     caller = tenancy.connection()
     if in_test_transaction(caller):
         return execute_on(caller, sql, params)

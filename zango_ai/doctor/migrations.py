@@ -23,7 +23,7 @@ def uses_zango_ai(schema: str) -> bool:
 
 def find_in_migrations(scope: Scope) -> Iterator[Finding]:
     connection = tenancy.connection()
-    remedy = f"Run: python manage.py migrate_schemas --schema={scope.schema}"
+    remedy = f"Run: {tenancy.migrate_command(scope.schema)}"
     recorded = MigrationRecorder(connection).applied_migrations()
     applied = {name for app, name in recorded if app == _APP}
     missing = sorted(_migrations() - applied)

@@ -10,6 +10,7 @@
     ├── WrongTenant
     ├── TenantNotActive
     ├── NotMigrated
+    ├── DatabaseNotSupported
     ├── PromptRenderError
     ├── ModelNotAvailable
     ├── ProviderConfigInvalid
@@ -32,6 +33,7 @@ The values that a program needs are attributes.
 """
 
 from .base import (
+    DatabaseNotSupported,
     DefinitionInvalid,
     DisabledError,
     NotFoundError,
@@ -83,6 +85,7 @@ __all__ = [
     "BudgetExceeded",
     "ContentPolicyViolation",
     "ContextWindowExceeded",
+    "DatabaseNotSupported",
     "DecisionNotAllowed",
     "DefinitionInvalid",
     "DisabledError",

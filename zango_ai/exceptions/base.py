@@ -76,11 +76,15 @@ class WrongTenant(ZangoAIError):
 
 
 class NotMigrated(ZangoAIError):
-    """The tenant's schema lacks tables or columns of ``zango_ai``. Run ``migrate_schemas``."""
+    """The schema lacks tables or columns of ``zango_ai``. Run ``migrate_schemas``; without tenants, ``migrate``."""
 
     def __init__(self, schema: str, message: str) -> None:
         super().__init__(message)
         self.schema = schema
+
+
+class DatabaseNotSupported(ZangoAIError):
+    """The project's database is not PostgreSQL. Agents cannot run, because their runs cannot be logged."""
 
 
 class TenantNotActive(ZangoAIError):

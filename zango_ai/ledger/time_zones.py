@@ -27,7 +27,8 @@ _cache: dict[tuple[str, str], tuple[float, tzinfo]] = {}
 def of(schema: str) -> tzinfo:
     """The tenant's time zone, from the field of its row that ``ZANGO_AI["TENANT_TIME_ZONE"]`` names.
 
-    The project's ``TIME_ZONE`` if tenants have no such field, or if it holds no time zone. Cached for a minute.
+    The project's ``TIME_ZONE`` if there are no tenants, if they have no such field, or if it holds no time zone.
+    Cached for a minute.
     """
     field = get_conf().tenant_time_zone
     entry = _cache.get((schema, field))
@@ -49,6 +50,8 @@ def now_and_today(schema: str) -> dict[str, datetime | date]:
 
 def _read(schema: str, field: str) -> tzinfo:
     model = tenancy.tenant_model()
+    if model is None:
+        return timezone.get_default_timezone()
     try:
         column: Any = model._meta.get_field(field)
         if column.model is not model._meta.get_field("schema_name").model:  # multi-table inheritance

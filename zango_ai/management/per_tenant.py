@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from .. import tenancy
 from ..argument_checks import did_you_mean
+from ..exceptions import DatabaseNotSupported
 
 
 def chosen_schemas(schemas: str | Sequence[str] | None) -> list[str]:
@@ -18,9 +19,30 @@ def chosen_schemas(schemas: str | Sequence[str] | None) -> list[str]:
         return known
     chosen = list(dict.fromkeys([schemas] if isinstance(schemas, str) else schemas))
     for schema in chosen:
-        if schema not in known:
-            raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}")
+        _require_known(schema, known)
     return chosen
+
+
+def chosen_schema(schema: str | None) -> str:
+    """The chosen schema, or the only one for None. Raises CommandError for none of several or an unknown one."""
+    known = tenancy.tenant_schemas()
+    if schema is None and len(known) == 1:
+        return known[0]
+    if schema is None:
+        raise CommandError("Name the tenant with --schema.", returncode=2)
+    _require_known(schema, known, returncode=3)
+    return schema
+
+
+def _require_known(schema: str, known: Sequence[str], returncode: int = 1) -> None:
+    if schema in known:
+        return
+    if not tenancy.has_tenants():
+        raise CommandError(
+            f"This project has no tenants and one schema, {known[0]!r}. Leave out --schema {schema}.",
+            returncode=returncode,
+        )
+    raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}", returncode=returncode)
 
 
 class TenantCommand(BaseCommand):
@@ -35,6 +57,8 @@ class TenantCommand(BaseCommand):
             with tenancy.active(name):
                 try:
                     is_ok = self.handle_tenant(name, **options)
+                except DatabaseNotSupported as exc:
+                    raise CommandError(str(exc)) from exc
                 except Exception as exc:
                     self.stderr.write(f"{name}: {type(exc).__name__}: {exc}")
                     is_ok = False

@@ -41,6 +41,8 @@ class PayloadListField(models.JSONField):
 
     def select_format(self, compiler: SQLCompiler, sql: str, params: Any) -> tuple[str, Any]:
         """Called by Django for each selected column. A part of the JSON (with ``params``) is not resolved."""
+        if compiler.connection.vendor != "postgresql":
+            return sql, params  # without PostgreSQL there are no runs, and so no rounds
         quote = compiler.connection.ops.quote_name
         if params or not sql.endswith(f".{quote(str(self.column))}"):
             return sql, params

@@ -158,12 +158,16 @@ class _LentConnection(_Shared):
 
 
 def of_event_loop() -> AsyncContext | None:
-    """The context of the running task or of the event loop's thread. None if no tenant is active there."""
+    """The context of the running task or of the event loop's thread. None if no tenant is active there.
+
+    Without tenants, only a transaction of the event loop's thread counts. Otherwise, the context may be that of the
+    thread-sensitive thread, which may have a transaction too.
+    """
     tenant = tenancy.tenant_of_task()
     connection = tenancy.connection_around_event_loop()
     if connection is not None and connection.in_atomic_block:
         return _LentConnection(tenant or tenancy.active_tenant_of(connection), connection)
-    if tenant is None and connection is not None:
+    if tenant is None and connection is not None and tenancy.has_tenants():
         tenant = tenancy.active_tenant_of(connection)
     return None if tenant is None or tenancy.is_public(tenant.schema_name) else AsyncContext(tenant)
 

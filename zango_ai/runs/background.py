@@ -263,7 +263,8 @@ def _send_and_log_errors(run_id: UUID, schema: str, give_up: _GiveUp) -> None:
 
 
 def _not_found(run_id: object, schema: str) -> RunNotFound:
-    return RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}. A run belongs to one tenant.")
+    reason = " A run belongs to one tenant." if tenancy.has_tenants() else ""
+    return RunNotFound(run_id, f"There is no run {run_id} in schema {schema!r}.{reason}")
 
 
 def require_run_id(run_id: object) -> None:

@@ -175,10 +175,10 @@ def _in_tenant(cls: type[BaseTask]) -> Callable[..., Any]:
 
 
 def _schema_of(request: Any) -> str | None:
-    """The schema that the message names. Some transports put the headers into the request itself."""
+    """The schema that the message names, or the only one. Some transports put headers into the request itself."""
     headers = request.headers or {}
     schema: str | None = headers.get(SCHEMA_HEADER) or request.get(SCHEMA_HEADER)
-    return schema
+    return schema or tenancy.only_schema()
 
 
 def _require_tenant(task: BaseTask, headers: Mapping[str, Any] | None) -> None:
@@ -201,6 +201,12 @@ def _activate_tenant(task: BaseTask, schema: str | None) -> None:
             schema=schema,
         )
     tenant = tenancy.find_tenant(schema)
+    if tenant is None and not tenancy.has_tenants():
+        raise TenantNotActive(
+            f"Task {task.name!r} was queued in schema {schema!r}, and this project has only the schema "
+            f"{tenancy.only_schema()!r}; it did not run. Let projects that share a broker use queues of their own.",
+            schema=schema,
+        )
     if tenant is None:
         raise TenantNotActive(
             f"Task {task.name!r} was queued in schema {schema!r}, whose tenant no longer exists; it did not "

@@ -39,9 +39,8 @@ _COPIED_ATTRIBUTES = (
     "close_at",
     "queries_log",
     "force_debug_cursor",
-    *("tenant", "schema_name", "include_public_schema"),
 )
-"""A wrapper's state of its connection, its transaction and its tenant."""
+"""A wrapper's state of its connection and its transaction."""
 SHARED = ("_zango_ai_journal",)
 """Attributes of this package that the function's wrapper shares with the caller's."""
 
@@ -87,7 +86,7 @@ class BorrowedConnection:
                 if is_read_only:
                     transaction.set_rollback(True, using=caller.alias)
         finally:
-            self._forget_search_path()
+            tenancy.forget_search_path(self._caller)  # a rollback may have changed it
             if self._is_in_autocommit and not self._is_at_rest():
                 caller.close()
 
@@ -137,7 +136,7 @@ class BorrowedConnection:
         if self._is_read_only:
             wrapper.on_commit = read_only.refuse_on_commit
             wrapper.execute_wrappers.append(read_only.refuse_statement)
-        wrapper.settings_dict["SCHEMA"] = wrapper.schema_name
+        tenancy.copy_state(caller, wrapper)
         # Only the caller closes it. close_old_connections() in a tool must not.
         wrapper.close = lambda: None
         self._track_cursors(wrapper)
@@ -197,15 +196,11 @@ class BorrowedConnection:
                 cursor.close()
 
     def _revoke(self) -> None:
-        self._forget_search_path()
+        tenancy.forget_search_path(self._caller)  # the function may have changed it
         if self._wrapper is not None:
             self._wrapper.in_atomic_block = self._wrapper.needs_rollback = True
             self._wrapper.closed_in_transaction = True
             self._wrapper.connection = None
-
-    def _forget_search_path(self) -> None:
-        """Make django-tenants set the search path again: the function, or a rollback, may have changed it."""
-        self._caller.search_path_set_schemas = None  # type: ignore[attr-defined]
 
     def _status(self) -> TransactionStatus:
         raw = self._caller.connection

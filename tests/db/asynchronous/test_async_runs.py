@@ -9,10 +9,10 @@ import pytest
 from asgiref.current_thread_executor import CurrentThreadExecutor
 from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
 from django.db import connection, connections, transaction
-from django_tenants.utils import schema_context, tenant_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider
 from tests.children import child, said
+from tests.schemas import active_schema, all_tenants, needs_tenants, schema_context, tenant_context
 from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider
 from zango_ai.exceptions import (
     AgentNotFound,
@@ -114,7 +114,7 @@ def test_an_async_stream_arrives_while_the_model_writes(model, live_north, run):
 def test_a_run_whose_thread_has_ended_is_settled(model, live_north, monkeypatch):
     make_agent(model)
     model.script(Reply(LONG, stalls_after=4))
-    tenant = connection.tenant
+    tenant = all_tenants()["north"]
     monkeypatch.setattr(async_context, "of_event_loop", lambda: async_context._CallersThread(tenant))
     ended = CurrentThreadExecutor(None)
     ended._broken = True
@@ -241,9 +241,7 @@ def test_runs_of_two_tenants_on_one_loop_stay_apart(model, live_tenants):
     for schema in ("north", "south"):
         with schema_context(schema):
             make_agent(model)
-    from tenants.models import Clinic
-
-    clinics = {clinic.schema_name: clinic for clinic in Clinic.objects.exclude(schema_name="public")}
+    clinics = all_tenants()
 
     async def ask(schema, number):
         with tenant_context(clinics[schema]):
@@ -270,9 +268,10 @@ def test_runs_of_two_tenants_on_one_loop_stay_apart(model, live_tenants):
             rows = Invocation.objects.filter(status="success")
             assert set(rows.values_list("run_id", flat=True)) == expected
             assert all(text.startswith(schema) for text in rows.values_list("rendered_user_prompt", flat=True))
-    assert connection.schema_name == "public"
+    assert active_schema() == "public"
 
 
+@needs_tenants
 def test_no_tenant_is_an_error_that_says_so(model, live_tenants):
     with pytest.raises(AgentNotFound, match="No tenant is active"):
         asyncio.run(aget_agent("helper"))

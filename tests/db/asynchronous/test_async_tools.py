@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from patients.models import Patient
 
 from tests.build import make_agent, make_agent_with
+from tests.schemas import active_schema
 from zango_ai import LLMToolCall, ToolSafety, aget_agent, get_agent, tool
 from zango_ai.models import Invocation
 from zango_ai.models import ToolCall as ToolCallRow
@@ -22,7 +23,7 @@ _loops = []
 @tool(description="Admit a patient.", safety=ToolSafety.WRITE)
 def admit_in_a_thread(name: str) -> str:
     Patient.objects.create(name=name, born="1957-03-09")
-    return f"{connection.schema_name} {threading.current_thread().name}"
+    return f"{active_schema()} {threading.current_thread().name}"
 
 
 @tool(description="Admit a patient.", safety=ToolSafety.WRITE)
@@ -31,7 +32,7 @@ async def admit_on_the_loop(name: str) -> str:
     await Patient.objects.acreate(name=name, born="1957-03-09")
     if name == "Bad":
         raise ValueError("no such patient")
-    return await sync_to_async(lambda: connection.schema_name)()
+    return await sync_to_async(lambda: active_schema())()
 
 
 @tool(description="Count.")

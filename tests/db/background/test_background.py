@@ -7,12 +7,12 @@ import pytest
 from celery import current_app
 from django.db import connection, transaction
 from django.utils import timezone
-from django_tenants.utils import schema_context
 from pydantic import BaseModel
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_prompt
 from tests.children import child, said
 from tests.db.log.test_maintenance import let_pass, maintained
+from tests.schemas import active_schema, schema_context
 from tests.worker_tasks import act_once, record_in_worker
 from tests.workers import app, wait_for, worker
 from zango_ai import LLMFile, get_agent, get_run
@@ -360,7 +360,7 @@ def test_the_end_of_a_run_is_told(model, north):
     told = []
 
     def listen(**said):
-        told.append((said["agent_name"], said["status"], said["schema"], connection.schema_name))
+        told.append((said["agent_name"], said["status"], said["schema"], active_schema()))
         raise RuntimeError("a receiver that fails harms nothing")
 
     run_finished.connect(listen)

@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 from django.db import connection
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_priced_agent, make_provider
 from tests.children import child, said
+from tests.schemas import schema_context
 from tests.together import wait_until
 from tests.worker_tasks import act_once, record_in_worker
 from zango_ai import get_agent, get_run, tool

@@ -8,11 +8,11 @@ from contextlib import closing
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_priced_agent
 from tests.children import child, said
 from tests.db.log.test_maintenance import let_pass, maintained
+from tests.schemas import schema_context
 from tests.together import run_together, wait_until
 from tests.worker_tasks import act_once, record_in_worker
 from tests.workers import app, worker

@@ -83,7 +83,8 @@ def test_tools_are_shown_with_their_figures_and_nobody_changes_them(model, staff
 
 def test_on_the_public_schema_there_is_nothing_to_see(staff, rf):
     from django.contrib import admin
-    from django_tenants.utils import schema_context
+
+    from tests.schemas import schema_context
 
     request = rf.get("/")
     request.user = User.objects.get()

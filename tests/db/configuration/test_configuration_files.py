@@ -8,9 +8,9 @@ import yaml
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, make_agent, make_prompt, make_provider
+from tests.schemas import schema_context
 from zango_ai.configuration_files import export
 from zango_ai.models import AgentConfig, Prompt, PromptVersion, Provider, Tool
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 from django.db import connection, migrations
 from django.db.migrations.executor import MigrationExecutor
-from django_tenants.utils import schema_context
 
 from tests.build import API_KEY
+from tests.schemas import needs_tenants, schema_context
 from zango_ai import define_agent, define_prompt, define_provider, get_agent, get_prompt, tool
 from zango_ai.configuration_files import export
 from zango_ai.definitions import AgentOptions, FallbackOptions, ModelOptions, ProviderOptions
@@ -227,6 +227,7 @@ def test_a_provider_of_another_tenant_is_refused(main):
         define_agent("helper", provider=main)
 
 
+@needs_tenants
 def test_nothing_is_defined_without_a_tenant(tenants):
     for call, options in ((define_agent, {"provider": "main"}), (define_provider, {"kind": "openai"})):
         with pytest.raises(WrongTenant, match="No tenant is active, so"):

@@ -8,9 +8,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import RestrictedError
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_prompt
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import get_agent, get_prompt
 from zango_ai.models import Invocation, Prompt, PromptVersion

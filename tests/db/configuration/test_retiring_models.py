@@ -10,10 +10,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_tenants.utils import schema_context
-from tenants.models import Domain
 
 from tests.build import make_agent, make_provider
+from tests.schemas import add_domains, all_tenants, schema_context
 from zango_ai.checks import check_retiring_models
 from zango_ai.configuration.retiring_models import retiring_models
 from zango_ai.models import AgentConfig, Provider
@@ -114,7 +113,7 @@ def test_days_are_read_without_importing_litellm():
 
 
 def test_the_pages_of_agents_and_providers_say_which_model_ends(agents, listed):
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": connection.tenant})
+    add_domains(all_tenants()["north"], "north.localhost")
     client = Client(headers={"host": "north.localhost"})
     client.force_login(User.objects.create_superuser("root"))
 

@@ -10,11 +10,11 @@ from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storag
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.db import models
 from django.db.models.fields.files import FieldFile
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from tests.children import child, said
 from tests.samples import JPEG, PDF, PNG, pdf
+from tests.schemas import add_domains, schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
 from zango_ai.exceptions import BudgetExceeded, InputRequired, LLMAPIError, LLMFileError, ModelNotAvailable
@@ -696,9 +696,8 @@ def test_what_a_file_may_cost_is_reserved(model, north):
 def staff(north):
     from django.contrib.auth.models import User
     from django.test import Client
-    from tenants.models import Domain
 
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
     User.objects.create_superuser("root", password="root")
     User.objects.create_user("nurse", password="nurse", is_staff=True)
 

@@ -8,9 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
-from django_tenants.utils import schema_context
-from tenants.models import Clinic, Domain
 
+from tests.schemas import add_domains, all_tenants, remove_domains
 from tests.servers import COMMANDS, web_servers
 
 
@@ -20,11 +19,11 @@ def client_of(north):
 
     def log_in(name, **options):
         user, _ = User.objects.get_or_create(username=name)
-        client = Client(headers={"host": north.domains.first().domain}, **options)
+        client = Client(headers={"host": "north.localhost"}, **options)
         client.force_login(user)
         return client
 
-    north.domains.get_or_create(domain="north.localhost", is_primary=True)
+    add_domains(north, "north.localhost")
     return log_in
 
 
@@ -52,19 +51,14 @@ def ports(django_db_setup, django_db_blocker, _running_model, script):
 @pytest.fixture
 def cookies(live_north):
     """Those of a user who is logged in at north."""
-    names = ("north.localhost", "127.0.0.1")
-    with schema_context("public"):
-        north = Clinic.objects.get(schema_name="north")
-        domains = [Domain(domain=name, tenant=north, is_primary=False) for name in names]
-        Domain.objects.bulk_create(domains, ignore_conflicts=True)
+    add_domains(all_tenants()["north"], "north.localhost", "127.0.0.1")
     user = User.objects.create(username="ada")
     session = Client()
     session.force_login(user)
     yield {"sessionid": session.cookies["sessionid"].value, "csrftoken": CSRF}
     Session.objects.all().delete()
     user.delete()
-    with schema_context("public"):
-        Domain.objects.filter(domain__in=names).delete()
+    remove_domains("north.localhost", "127.0.0.1")
 
 
 @pytest.fixture(params=COMMANDS)

@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_prompt
 from tests.db.http.conftest import CSRF, error_of, post
+from tests.schemas import schema_context
 from zango_ai import get_agent, tool
 from zango_ai.models import AgentConfig, Invocation
 from zango_ai.testing import Call, Reply

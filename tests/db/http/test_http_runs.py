@@ -7,11 +7,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent
 from tests.db.http.conftest import error_of, events_of, kinds, post, read, said
 from tests.db.http.test_http_chat import CHAT, ask, parts
+from tests.schemas import schema_context
 from zango_ai import get_agent
 from zango_ai.exceptions import ZangoAIError
 from zango_ai.models import Invocation, InvocationRound

@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import override_settings
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider, price_models
 from tests.children import child, said
+from tests.schemas import IS_PLAIN, active_schema, get_tenant_model, needs_tenants, schema_context, set_schema
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, LLMTimeoutError, PriceUnknown
@@ -304,25 +304,25 @@ def test_a_new_month_is_a_new_budget(model, monkeypatch):
     ]
 
 
-def set_zone(monkeypatch, zone):
-    """Have the tenant be there, until the end of the test."""
-    from tenants.models import Clinic
+@pytest.fixture
+def set_zone(settings, monkeypatch, live_north):
+    """Have the tenant, or the project without tenants, be there until the end of the test."""
 
-    monkeypatch.setattr("zango_ai.ledger.time_zones._cache", {})
-    Clinic.objects.filter(schema_name="north").update(timezone=zone)
+    def set_zone(zone):
+        monkeypatch.setattr("zango_ai.ledger.time_zones._cache", {})
+        if IS_PLAIN:
+            settings.TIME_ZONE = zone
+        else:
+            get_tenant_model().objects.filter(schema_name="north").update(timezone=zone)
+
+    yield set_zone
+    if not IS_PLAIN:
+        get_tenant_model().objects.update(timezone="Europe/Berlin")
 
 
-@pytest.fixture(autouse=True)
-def _at_home(live_north):
-    yield
-    from tenants.models import Clinic
-
-    Clinic.objects.update(timezone="Europe/Berlin")
-
-
-def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch):
+def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch, set_zone):
     make_priced_agent(model, monthly_budget_usd="1")
-    set_zone(monkeypatch, "Pacific/Auckland")
+    set_zone("Pacific/Auckland")
     at(monkeypatch, datetime(2026, 11, 30, 10, 59, tzinfo=UTC))  # 23:59 in Auckland
     get_agent("helper").run("hi")
     at(monkeypatch, datetime(2026, 11, 30, 11, 1, tzinfo=UTC))
@@ -331,9 +331,9 @@ def test_the_month_begins_at_midnight_where_the_tenant_is(model, monkeypatch):
 
 
 @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "Europe", "x" * 60])
-def test_the_projects_time_zone_is_the_tenants_where_it_has_none(model, monkeypatch, zone):
+def test_the_projects_time_zone_is_the_tenants_where_it_has_none(model, monkeypatch, set_zone, zone):
     make_priced_agent(model, monthly_budget_usd="1")
-    set_zone(monkeypatch, zone)
+    set_zone(zone)
     at(monkeypatch, datetime(2026, 11, 30, 23, 30, tzinfo=UTC))  # 0:30 in Berlin
     get_agent("helper").run("hi")
     assert {str(row.month_start) for row in Spend.objects.all()} == {"2026-12-01"}
@@ -415,16 +415,17 @@ def test_an_alert_whose_confirmation_is_lost_is_sent_all_the_same(model, alerts,
     assert len(alerts) == 1
 
 
+@needs_tenants
 def test_the_receiver_works_in_the_runs_tenant_whatever_was_switched_meanwhile(model, monkeypatch):
     from zango_ai.providers.calls import PreparedCall
 
     seen = []
 
     def receive(sender, **values):
-        seen.append(connection.schema_name)
+        seen.append(active_schema())
 
     def ask(*args):
-        connection.set_schema("south")
+        set_schema("south")
         return really(*args)
 
     really = PreparedCall.send

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 from django.utils import timezone
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_provider
 from tests.children import child, said
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.exceptions import LLMAPIError, RateLimitExceeded

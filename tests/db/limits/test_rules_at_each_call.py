@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 from django.db import transaction
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent_with, make_provider, price_models
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.exceptions import AgentDisabled, BudgetExceeded, LLMAPIError, ProviderDisabled

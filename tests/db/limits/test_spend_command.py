@@ -6,9 +6,9 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_priced_agent
+from tests.schemas import schema_context
 from zango_ai import get_agent
 from zango_ai.models import AgentConfig, Provider, Spend
 

@@ -24,7 +24,7 @@ connection.settings_dict["CONN_MAX_AGE"] = 0
 connection.settings_dict["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 1}
 from zango_ai.exceptions import LogUnavailable
 from zango_ai.database.ledger_connection import own_connection
-connection.set_schema("north")
+set_schema("north")
 
 def take_the_only_connection():
     own = own_connection()
@@ -132,7 +132,6 @@ import django; django.setup()
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import override_settings
-from django_tenants.utils import schema_context
 from patients import setup
 from tests.build import make_priced_agent
 from zango_ai import get_agent

@@ -13,11 +13,11 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent_with, make_prompt, price_models
 from tests.db.log.test_reconcile import reconciled
 from tests.db.log.test_retention import totals
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, get_agent, tool
 from zango_ai.database import writer

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 from django.db import connection, transaction
 from django.test import TestCase, override_settings
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
+from tests.schemas import schema_context
 from tests.workers import app
 from zango_ai import get_agent, get_run
 from zango_ai.exceptions import BudgetExceeded, LLMAPIError, RateLimitExceeded

@@ -10,10 +10,10 @@ from itertools import cycle
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django_tenants.utils import get_tenant_model, schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent
 from tests.db.log.test_odd_values_and_limits import end_the_ledgers_connection
+from tests.schemas import get_tenant_model, needs_tenants, schema_context, set_schema
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent
@@ -306,7 +306,7 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
         cursor.execute("ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'serializable'")
     try:
         connection.close()
-        connection.set_schema("north")
+        set_schema("north")
         with ledger_connection.own_connection().cursor() as cursor:
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone()[0] == "read committed"
@@ -314,7 +314,7 @@ def test_the_ledger_reads_what_is_committed_whatever_the_databases_default(warm)
         with connection.cursor() as cursor:
             cursor.execute("ALTER ROLE CURRENT_USER RESET default_transaction_isolation")
         connection.close()
-        connection.set_schema("north")
+        set_schema("north")
 
 
 def test_a_database_that_stays_away_loses_no_paid_answer_and_the_trouble_is_logged(warm, monkeypatch, caplog):
@@ -373,6 +373,7 @@ def test_no_lock_is_held_while_the_provider_works(warm):
 # Tenants
 
 
+@needs_tenants
 def test_hundreds_of_interleaved_runs_stay_in_their_tenants(model):
     """Each thread goes from tenant to tenant, as a worker does that takes tasks of both."""
     for schema in ("north", "south"):
@@ -388,7 +389,7 @@ def test_hundreds_of_interleaved_runs_stay_in_their_tenants(model):
             if number % 2:
                 connection.set_tenant(clinics[schema])
             else:
-                connection.set_schema(schema)
+                set_schema(schema)
             run = get_agent("helper").run(f"of {schema}").run_id
             with lock:
                 expected[schema].add(run)
@@ -404,6 +405,7 @@ def test_hundreds_of_interleaved_runs_stay_in_their_tenants(model):
         assert adds_up(schema)
 
 
+@needs_tenants
 def test_a_schema_that_is_switched_in_the_middle_of_a_run_moves_no_row(model, live_north, monkeypatch):
     """By a signal's receiver, say. A log that is written by the search path in force puts its end into south."""
     from zango_ai.providers.calls import PreparedCall
@@ -412,12 +414,12 @@ def test_a_schema_that_is_switched_in_the_middle_of_a_run_moves_no_row(model, li
     really = PreparedCall.send
 
     def ask(*args):
-        connection.set_schema("south")
+        set_schema("south")
         return really(*args)
 
     monkeypatch.setattr(PreparedCall, "send", ask)
     response = get_agent("helper").run("hi")
-    connection.set_schema("north")
+    set_schema("north")
     row = Invocation.objects.get(pk=response.invocation_id)
     assert (row.status, row.rounds.get().status) == ("success", "success")
     with schema_context("south"):

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_prompt
 from tests.children import child
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import get_agent
 from zango_ai.database.ledger_connection import own_connection

@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_priced_agent
 from tests.children import child, said
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
 from zango_ai.ledger import maintenance, reconciliation
@@ -196,7 +196,7 @@ for form, nth in (("text", 1), ("text", 2), ("json", 1), ("json", 2), ("json", 3
                 os.kill(os.getpid(), signal.SIGKILL)
             return rows
         writer.execute = execute
-        connection.set_schema("north")
+        set_schema("north")
         get_agent("helper").run(f"{form}: killed {moment} write {nth}")
         os._exit(1)
 print(json.dumps(seen))

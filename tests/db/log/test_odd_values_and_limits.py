@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 from django.db import connection, connections, transaction
-from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, make_agent, make_prompt, make_provider
 from tests.children import child, said
+from tests.schemas import get_tenant_model, needs_tenants, schema_context
 from zango_ai import LLMMessage, get_agent, get_prompt
 from zango_ai.database import ledger_connection
 from zango_ai.exceptions import (
@@ -60,32 +60,30 @@ def test_a_connection_lost_during_the_call_loses_neither_answer_nor_row(model, l
     assert Invocation.objects.count() == InvocationRound.objects.count() == 1
 
 
+@needs_tenants
 def test_a_tenant_that_is_not_committed_cannot_be_logged_and_nothing_is_sent(
     model, live_tenants, django_db_blocker
 ):
-    from tenants.models import Clinic
-
     with pytest.raises(LogUnavailable, match="committed"), transaction.atomic():
-        Clinic(schema_name="fresh", name="Fresh").save(verbosity=0)
+        get_tenant_model()(schema_name="fresh", name="Fresh").save(verbosity=0)
         with schema_context("fresh"):
             make_agent(model)
             get_agent("helper").run("hi")
     assert model.requests == []
 
 
+@needs_tenants
 def test_a_tenant_rolled_back_in_a_test_takes_its_log_along_and_the_test_goes_on(model, tenants):
-    from tenants.models import Clinic
-
     class Undo(Exception):
         pass
 
     with pytest.raises(Undo), transaction.atomic():
-        Clinic(schema_name="fresh", name="Fresh").save(verbosity=0)
+        get_tenant_model()(schema_name="fresh", name="Fresh").save(verbosity=0)
         with schema_context("fresh"):
             make_agent(model)
             get_agent("helper").run("hi")
         raise Undo
-    assert not Clinic.objects.filter(schema_name="fresh").exists()
+    assert not get_tenant_model().objects.filter(schema_name="fresh").exists()
 
 
 @pytest.mark.parametrize("count", [-5, 10**19, None])

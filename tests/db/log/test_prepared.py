@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import DataError, close_old_connections, connection, transaction
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_prompt, make_provider
+from tests.schemas import schema_context, set_schema
 from tests.statements import refuse, settles
 from tests.together import run_together
 from zango_ai import get_agent, tenancy
@@ -195,7 +195,7 @@ def max_age(request):
     yield
     connection.settings_dict["CONN_MAX_AGE"] = before
     connection.close()
-    connection.set_schema("north")
+    set_schema("north")
 
 
 def test_a_run_connects_once_however_long_connections_are_kept(model, live_north, max_age, monkeypatch):

@@ -8,10 +8,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F, Sum
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_provider, price_models
 from tests.db.log.test_maintenance import let_pass, maintained
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import get_agent, tool
 from zango_ai.exceptions import ZangoAIError

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from django.db import connection
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_agent_with, make_prompt
+from tests.schemas import schema_context
 from tests.statements import statements
 from tests.together import run_together
 from zango_ai import LLMMessage, get_agent, sanitize, tool

@@ -9,10 +9,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django_tenants.utils import schema_context
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_prompt, make_provider
 from tests.db.log.test_maintenance import let_pass, maintained
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMMessage, ToolSafety, get_agent, get_provider, tool
 from zango_ai.exceptions import ZangoAIError

@@ -13,12 +13,12 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_tenants.utils import schema_context
 from hypothesis import HealthCheck, given, settings
 
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from tests.children import child, said
 from tests.pure.runs.test_memory_window import talks
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
 from zango_ai.database import ledger_connection

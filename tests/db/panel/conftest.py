@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from playwright.sync_api import Browser
-from tenants.models import Clinic, Domain
 
 from tests import panel_browser
+from tests.schemas import add_domains, all_tenants
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +27,15 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def site(browser: Browser, live_north: None) -> Iterator[str]:
     """The address of tenant north, served by this process. What a test saves in it is committed."""
-    clinic = Clinic.objects.get(schema_name="north")
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": clinic})
+    add_domains(all_tenants()["north"], "north.localhost")
     with panel_browser.serve() as address:
         yield address
 
 
 @pytest.fixture
-def client_of(north: Clinic) -> Callable[..., Client]:
+def client_of(north: Any) -> Callable[..., Client]:
     """Logs in a new member of staff with these permissions, such as ``"run_agent"``."""
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"user-{User.objects.count()}", is_staff=True)

@@ -8,6 +8,7 @@ from django.test import Client
 from tests import panel_data
 from tests.build import make_agent_with
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains
 from zango_ai import get_agent, tool
 from zango_ai.models import Invocation, MemoryMessage, MemorySession
 from zango_ai.testing import Call, Reply
@@ -41,9 +42,7 @@ def test_a_conversation_is_read_and_cleared(browser, site, width, scheme):
 @pytest.fixture
 def talk(north, model):
     """A conversation of two runs. The first has called a tool."""
-    from tenants.models import Domain
-
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
     make_agent_with(model, find_blood_test, short_term_memory=True)
     model.script(
         Reply("Let me look.", calls=[Call("find_blood_test", {"name": "Berger"})]),

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tests.schemas import add_domains
 from zango_ai.ledger import run_export
 from zango_ai.models import Invocation
 
@@ -71,9 +72,7 @@ def test_runs_are_read_in_batches(north, monkeypatch):
 
 @pytest.fixture
 def client_of(north):
-    from tenants.models import Domain
-
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
 
     def make(*codenames):
         user = User.objects.create_user(f"user-{User.objects.count()}", is_staff=True)

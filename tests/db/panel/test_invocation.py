@@ -11,6 +11,7 @@ from tests import panel_data
 from tests.build import make_agent, make_agent_with, make_prompt, make_provider
 from tests.db.panel.test_invocations import client_of, find_blood_count, selects
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains
 from zango_ai import LLMFile, LLMMessage, get_agent, get_provider
 from zango_ai.admin import invocation_curl, invocation_python
 from zango_ai.exceptions import LLMAPIError
@@ -45,9 +46,7 @@ def test_every_part_of_a_runs_page_is_sound(browser, site, width, scheme):
 
 @pytest.fixture
 def tenant(north):
-    from tenants.models import Domain
-
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from tests import panel_data
 from tests.build import make_agent_with
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains
 from zango_ai import get_agent, tool
 from zango_ai.models import Invocation
 from zango_ai.testing import Call, Reply
@@ -75,9 +76,7 @@ def test_dates_and_users_are_typed_into_their_menus(browser, filled):
 @pytest.fixture
 def run(north, model):
     """A run that has called a tool, in a conversation."""
-    from tenants.models import Domain
-
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
     make_agent_with(model, find_blood_count, short_term_memory=True)
     model.script(Reply("Let me look.", calls=[Call("find_blood_count", {"name": "Berger"})]), "<b>Fine</b>")
     response = get_agent("helper").run("How is it?", session_id="s1", user_ref="visitor-1")

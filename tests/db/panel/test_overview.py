@@ -8,10 +8,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from tenants.models import Domain
 
 from tests import panel_data
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains
 from zango_ai.ledger import time_zones
 from zango_ai.models import AgentConfig, Provider
 
@@ -20,8 +20,7 @@ OVERVIEW = "/admin/zango_ai/"
 
 @pytest.fixture
 def root(north):
-    for schema in ("north", "public"):
-        Domain.objects.get_or_create(domain=f"{schema}.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost", "public.localhost")
     return log_in(User.objects.create_superuser("root"))
 
 

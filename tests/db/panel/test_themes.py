@@ -14,9 +14,9 @@ from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import path
-from tenants.models import Clinic, Domain
 
 from tests import panel_data
+from tests.schemas import add_domains, all_tenants, needs_tenants
 from zango_ai.admin.agent import AgentConfigAdmin
 from zango_ai.models import AgentConfig
 
@@ -32,7 +32,6 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
-from django_tenants.utils import schema_context
 with schema_context("north"):
     client = Client(headers={"host": "north.localhost"})
     client.force_login(User.objects.get(username="root"))
@@ -43,14 +42,13 @@ for path in sys.argv[1:]:
 """
 
 
+@needs_tenants
 @pytest.mark.skipif(find_spec("unfold") is None, reason="django-unfold is not installed")
 def test_the_pages_work_in_unfolds_theme(live_north):
     panel_data.fill(runs=5)
     User.objects.filter(username="root").delete()
     User.objects.create_superuser("root")
-    Domain.objects.get_or_create(
-        domain="north.localhost", defaults={"tenant": Clinic.objects.get(schema_name="north")}
-    )
+    add_domains(all_tenants()["north"], "north.localhost")
     url, _, query = os.environ["DATABASE_URL"].partition("?")
     database = f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}" + (f"?{query}" if query else "")
     environment = {**os.environ, "DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.unfold_settings"}
@@ -68,7 +66,7 @@ def test_the_pages_work_in_unfolds_theme(live_north):
 
 def test_the_pages_work_on_another_admin_site_with_some_of_the_models(north, settings):
     settings.ROOT_URLCONF = __name__
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
     panel_data.fill(runs=2)
     client = Client(headers={"host": "north.localhost"})
     client.force_login(User.objects.create_superuser("root"))

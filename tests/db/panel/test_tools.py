@@ -8,6 +8,7 @@ from django.test import Client
 from tests import panel_data
 from tests.build import make_agent_with
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains
 from zango_ai import ToolParam, ToolSafety, get_agent, tool
 from zango_ai.admin.tool_parameters import parameters_of
 from zango_ai.models import Tool
@@ -70,9 +71,7 @@ def url(*parts):
 @pytest.fixture
 def client_of(north):
     """A client of the tenant's site, logged in as staff with these permissions; of a superuser without any."""
-    from tenants.models import Domain
-
-    Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
+    add_domains(north, "north.localhost")
 
     def make(*codenames):
         user = User.objects.create_user(f"user-{User.objects.count()}", is_staff=True, is_superuser=not codenames)

@@ -6,9 +6,9 @@ from io import StringIO
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, make_agent, make_provider
+from tests.schemas import schema_context
 from zango_ai import get_agent
 from zango_ai.encryption.keys import derive_key
 from zango_ai.exceptions import LLMAPIError, ProviderConfigInvalid

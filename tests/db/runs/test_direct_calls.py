@@ -7,9 +7,9 @@ from inspect import signature
 
 import pytest
 from django.db import transaction
-from django_tenants.utils import schema_context
 
 from tests.build import API_KEY, QUARTER, make_prompt, make_provider, price_models
+from tests.schemas import schema_context
 from tests.statements import statements
 from zango_ai import LLMFile, LLMMessage, get_prompt, get_provider, get_run
 from zango_ai.exceptions import (

@@ -1,9 +1,9 @@
 """Finding an agent, and what keeps one from running."""
 
 import pytest
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent, make_prompt, make_provider
+from tests.schemas import needs_tenants, schema_context
 from zango_ai import get_agent, get_prompt, get_provider
 from zango_ai.exceptions import (
     AgentDisabled,
@@ -31,6 +31,7 @@ def test_a_disabled_agent_is_not_found(model, north):
         get_agent("helper")
 
 
+@needs_tenants
 def test_on_the_public_schema_it_says_that_no_tenant_is_active(tenants):
     with pytest.raises(AgentNotFound, match="No tenant is active"):
         get_agent("helper")

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_provider
+from tests.schemas import active_schema
 from zango_ai import LLMMessage, LLMUsage, aget_agent, get_agent, get_provider, tool
 from zango_ai.exceptions import InputRequired, LLMAPIError
 from zango_ai.ledger import maintenance
@@ -86,7 +87,7 @@ def test_a_receiver_works_in_the_tenant_and_sees_the_row_and_its_error_is_only_l
     def receive(invocation_id, **_):
         status = Invocation.objects.values_list("status", flat=True).get(pk=invocation_id)
         statuses = list(InvocationRound.objects.values_list("status", flat=True))
-        seen.append((connection.schema_name, status, statuses))
+        seen.append((active_schema(), status, statuses))
         raise RuntimeError("a broken receiver")
 
     round_finished.connect(receive)

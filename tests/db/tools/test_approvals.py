@@ -10,12 +10,12 @@ from threading import Barrier
 import pytest
 from django.db import Error, connection, transaction
 from django.utils import timezone
-from django_tenants.utils import schema_context
 from patients.models import Patient
 
 from tests.build import make_agent, make_agent_with, make_provider
 from tests.children import child, said
 from tests.db.log.test_maintenance import let_pass, maintained
+from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, ToolSafety, get_agent, get_run, tool
 from zango_ai.exceptions import (

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from patients.models import Patient
 
 from tests.build import make_agent_with
+from tests.schemas import active_schema
 from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.models import Invocation, ToolCall
 from zango_ai.testing import Call, Reply
@@ -38,7 +39,7 @@ def wait():
 
 
 def write():
-    done.append(connection.schema_name)
+    done.append(active_schema())
     Patient.objects.create(name="By the hook", born=BORN)
 
 

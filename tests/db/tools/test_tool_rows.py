@@ -5,9 +5,9 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent_with
+from tests.schemas import schema_context
 from zango_ai import ToolParam, get_agent, tool
 from zango_ai.checks import check_tools
 from zango_ai.configuration import tool_rows

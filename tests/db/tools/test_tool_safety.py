@@ -12,11 +12,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, close_old_connections, connection, transaction
-from django_tenants.utils import schema_context
 from patients.models import Patient
 
 from tests.build import make_agent_with
 from tests.children import child, said
+from tests.schemas import active_schema, needs_tenants, schema_context, set_schema
 from tests.together import run_together
 from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.models import Invocation, ToolCall
@@ -356,15 +356,16 @@ def wait_long() -> str:
 
 @tool(description="Go to another tenant and stay there.", safety=ToolSafety.WRITE)
 def go_south() -> str:
-    connection.set_schema("south")
+    set_schema("south")
     Patient.objects.count()
-    return connection.schema_name
+    return active_schema()
 
 
+@needs_tenants
 def test_a_tool_works_in_the_callers_tenant_and_leaves_it_as_it_was(model):
     make_agent_with(model, go_south, add_patient)
     ask(model, Call("go_south"), Call("add_patient", {"name": "Ada"}))
-    assert connection.schema_name == "north"
+    assert active_schema() == "north"
     assert Patient.objects.get().name == "Ada"
     with schema_context("south"):
         assert not Patient.objects.exists()

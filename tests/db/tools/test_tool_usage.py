@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from django_tenants.utils import schema_context
 
 from tests.build import make_agent_with
+from tests.schemas import schema_context
 from zango_ai import ToolSafety, get_agent, tool
 from zango_ai.ledger import tool_calls
 from zango_ai.models import InvocationRound, Tool, ToolCall, ToolUsage

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from patients.models import Patient
 
 from tests.build import DEFAULT_MODELS, make_agent_with, make_provider
+from tests.schemas import active_schema
 from zango_ai import ToolParam, get_agent, tool
 from zango_ai.exceptions import LLMAPIError
 from zango_ai.models import Invocation, InvocationRound, ToolCall
@@ -29,7 +30,7 @@ def get_item(item_id: int = ToolParam(description="The item's id")) -> dict:
 
 @tool(description="Name the schema in force.")
 def name_schema() -> str:
-    return connection.schema_name
+    return active_schema()
 
 
 @tool(description="Fail.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ... import tenancy
 from ...configuration_files import export, yaml_text
 from ..per_tenant import TenantCommand
 
@@ -15,7 +16,7 @@ class Command(TenantCommand):
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         self._documents: dict[str, Any] = {}
         super().handle(*args, schema=schema, **options)
-        document = {"tenants": self._documents} if schema is None else self._documents[schema]
+        document = self._documents.get(schema or tenancy.only_schema() or "", {"tenants": self._documents})
         self.stdout.write(yaml_text.dump(document), ending="")
 
     def handle_tenant(self, schema: str, **options: Any) -> bool:

@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from ...conf import get_conf
+from ...exceptions import DatabaseNotSupported
 from ...ledger import alerts, expiry, maintenance, retention, stored_chunks, usage_upkeep
 from ...ledger.money import format_usd
 from ...memory import sessions
@@ -55,6 +56,8 @@ class Command(TenantCommand):
         """Run the step. False if it fails: the other steps run all the same."""
         try:
             step(schema, is_verbose)
+        except DatabaseNotSupported:
+            raise
         except Exception as exc:
             logger.exception("A maintenance step failed in schema %s", schema)
             self.stderr.write(f"{schema}: {type(exc).__name__}: {exc}")

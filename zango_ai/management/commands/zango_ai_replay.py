@@ -12,7 +12,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import redaction, tenancy
-from ...argument_checks import did_you_mean
 from ...configuration import lookups
 from ...configuration.overrides import Overrides
 from ...exceptions import ZangoAIError
@@ -24,6 +23,7 @@ from ...runs.replay_batch import Replayed
 from ...runs.replay_comparison import Comparison
 from ...types import PromptSpec
 from .. import replay_report
+from ..per_tenant import chosen_schema
 from .zango_ai_run import EXIT_CODES
 
 _REPLAYED_BY = "zango_ai_replay"
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if options["last"] is not None and not (options["agent"] and 0 < options["last"] <= replay_batch.MAX_RUNS):
             raise CommandError(f"--last is for --agent, and from 1 to {replay_batch.MAX_RUNS}.", returncode=2)
         try:
-            with tenancy.active(_schema(schema)):
+            with tenancy.active(chosen_schema(schema)):
                 (self._replay_one if options["agent"] is None else self._replay_many)(options)
         except ZangoAIError as exc:
             raise _failure(exc) from exc
@@ -131,17 +131,6 @@ class Command(BaseCommand):
     def _warn_of_redaction(self) -> None:
         if redaction.is_on():
             self.stderr.write("ZANGO_AI['REDACT'] is set: replays send the texts as they were stored, redacted.")
-
-
-def _schema(schema: str | None) -> str:
-    schemas = tenancy.tenant_schemas()
-    if schema is None and len(schemas) == 1:
-        return schemas[0]
-    if schema is None:
-        raise CommandError("Name the tenant with --schema.", returncode=2)
-    if schema not in schemas:
-        raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, schemas)}", returncode=3)
-    return schema
 
 
 def _overrides(options: Mapping[str, Any], system_name: str, user_name: str) -> Overrides:

@@ -13,11 +13,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import exceptions, sanitize, tenancy
 from ...agent import Agent, get_agent
-from ...argument_checks import did_you_mean
 from ...exceptions import ZangoAIError
 from ...files.file import LLMFile
 from ...runs.arguments import RunArguments
 from ...types import TRIGGERS, LLMResponse, LLMStreamChunk
+from ..per_tenant import chosen_schema
 
 EXIT_CODES: dict[int, tuple[type[Exception], ...]] = {
     3: (exceptions.NotFoundError, exceptions.DisabledError),
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("agent", help="name of the agent")
-        parser.add_argument("--schema", required=True, help="schema of the tenant")
+        parser.add_argument("--schema", help="schema of the tenant; may be left out if there is only one")
         parser.add_argument("--input", help="the user's message; - reads it from standard input")
         parser.add_argument(
             "--var", action="append", metavar="NAME=VALUE", help="variable of the user prompt (repeatable)"
@@ -60,11 +60,8 @@ class Command(BaseCommand):
         output.add_argument("--json", action="store_true", help="print the whole response as JSON")
         output.add_argument("--stream", action="store_true", help="print the text while the model writes it")
 
-    def handle(self, *args: Any, agent: str, schema: str, **options: Any) -> None:
-        schemas = tenancy.tenant_schemas()
-        if schema not in schemas:
-            suggestion = did_you_mean(schema, schemas)
-            raise CommandError(f"No tenant has the schema {schema!r}.{suggestion}", returncode=3)
+    def handle(self, *args: Any, agent: str, schema: str | None, **options: Any) -> None:
+        schema = chosen_schema(schema)
         if options["input"] is not None and options["var"]:
             raise CommandError("Use either --input or --var, not both.", returncode=2)
         if isinstance(sys.stdout, io.TextIOWrapper):  # print the answer whatever the locale

