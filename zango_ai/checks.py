@@ -169,7 +169,7 @@ def check_tasks_backend(**kwargs: Any) -> list[CheckMessage]:
         hint = "ZANGO_AI['QUEUE'] is 'celery', or 'tasks:' and the alias of a backend in TASKS."
         return [Error(str(exc), hint=hint, id="zango_ai.E005")]
     app = apps.get_containing_app_config(type(backend).__module__)
-    if app is None or not tenancy.is_used() or app.name in _names_of(getattr(settings, "SHARED_APPS", ())):
+    if app is None or not tenancy.has_tenants() or app.name in _names_of(getattr(settings, "SHARED_APPS", ())):
         return []
     return [
         Warning(

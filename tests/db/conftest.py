@@ -20,7 +20,11 @@ from tests.schemas import SCHEMAS, Tenants, add_domains, all_tenants, schema_con
 from tests.workers import Worker, redis_server, stop, worker
 from zango_ai.testing import ModelServer
 
-collect_ignore = ["adoption", "background/test_tasks.py"] if schemas.IS_PLAIN else []
+collect_ignore = (
+    ["adoption", "background/test_tasks.py", "background/test_django_tasks.py", "providers/test_local_model.py"]
+    if schemas.IS_PLAIN
+    else []
+)
 """About the example project and about many tenants."""
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 SCRIPT = """
+import io
 import sys
 import types
 import django
@@ -35,7 +36,7 @@ django.setup()
 urls = sys.modules["urls"] = types.ModuleType("urls")
 urls.urlpatterns = [path("admin/", admin.site.urls), path("ai/", include("zango_ai.urls"))]
 try:
-    call_command("check")
+    call_command("check", stdout=io.StringIO())
 except SystemCheckError as exc:
     sys.exit(str(exc))
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django_tenants.utils import schema_context
 
+from tests.schemas import schema_context
 from tests.task_queues import (
     CeleryRedis,
     DjangoTasks,

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from celery import current_app
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from pydantic import BaseModel
 

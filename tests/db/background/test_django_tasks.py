@@ -5,11 +5,11 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.test import Client
-from django_tenants.utils import schema_context
 from tenants.models import Clinic, Domain
 
 from tests.build import make_agent
 from tests.db.http.test_http_chat import ask, parts
+from tests.schemas import schema_context
 from tests.task_queues import stored_tasks, tasks_settings
 from tests.together import wait_until
 from zango_ai import checks, conf, django_tasks, get_agent, get_run

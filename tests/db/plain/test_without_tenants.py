@@ -15,6 +15,7 @@ from django.test import Client
 
 from tests import schemas
 from tests.build import QUARTER, make_agent, make_priced_agent
+from tests.task_queues import tasks_settings
 from tests.worker_tasks import Everywhere, Where
 from tests.workers import app, got
 from zango_ai import aget_agent, checks, doctor, get_agent, get_run, tenancy
@@ -154,6 +155,14 @@ def test_workers_run_agents_and_tasks(model, live_north, queueing):
     with transaction.atomic():
         Where.apply_async_on_commit(["on commit"], task_id="committed")
     assert got(queueing.AsyncResult("committed")) == ["north", "on commit"]
+
+
+def test_a_backend_of_django_tasks_runs_agents(model, live_north, settings):
+    settings.TASKS = tasks_settings()
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "QUEUE": "tasks:immediate"}
+    make_agent(model)
+    assert get_agent("helper").enqueue("hi").status == "success"
+    assert [found.id for found in checks.check_tasks_backend()] == []
 
 
 def test_a_task_of_another_projects_tenant_does_not_run(live_north, queueing):
