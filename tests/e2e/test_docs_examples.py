@@ -59,6 +59,27 @@ def test_a_wrong_expectation(north, scripted_agent):
 def test_a_reply_is_left(north, model_server):
     model_server.script(says("Never sent."))
 """
+PLAIN = """
+import django
+import pytest
+
+django.setup()
+
+from django_tenants.utils import schema_context
+from zango_ai import define_agent, define_provider, get_agent
+from zango_ai.testing import RealProviderCall, says
+
+
+def test_a_script_answers_and_real_calls_are_refused(scripted_agent):
+    with schema_context("north"):
+        scripted_agent("plain", says("Yes."))
+        assert get_agent("plain").run("Open?").content == "Yes."
+        key = {"api_key": "sk-1", "api_base": "https://models.invalid/v1"}
+        define_provider("far", kind="openai_compatible", credentials=key, default_model="m")
+        define_agent("other", provider="far")
+        with pytest.raises(RealProviderCall):
+            get_agent("other").run("Open?")
+"""
 SHOWN = [
     "script of agent 'helper' was not used up. The model was asked once. Left:\n  calls('find_person', name='Ada')",
     "'helper' asked its model twice, but its script has one step. Add what the model answers to this request:\n",
@@ -102,24 +123,26 @@ def run_on(package, folder, *options, database="docs", **variables):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def run_pytest(run, project):
-    common = ("pytest", "-c", os.devnull, "--rootdir", str(project), "-p", "no:cacheprovider", "--reuse-db", "-q")
-    return partial(run, project, *common, "-n", "1")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project with the page's examples for pytest. Its database is created by the first test."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "tests").mkdir()
+@pytest.fixture
+def project(tmp_path):
+    """A project with the page's examples for pytest."""
+    (tmp_path / "tests").mkdir()
     for name, text in examples().items():
         if name != UNITTEST:
-            (folder / name).write_text(text)
-    return folder
+            (tmp_path / name).write_text(text)
+    return tmp_path
 
 
-def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project, run_pytest):
+def test_the_examples_for_pytest_pass_as_pasted(project, run):
+    """They are recorded, then replayed, and tests that misuse the kit are told why they fail."""
+    common = ("pytest", "-c", os.devnull, "--rootdir", str(project), "-p", "no:cacheprovider", "-q")
+    with_django = partial(run, project, *common, "--reuse-db", "-n", "1")
+    require_recording(project, with_django)
+    require_replay_and_reasons(project, with_django)
+    require_no_pytest_django(project, partial(run, project, *common, "-p", "no:django", "-p", "no:xdist"))
+
+
+def require_recording(project, run_pytest):
     recorded = project / "tests" / "test_recorded.py"
     text = recorded.read_text()
     # The page's provider is OpenAI. Here it is a server on this machine.
@@ -134,7 +157,7 @@ def test_the_examples_for_pytest_pass_as_pasted_and_are_recorded(project, run_py
     assert KEY not in cassette.read_text()
 
 
-def test_recordings_are_replayed_without_the_server_and_misuse_is_explained(project, run_pytest):
+def require_replay_and_reasons(project, run_pytest):
     tests = project / "tests"
     changed = (tests / "test_recorded.py").read_text().replace("in one sentence", "briefly")
     (tests / "test_drifted.py").write_text(changed)
@@ -149,6 +172,16 @@ def test_recordings_are_replayed_without_the_server_and_misuse_is_explained(proj
     assert "7 failed, 1 passed" in said
     said = re.sub(r"^E {3}(?:zango_ai\.\S+: |AssertionError: | {5}(?=\S))?", "", said, flags=re.MULTILINE)
     assert [text for text in SHOWN if text not in said] == [], said
+
+
+def require_no_pytest_django(project, run_pytest):
+    """The kit needs Django, but not its plugin. The database is the one that was made for it."""
+    (project / "plain").mkdir()
+    (project / "plain" / "test_plain.py").write_text(PLAIN)
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    url = urlunsplit(parts._replace(path=f"/test_docs_{os.getpid()}_gw0"))
+    code, said = run_pytest("plain", DATABASE_URL=url)
+    assert code == 0, said
 
 
 def test_the_example_for_djangos_runner_passes_as_pasted(tmp_path, run):
