@@ -5,9 +5,9 @@ import time
 from decimal import Decimal
 
 import pytest
-from celery import current_app
 
 from tests.samples import PNG
+from tests.workers import app
 from zango_ai import LLMFile, LLMMessage, ToolSafety, get_agent, get_provider, get_run, tool
 from zango_ai.exceptions import (
     BudgetExceeded,
@@ -273,16 +273,14 @@ def test_a_fallback_is_tested_by_scripting_the_providers(scripted_provider):
     second.assert_asked("Open?", times=1)
 
 
-def test_celery_in_eager_mode_executes_a_run_as_it_is_sent(
-    scripted_agent, request, django_capture_on_commit_callbacks
-):
-    current_app.conf.task_always_eager = True
-    request.addfinalizer(lambda: setattr(current_app.conf, "task_always_eager", False))
+def test_celery_in_eager_mode_executes_a_run_as_it_is_sent(scripted_agent, django_capture_on_commit_callbacks):
     agent = scripted_agent("helper", "Yes.")
-    with django_capture_on_commit_callbacks(execute=True):
-        run = get_agent("helper").enqueue("Open?")
-    assert run.response().content == "Yes."
-    assert agent.run_enqueued() == []
+    with app("memory://") as celery:
+        celery.conf.task_always_eager = True
+        with django_capture_on_commit_callbacks(execute=True):
+            run = get_agent("helper").enqueue("Open?")
+        assert run.response().content == "Yes."
+        assert agent.run_enqueued() == []
 
 
 def test_an_immediate_backend_of_django_tasks_executes_a_run_as_it_is_sent(
