@@ -49,7 +49,7 @@ def error_link(name: str) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     shown = [f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in [header, *rows]]
-    return "\n".join([shown[0], "|" + "---|" * len(header), *shown[1:]]).replace("|  |", "| |")
+    return "\n".join([shown[0], "|" + "---|" * len(header), *shown[1:]]).replace("  |", " |")
 
 
 def _escaped(cell: str) -> str:
