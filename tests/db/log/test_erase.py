@@ -230,7 +230,7 @@ def test_a_text_that_a_run_sends_while_it_is_erased_stays(model, agent, monkeypa
     execute, texts = writer.execute, []
 
     def execute_late(sql, params, **options):
-        if "DELETE FROM" in sql and "payload" in sql and not texts:
+        if "DELETE FROM" in sql and "zango_ai_payload" in sql and not texts:
             texts.append(
                 ask(model, "", text="A text of nobody that is long enough to be stored apart from its round.")
             )
