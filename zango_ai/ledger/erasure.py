@@ -1,7 +1,8 @@
 """Erase what a user has said and been told: texts, files, conversations. Numbers stay.
 
 A conversation that was opened without a user is open to any. If the user took part in one, its messages are deleted
-and the texts of all its runs are removed, because the other runs have sent the user's messages as their history.
+and the texts of all its runs are removed, because the other runs have sent the user's messages as their history. If
+its row is gone or has another user by now, the runs with its ID tell who took part in it.
 
 Each batch is one statement. An erasure that was interrupted can be repeated: the user's own runs, which lead to the
 shared conversations, come last.
@@ -16,7 +17,9 @@ from uuid import UUID
 
 from ..database import writer
 from ..database.sql import table
+from ..exceptions import SessionNotOwned
 from ..models import Invocation, InvocationFile, InvocationRound, MemoryMessage, MemorySession, Payload, ToolCall
+from ..models.invocation import KEY_CHARS
 from . import payloads, removal, retention, unused_texts
 
 _BATCH = 500
@@ -80,7 +83,29 @@ SELECT i.id FROM {table(schema, Invocation)} i JOIN {table(schema, MemorySession
 WHERE s.id = ANY(%(sessions)s::bigint[]) AND {_ERASABLE} AND NOT {retention.is_held(schema)}
 """
     others = _ids(sql, sessions=_shared_sessions(schema, user_ref))
-    return sorted({*_own_runs(schema, user_ref), *others})
+    condition = f"{_joined_user(schema)} AND {_ERASABLE} AND NOT {retention.is_held(schema)}"
+    joined = _ids(f"SELECT i.id FROM {table(schema, Invocation)} i WHERE {condition}", user=user_ref)
+    return sorted({*_own_runs(schema, user_ref), *others, *joined})
+
+
+def _joined_user(schema: str) -> str:
+    """The condition that a run ``i`` of another user was in a conversation after the user, or at the same time.
+
+    It does not need the conversation's row. Left out are runs that another user's conversation of the same ID still
+    remembers: it was opened empty. So are runs that began after the user's texts were removed.
+    """
+    runs, refused = table(schema, Invocation), SessionNotOwned.__name__
+    return f"""(i.user_ref <> %(user)s AND i.error_type <> '{refused}' AND EXISTS (
+    SELECT 1 FROM {runs} u
+    WHERE u.user_ref = %(user)s AND u.error_type <> '{refused}' AND u.agent_id = i.agent_id
+        -- The index has the start of the ID.
+        AND left(u.session_id, {KEY_CHARS}) = left(i.session_id, {KEY_CHARS}) AND u.session_id = i.session_id
+        AND (i.finished_at IS NULL OR i.finished_at >= u.created_at)
+        AND (u.payload_removed_at IS NULL OR i.created_at <= u.payload_removed_at)
+) AND NOT EXISTS (
+    SELECT 1 FROM {table(schema, MemoryMessage)} m JOIN {table(schema, MemorySession)} s ON s.id = m.session_id
+    WHERE m.invocation_id = i.id AND s.user_ref NOT IN ('', %(user)s)
+))"""
 
 
 _ERASABLE = f"i.payload_removed_at IS NULL AND {retention.is_finished()}"
@@ -125,7 +150,7 @@ def _count_parts(schema: str, runs: Sequence[int]) -> dict[str, int]:
 
 def _count_in_progress(schema: str, user_ref: str, shared: Sequence[int]) -> int:
     """Another user's run in a shared conversation may have sent the user's messages as its history."""
-    is_theirs = f"""(i.user_ref = %(user)s OR EXISTS (
+    is_theirs = f"""(i.user_ref = %(user)s OR {_joined_user(schema)} OR EXISTS (
     SELECT 1 FROM {table(schema, MemorySession)} s
     WHERE s.id = ANY(%(shared)s::bigint[]) AND s.agent_id = i.agent_id AND s.session_id = i.session_id
 ))"""
@@ -137,6 +162,8 @@ def _count_held(schema: str, user_ref: str) -> int:
     runs = f"user_ref = %(user)s AND payload_removed_at IS NULL AND {retention.is_held(schema)}"
     sessions = "user_ref = %(user)s AND is_on_hold"
     counted = _count(schema, Invocation, runs, user=user_ref)
+    others = f"i.is_on_hold AND i.payload_removed_at IS NULL AND {_joined_user(schema)}"
+    counted += _count(schema, Invocation, others, user=user_ref)
     counted += len(_ids(_shared_sql(schema, "s.is_on_hold"), user=user_ref))
     return counted + _count(schema, MemorySession, sessions, user=user_ref)
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from datetime import timedelta
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -13,15 +14,19 @@ import pytest
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 
 from tests.build import make_agent_with, make_prompt, price_models
+from tests.db.log.test_maintenance import maintained
 from tests.db.log.test_reconcile import reconciled
 from tests.db.log.test_retention import totals
 from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, get_agent, tool
 from zango_ai.database import writer
+from zango_ai.exceptions import SessionNotOwned
 from zango_ai.models import (
+    AgentConfig,
     Invocation,
     InvocationFile,
     InvocationRound,
@@ -138,6 +143,54 @@ def test_what_others_have_sent_of_a_shared_conversation_is_erased_too(model, age
         "tool",
     ]
     assert "removed" not in str([row.request_messages for row in rows])
+
+
+def expire_sessions(settings):
+    MemorySession.objects.update(last_active_at=F("last_active_at") - timedelta(days=2))
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "SESSION_TTL_DAYS": 1}
+    maintained()
+
+
+def delete_the_agent(settings):
+    AgentConfig.objects.get().delete()
+
+
+def clear_and_reopen_as_bob(settings):
+    assert get_agent("helper").clear_session("open")
+    get_agent("helper").run("Bob's own conversation, which begins empty.", user_ref="bob", session_id="open")
+
+
+def remove_her_texts_and_clear(settings):
+    Invocation.objects.filter(user_ref="ada").update(started_at=F("started_at") - timedelta(days=31))
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "PAYLOAD_TTL_DAYS": 30}
+    maintained()
+    assert get_agent("helper").clear_session("open")
+
+
+@pytest.mark.parametrize(
+    "forget", [expire_sessions, delete_the_agent, clear_and_reopen_as_bob, remove_her_texts_and_clear]
+)
+def test_a_shared_conversation_that_is_gone_is_found_by_its_runs(model, agent, settings, forget):
+    ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
+    ask(model, session="open")
+    ask(model, "bob", session="open", text="What bob has said in this conversation, which has a history of ada.")
+    forget(settings)
+    assert CANARY in dump()
+    erased()
+    assert CANARY not in dump()
+    assert set(re.findall(r"\d+", erased())) == {"0"}
+    if forget is clear_and_reopen_as_bob:
+        assert "Bob's own conversation" in Invocation.objects.get(pk=4).rendered_user_prompt
+        assert MemoryMessage.objects.count() == 2
+
+
+def test_a_conversation_that_refused_the_user_stays(model, agent):
+    ask(model, "bob", session="b", text="What bob has said in his own conversation.")
+    with pytest.raises(SessionNotOwned):
+        get_agent("helper").run(TEXT, user_ref="ada", session_id="b")
+    MemorySession.objects.all().delete()
+    assert "north: 1 runs, " in erased()
+    assert "What bob has said" in dump()
 
 
 def test_a_dry_run_counts_and_changes_nothing(model, agent):
