@@ -6,14 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch, Q
+from django.db.models import Model, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
 
 from ..ledger.run_filters import is_text
-from ..models import Invocation, InvocationFile, InvocationRound, MemorySession, PromptVersion, Provider, ToolCall
+from ..models import (
+    AgentConfig,
+    Invocation,
+    InvocationFile,
+    InvocationRound,
+    MemorySession,
+    PromptVersion,
+    Provider,
+    ToolCall,
+)
 from . import components, formats, invented_tools, invocation_conversation, invocation_curl, invocation_python
 from .invocation_errors import explain
 from .invocation_list import InvocationList
@@ -101,7 +110,8 @@ class InvocationDetail(InvocationList):
             if is_waiting and self._may_view(request, "toolcall")
             else "",
             "may_see_sessions": self._may_view(request, "memorysession"),
-            "may_see_agents": self._may_view(request, "agentconfig"),
+            "has_agent_page": self._may_view(request, "agentconfig") and _has_row(AgentConfig, run.agent_id),
+            "has_original": _has_row(Invocation, run.replay_of_id),
             "may_save_files": request.user.has_perm("zango_ai.view_invocationfile"),
             "prompts": _prompts(run, is_linked=self._may_view(request, "prompt")),
         }
@@ -122,6 +132,11 @@ class InvocationDetail(InvocationList):
         """Put the run on legal hold, or end the hold (POST only)."""
         run = get_object_or_404(Invocation.objects.only("pk", "run_id", "agent_name", "is_on_hold"), pk=pk)
         return switch_hold(self, request, run, "invocation_change")
+
+
+def _has_row(model: type[Model], key: int | None) -> bool:
+    """Whether the row that the log refers to still exists."""
+    return key is not None and model._default_manager.filter(pk=key).exists()
 
 
 def _rounds(run: Invocation, may_read: bool) -> list[InvocationRound]:

@@ -108,8 +108,8 @@ def _not_repeated(run: Invocation, messages: Sequence[Message]) -> Iterator[str]
         yield "Of the messages, only the last one is repeated: the others may be the conversation's."
     if _has_messages(run, messages) and any(row.get("files") for row in messages):
         yield "The files in the messages are not repeated."
-    if run.replay_of is not None:
-        yield f"The run was a replay of invocation {run.replay_of.pk}, with recorded results of tools."
+    if run.replay_of_id is not None:
+        yield f"The run was a replay of invocation {run.replay_of_id}, with recorded results of tools."
 
 
 def _message(row: Message) -> str:

@@ -7,6 +7,7 @@ from tests.admin_pages import count_queries, url
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_prompt
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
 from zango_ai import get_agent, tool
+from zango_ai.ledger import removal
 from zango_ai.models import AgentConfig, Invocation, Provider
 from zango_ai.testing import Call, ModelServer, Reply
 
@@ -122,3 +123,20 @@ def test_the_pages_are_sound_at_both_widths(browser, site, settings):
         page.wait_for_url("**?replays=**")
         page.locator(".za-both-answers summary").first.click()
         assert_sound(page)
+
+
+def test_a_replay_has_a_page_after_its_original_was_deleted(model, staff):
+    make_agent(model)
+    pk = get_agent("helper").run("Hello").invocation_id
+    staff.post(url("invocation_replay", pk), {"model": ""})
+    replay = Invocation.objects.get(replay_of=pk)
+    removal.delete_runs("north", [pk])
+    page = staff.get(url("invocation_change", replay.pk))
+    assert page.status_code == 200
+    html = page.content.decode()
+    assert f"replay of invocation {pk}" in html
+    assert url("invocation_change", pk) not in html
+    assert url("invocation_comparison", replay.pk) not in html
+    assert staff.get(url("invocation_comparison", replay.pk)).status_code == 404
+    assert url("invocation_comparison", replay.pk) not in staff.get(url("invocation_changelist")).content.decode()
+    assert staff.get(url("invocation_replay", replay.pk)).status_code == 200
