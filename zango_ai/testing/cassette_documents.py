@@ -88,7 +88,12 @@ def scrubbed(value: Any, scrub: Scrub) -> Any:
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, Mapping):
-        return {key: item if key in _STRUCTURE else scrubbed(item, scrub) for key, item in value.items()}
+        return {key: item if _is_structure(key, item) else scrubbed(item, scrub) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [scrubbed(item, scrub) for item in value]
     return value
+
+
+def _is_structure(key: str, value: Any) -> bool:
+    """Whether the value is a word of the format. A JSON schema may have a field named ``type``, which is a dict."""
+    return key in _STRUCTURE and isinstance(value, str)

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from tests.samples import PNG
-from zango_ai import LLMFile, LLMMessage, get_agent, get_provider, tool
+from zango_ai import LLMFile, LLMMessage, define_agent, get_agent, get_provider, tool
 from zango_ai.exceptions import LLMAPIError, RateLimitExceeded
 from zango_ai.models import AgentConfig, Invocation
 from zango_ai.testing import CassetteMismatch, calls, cassette, fails, says, scripted
@@ -64,6 +64,15 @@ def test_the_file_is_readable_and_has_no_key(path, server):
     assert API_KEY not in text
     assert "- role: system\n      content: You help.\n" in text
     assert "    text: |-\n      Your key is [credential].\n      Keep it.\n" in text
+
+
+def test_texts_below_a_field_named_type_have_no_key_either(path, server):
+    kind = {"const": "bed", "description": f"Not {API_KEY}"}
+    define_agent("helper", output_json_schema={"type": "object", "properties": {"type": kind}})
+    with record(path, server, '{"type": "bed"}'):
+        get_agent("helper").run("Where?")
+    assert API_KEY not in path.read_text()
+    assert "description: Not [credential]" in path.read_text()
 
 
 def test_texts_are_redacted_and_replaced(path, server, settings):
