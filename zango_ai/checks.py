@@ -16,7 +16,7 @@ from . import tenancy
 from .conf import read
 from .exceptions import ToolDeclarationInvalid
 from .models import AgentConfig
-from .runs import celery_queue, tasks_queue
+from .runs import celery_queue
 from .runs.tasks_queue import TasksQueue
 from .tools import registry
 
@@ -185,16 +185,19 @@ def check_tasks_backend(**kwargs: Any) -> list[CheckMessage]:
 def check_tasks_are_executed_later(**kwargs: Any) -> list[CheckMessage]:
     """Django's own backends are for development: they execute tasks at once, or never."""
     queue = _tasks_queue()
-    tasks = None if queue is None else tasks_queue.find_tasks()
-    if queue is None or tasks is None or queue.alias not in tasks.task_backends.settings:
+    if queue is None:
         return []
-    path = tasks.task_backends.settings[queue.alias].get("BACKEND", "")
+    try:
+        path = queue.backend_path()
+    except ImproperlyConfigured:
+        return []
     if not path.endswith((".ImmediateBackend", ".DummyBackend")):
         return []
-    when = "inside enqueue(), which blocks the request" if path.endswith(".ImmediateBackend") else "never"
+    blocks = "executes background runs inside enqueue(), which blocks the request"
+    what = blocks if path.endswith(".ImmediateBackend") else "never executes background runs"
     return [
         Warning(
-            f"The Tasks backend {queue.alias!r} is {path}, which executes background runs {when}.",
+            f"The Tasks backend {queue.alias!r} is {path}, which {what}.",
             hint="Use a backend with workers, such as django_tasks_db.DatabaseBackend.",
             id="zango_ai.W007",
         )

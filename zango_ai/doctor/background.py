@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from ..conf import get_conf
@@ -16,12 +17,13 @@ TIMEOUT_S = 2.0
 
 
 def find_in_queue(scope: Scope) -> Iterator[Finding]:
-    """Nothing is checked if runs go to Celery and the project has no Celery app: agents also run without one.
+    """Nothing is checked if there is no Celery app and the settings name no queue: agents also run without one.
 
     Whether a backend of Django Tasks has a worker cannot be asked.
     """
     uses_celery = get_conf().queue == "celery"
-    if uses_celery and not (celery_queue.is_installed() and celery_queue.has_app()):
+    has_celery = celery_queue.is_installed() and celery_queue.has_app()
+    if uses_celery and not has_celery and "QUEUE" not in getattr(settings, "ZANGO_AI", {}):
         return
     name = "Celery" if uses_celery else "Django Tasks"
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -55,13 +55,22 @@ class TasksQueue:
 
     def backend(self) -> Any:
         """The instance of the backend. Raises ImproperlyConfigured."""
-        backends = require_tasks().task_backends
-        if self.alias not in backends.settings:
-            known = ", ".join(repr(alias) for alias in backends.settings)
+        self.backend_path()
+        return require_tasks().task_backends[self.alias]
+
+    def backend_path(self) -> str:
+        """The dotted path of the backend's class. Raises ImproperlyConfigured."""
+        backends = require_tasks().task_backends.settings
+        if self.alias not in backends:
+            known = ", ".join(repr(alias) for alias in backends)
             raise ImproperlyConfigured(
                 f"ZANGO_AI['QUEUE'] is 'tasks:{self.alias}', but TASKS has no such alias. It has: {known}."
             )
-        return backends[self.alias]
+        options = backends[self.alias] if isinstance(backends, Mapping) else None
+        path = options.get("BACKEND") if isinstance(options, Mapping) else None
+        if not isinstance(path, str):
+            raise ImproperlyConfigured(f"TASKS[{self.alias!r}] names no BACKEND.")
+        return path
 
     @property
     def queue_name(self) -> str:

@@ -266,6 +266,15 @@ def test_a_backend_that_is_missing_or_away_is_told_and_the_run_has_failed(
     assert run.status == "failed"
 
 
+@pytest.mark.parametrize("setting", [{"default": {}}, {"default": None}, "default"])
+def test_a_setting_without_a_backend_is_found_by_the_checks(tasks, settings, setting):
+    settings.TASKS = setting
+    tasks.use("default")
+    (found,) = checks.check_tasks_backend()
+    assert (found.id, found.msg) == ("zango_ai.E005", "TASKS['default'] names no BACKEND.")
+    assert checks.check_tasks_are_executed_later() == []
+
+
 def test_a_missing_alias_is_found_by_a_check(tasks):
     assert checks.check_tasks_backend() == []
     tasks.use("other")
@@ -292,7 +301,8 @@ def test_a_table_of_tasks_outside_of_the_public_schema_is_found_by_a_check(tasks
 
 
 @pytest.mark.parametrize(
-    ("alias", "text"), [("immediate", "inside enqueue()"), ("dummy", "never"), ("database", None)]
+    ("alias", "text"),
+    [("immediate", "executes background runs inside enqueue()"), ("dummy", "never executes"), ("database", None)],
 )
 def test_a_backend_without_workers_is_found_by_the_deployment_check(tasks, alias, text):
     tasks.use(alias)

@@ -34,6 +34,15 @@ def test_a_project_that_executes_tasks_at_once_needs_no_worker():
         assert found() == []
 
 
+def test_celery_is_only_missed_if_the_settings_ask_for_it(settings, monkeypatch):
+    monkeypatch.setattr(celery_queue, "is_installed", lambda: False)
+    assert found() == []
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "QUEUE": "celery"}
+    (finding,) = background.find_in_queue(Scope("public", is_offline=False))
+    assert (finding.id, finding.where) == ("doctor.queue.not_configured", "Celery")
+    assert finding.problem.startswith("Celery is not installed. Run: pip install 'zango-ai[celery]'")
+
+
 def test_a_missing_backend_of_django_tasks_is_found(tasks):
     assert found() == []
     tasks.use("other")
