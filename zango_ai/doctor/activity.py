@@ -42,7 +42,7 @@ def find_in_maintenance(scope: Scope) -> Iterator[Finding]:
     record = MaintenanceRecord.objects.first()
     if record is None:
         if Invocation.objects.exists():
-            yield warning("maintenance.never", "", "Maintenance has never run in this tenant.", _SCHEDULE)
+            yield warning("maintenance.never", "", "Maintenance has never run.", _SCHEDULE)
         return
     if record.finished_at < timezone.now() - _OVERDUE:
         problem = f"Maintenance last ran {_ago(record.finished_at)} ago."

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.color import Style
 
+from .. import tenancy
 from ..doctor import Examined, Finding, Level
 from ..doctor.findings import worst
 
@@ -22,7 +23,8 @@ _INDENT = " " * 11
 
 def lines(examined: Examined, style: Style) -> Iterator[str]:
     """The project or a tenant, in text."""
-    yield style.MIGRATE_HEADING("Project" if examined.schema is None else f"Tenant {examined.schema}")
+    noun = "Tenant" if tenancy.has_tenants() else "Schema"
+    yield style.MIGRATE_HEADING("Project" if examined.schema is None else f"{noun} {examined.schema}")
     titles = [result.check.title for result in examined.results if result.level is Level.OK]
     if titles:
         yield from _paragraph(_word(Level.OK, style), ", ".join(titles))

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import io
 import json
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -109,6 +110,19 @@ def test_commands_run_once_and_name_no_schema(model, live_north):
     assert set(yaml.safe_load(output_of("zango_ai_export"))) >= {"providers", "agents"}
     (line,) = output_of("zango_ai_export_invocations", "--format", "jsonl").splitlines()
     assert json.loads(line)["status"] == "success"
+
+
+def test_doctor_and_bootstrap_say_nothing_of_tenants(model, live_north, monkeypatch):
+    monkeypatch.setenv("MODEL_KEY", "sk-any-key-of-somebody")
+    options = ["--kind", "openai", "--api-key-env", "MODEL_KEY", "--api-base", model.openai_base]
+    out = output_of("zango_ai_bootstrap", "--no-input", *options, "--model", "gpt-4o-mini")
+    assert "Saved: provider main (OpenAI, gpt-4o-mini), agent assistant." in out
+    assert "    python manage.py zango_ai_run assistant --input " in out
+    report = io.StringIO()
+    with suppress(CommandError):  # the tools have no rows
+        call_command("zango_ai_doctor", "--offline", stdout=report)
+    assert "\nSchema north\n" in report.getvalue()
+    assert "tenant" not in report.getvalue().lower()
 
 
 @pytest.mark.parametrize("command", [["zango_ai_maintain"], ["zango_ai_run", "helper"], ["zango_ai_spend"]])

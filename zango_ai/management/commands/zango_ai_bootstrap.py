@@ -42,7 +42,7 @@ class Command(BaseCommand):
             metavar="NAME=VARIABLE",
             help="another secret, from an environment variable (repeatable)",
         )
-        parser.add_argument("--model", help="model of the agent, and default model of a new provider")
+        parser.add_argument("--model", help="model of the agent, and default model of a new provider or kind")
         parser.add_argument("--agent", metavar="NAME", help="name of the agent (default: assistant)")
         parser.add_argument("--system-prompt", metavar="TEXT", help=f"the agent's instructions ({_SYSTEM_PROMPT})")
         parser.add_argument("--question", default=_QUESTION, help=f"the first question (default: {_QUESTION})")
@@ -156,15 +156,16 @@ class Command(BaseCommand):
     def _report(self, schema: str, wanted: Wanted) -> None:
         provider = wanted.provider
         label = KINDS[provider.kind].label
+        where, option = (f" in {schema}", f" --schema {schema}") if tenancy.has_tenants() else ("", "")
         self.stdout.write(
-            f"Saved in {schema}: provider {provider.name} ({label}, {wanted.model}), agent {wanted.agent}."
+            f"Saved{where}: provider {provider.name} ({label}, {wanted.model}), agent {wanted.agent}."
         )
         address = bootstrap.admin_address(wanted.agent, schema)
         self.stdout.write(
             "\nCall it:\n"
             "    from zango_ai import get_agent\n"
             f'    get_agent("{wanted.agent}").run("How are you?").content\n'
-            f'    python manage.py zango_ai_run {wanted.agent} --schema {schema} --input "How are you?"\n'
+            f'    python manage.py zango_ai_run {wanted.agent}{option} --input "How are you?"\n'
             + (f"Its page in the admin: {address}\n" if address else "")
         )
 
