@@ -74,10 +74,11 @@ def save(wanted: Wanted) -> Agent:
         options["system_prompt"] = wanted.system_prompt
     try:
         with transaction.atomic(using=tenancy.connection().alias):
+            had_kind = Provider.objects.filter(name=provider.name, kind=provider.kind).exists()
             if provider._state.adding:
                 define_provider(provider.name, kind=provider.kind, credentials=provider.credentials)
             row = Provider.objects.get(name=provider.name)
-            if not row.default_model:
+            if not (row.default_model and had_kind):
                 row = define_provider(provider.name, default_model=wanted.model)
             options["model"] = "" if wanted.model == row.default_model else wanted.model
             return define_agent(wanted.agent, **options)

@@ -175,6 +175,15 @@ def test_names_that_exist_are_kept_unless_an_update_is_asked_for(model, options)
     assert (agent.model, agent.provider.default_model) == ("gpt-4o", "gpt-4o-mini")
 
 
+def test_a_provider_of_another_kind_gets_the_default_model_of_that_kind(model, options):
+    bootstrap(**options)
+    changed = {"kind": "anthropic", "api_base": model.url, "model": "claude-haiku-4-5", "update": True}
+    bootstrap(**{**options, **changed})
+    provider = Provider.objects.get()
+    assert (provider.kind, provider.default_model) == ("anthropic", "claude-haiku-4-5")
+    assert AgentConfig.objects.get().model == ""
+
+
 def test_a_second_agent_uses_the_provider_that_exists(model):
     make_provider(model)
     out = bootstrap(schema="north", no_input=True, agent="second")
