@@ -73,6 +73,11 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_has_what_a_merge_left(page):
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_between_pages_resolves(page):
     for link in LINK.findall(without_code(page.read_text())):
         if link.startswith(("http://", "https://")):
