@@ -155,12 +155,20 @@ class DateFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         ranges = [("1", _("Today")), ("7", _("Last 7 days")), ("30", _("Last 30 days"))]
         chosen = self.value() or ""
-        is_other = chosen and chosen not in dict(ranges) and _days(chosen) is not None
-        return [*ranges, (chosen, chosen.replace("..", " to "))] if is_other else ranges
+        days = None if chosen in dict(ranges) else _days(chosen)
+        return ranges if days is None else [*ranges, (chosen, _days_label(*days))]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
         days = _days(self.value() or "")
         return queryset if days is None else queryset.filter(created_between(*days))
+
+
+def _days_label(first: date | None, last: date | None) -> str:
+    if last is None:
+        return gettext("From %(day)s") % {"day": first} if first else gettext("All")
+    if first is None:
+        return gettext("Until %(day)s") % {"day": last}
+    return gettext("%(first)s to %(last)s") % {"first": first, "last": last}
 
 
 def _days(text: str) -> tuple[date | None, date | None] | None:

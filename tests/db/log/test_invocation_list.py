@@ -132,6 +132,20 @@ def test_dates_are_those_of_the_tenant(staff):
         assert len(keys(staff, f"?created={invalid}")) == 5
 
 
+@pytest.mark.parametrize(
+    ("days", "english", "german"),
+    [
+        ("2026-03-01..2026-03-02", "2026-03-01 to 2026-03-02", "2026-03-01 bis 2026-03-02"),
+        ("2026-03-01..", "From 2026-03-01", "Ab 2026-03-01"),
+        ("..2026-03-02", "Until 2026-03-02", "Bis 2026-03-02"),
+    ],
+)
+def test_the_chosen_days_are_named_in_the_language_of_the_user(staff, days, english, german):
+    for language, text in (("en", english), ("de", german)):
+        page = staff.get(f"{url('invocation_changelist')}?created={days}", headers={"accept-language": language})
+        assert f"<b>{text}</b>" in page.content.decode()
+
+
 def test_search_finds_the_id_the_run_id_the_session_and_the_user(staff):
     first, second, third = (add(**columns)[0] for columns in ({}, {"session_id": "s 1"}, {"user_ref": "ada"}))
     add()
