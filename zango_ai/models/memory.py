@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from .agent import AgentConfig
@@ -44,6 +48,14 @@ class MemorySession(TimestampedModel):
 
     def __str__(self) -> str:
         return self.session_id
+
+
+@receiver(pre_delete, sender=MemorySession)
+def _keep_runs_on_hold(*, instance: MemorySession, using: str, **kwargs: Any) -> None:
+    """The runs of a conversation on hold stay on hold when it is deleted, by itself or with its agent."""
+    if instance.is_on_hold:
+        runs = Invocation.objects.using(using).filter(agent=instance.agent_id, session_id=instance.session_id)
+        runs.update(is_on_hold=True)
 
 
 class MemoryMessage(TimestampedModel):

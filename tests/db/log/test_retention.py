@@ -149,6 +149,18 @@ def test_a_legal_hold_keeps_everything(model, agent, settings, what):
     assert list(MemorySession.objects.values_list("session_id", flat=True)) == (["s"] if what != "run" else [])
 
 
+@pytest.mark.parametrize("is_agent", [True, False])
+def test_the_runs_of_a_conversation_on_hold_stay_when_its_agent_or_itself_is_deleted(model, agent, is_agent):
+    held = ask(model).invocation_id
+    ask(model, session="other")
+    MemorySession.objects.filter(session_id="s").update(is_on_hold=True)
+    told = texts_of(held)
+    (agent if is_agent else MemorySession.objects.get(session_id="s")).delete()
+    let_pass(days=366)
+    assert "0 runs removed, 1 runs deleted, 1 kept by a legal hold\n" in maintained()
+    assert texts_of(held).count(SECRET) == told.count(SECRET)
+
+
 def test_a_dry_run_reports_and_changes_nothing(model, agent, settings):
     for days in (100, 300, 10):
         ask(model, session=str(days))
