@@ -50,9 +50,14 @@ class Comparison:
         ]
 
     @property
+    def is_removed(self) -> bool:
+        """Whether the texts of either run were removed, so that the answers cannot be compared."""
+        return any(run.payload_removed_at is not None for run in (self.original, self.replay))
+
+    @property
     def is_same(self) -> bool:
         """Whether both answers have the same text, or are the same JSON."""
-        return self._answers[0] == self._answers[1]
+        return not self.is_removed and self._answers[0] == self._answers[1]
 
     @cached_property
     def rows(self) -> list[diff.DiffRow]:

@@ -140,3 +140,19 @@ def test_a_replay_has_a_page_after_its_original_was_deleted(model, staff):
     assert staff.get(url("invocation_comparison", replay.pk)).status_code == 404
     assert url("invocation_comparison", replay.pk) not in staff.get(url("invocation_changelist")).content.decode()
     assert staff.get(url("invocation_replay", replay.pk)).status_code == 200
+
+
+def test_answers_that_were_removed_are_not_called_the_same(model, staff):
+    make_agent(model)
+    model.script("Good day", "Good day")
+    pk = get_agent("helper").run("Hello").invocation_id
+    page = staff.post(url("invocation_replay", pk), {"model": ""}).url
+    assert ">Same<" in staff.get(page).content.decode()
+    replay = Invocation.objects.get(replay_of=pk)
+    for removed in (pk, replay.pk):
+        removal.remove_texts("north", [removed])
+        for address in (page, url("invocation_replays") + f"?replays={replay.pk}"):
+            html = staff.get(address).content.decode()
+            assert "Text removed" in html
+            assert ">Same<" not in html
+            assert "Good day" not in html
