@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,16 @@ def _no_loop_of_litellm() -> Iterator[None]:
     _close_loop()
     yield
     _close_loop()
+
+
+@pytest.fixture(autouse=True)
+def _no_language_of_a_request() -> Iterator[None]:
+    """A request leaves the language of its browser active in the thread."""
+    yield
+    if "django" in sys.modules:
+        from django.utils import translation
+
+        translation.deactivate()
 
 
 def _close_loop() -> None:

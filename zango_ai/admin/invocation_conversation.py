@@ -5,6 +5,7 @@ Each round sends all messages of the round before and some more. Only those that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +35,14 @@ class Item:
 
     @property
     def is_json(self) -> bool:
-        return self.text.lstrip().startswith(("{", "["))
+        """Whether the text is a JSON object or list, so that it is shown as a document."""
+        if not self.text.lstrip().startswith(("{", "[")):
+            return False
+        try:
+            json.loads(self.text)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
 
 @dataclass(slots=True)

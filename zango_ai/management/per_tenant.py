@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from .. import tenancy
 from ..argument_checks import did_you_mean
-from ..exceptions import DatabaseNotSupported
+from ..exceptions import DatabaseNotSupported, NotMigrated
+from ..models import AgentConfig
 
 
 def chosen_schemas(schemas: str | Sequence[str] | None) -> list[str]:
@@ -45,6 +47,16 @@ def _require_known(schema: str, known: Sequence[str], returncode: int = 1) -> No
     raise CommandError(f"No tenant has the schema {schema!r}.{did_you_mean(schema, known)}", returncode=returncode)
 
 
+@contextmanager
+def active_tenant(schema: str) -> Iterator[None]:
+    """Activate the tenant. Raises CommandError, with the command to run, if its migrations were not applied."""
+    try:
+        with tenancy.active(schema), tenancy.needs_tables(schema):
+            yield
+    except NotMigrated as exc:
+        raise CommandError(str(exc)) from exc
+
+
 class TenantCommand(BaseCommand):
     """Subclasses implement ``handle_tenant()``. If one tenant fails, the others are still processed."""
 
@@ -53,10 +65,15 @@ class TenantCommand(BaseCommand):
 
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         failed = []
-        for name in chosen_schemas(schema):
+        chosen = chosen_schemas(schema)
+        without_tables = tenancy.schemas_without(AgentConfig._meta.db_table)
+        for name in chosen:
             with tenancy.active(name):
                 try:
-                    is_ok = self.handle_tenant(name, **options)
+                    if name in without_tables:
+                        raise tenancy.not_migrated(name)
+                    with tenancy.needs_tables(name):
+                        is_ok = self.handle_tenant(name, **options)
                 except DatabaseNotSupported as exc:
                     raise CommandError(str(exc)) from exc
                 except Exception as exc:

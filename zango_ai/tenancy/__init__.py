@@ -110,14 +110,16 @@ def needs_tables(schema: str) -> Iterator[None]:
     except ProgrammingError as exc:
         if getattr(exc.__cause__, "sqlstate", None) not in _UNDEFINED:
             raise
-        raise NotMigrated(schema, _not_migrated(schema)) from exc
+        raise not_migrated(schema) from exc
 
 
-def _not_migrated(schema: str) -> str:
+def not_migrated(schema: str) -> NotMigrated:
+    """The error of a schema without the tables, with the command that creates them."""
     where = f"Schema {schema!r}" if has_tenants() else "The database"
-    return (
+    return NotMigrated(
+        schema,
         f"{where} lacks tables or columns of zango_ai, because migrations have not been applied. "
-        f"Run: {migrate_command(schema)}"
+        f"Run: {migrate_command(schema)}",
     )
 
 

@@ -116,6 +116,27 @@ def test_a_tenant_that_was_not_migrated_is_named_with_the_command(unmigrated):
         call_command("zango_ai_run", "helper", "--schema", "red", "--input", "hi")
 
 
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("zango_ai_bootstrap", {"no_input": True}),
+        ("zango_ai_erase", {"user_ref": "ada"}),
+        ("zango_ai_export", {}),
+        ("zango_ai_export_invocations", {"format": "csv"}),
+        ("zango_ai_maintain", {}),
+        ("zango_ai_reconcile", {}),
+        ("zango_ai_rotate_keys", {}),
+        ("zango_ai_spend", {}),
+        ("zango_ai_sync_tools", {}),
+    ],
+)
+def test_a_command_for_a_tenant_that_was_not_migrated_says_what_to_run(unmigrated, command, options):
+    said = io.StringIO()
+    with pytest.raises(CommandError) as caught:
+        call_command(command, schema="red", stdout=io.StringIO(), stderr=said, **options)
+    assert "migrate_schemas --schema=red" in f"{caught.value}{said.getvalue()}"
+
+
 def test_a_tenant_that_lacks_a_column_is_told_the_same(model, live_north):
     make_agent(model)
     agent = get_agent("helper")

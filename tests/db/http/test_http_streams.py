@@ -35,16 +35,16 @@ def test_a_stream_has_an_event_for_each_chunk_and_ends_with_the_response(model, 
 
 
 def test_tool_calls_are_events_with_their_results(model, ada):
-    @tool(name="count_beds", description="Count.")
-    def count_beds(ward: str) -> int:
+    @tool(name="count_free_beds", description="Count.")
+    def count_free_beds(ward: str) -> int:
         return 12
 
-    make_agent_with(model, count_beds, is_public_api=True)
-    model.script(Reply("Let me look.", calls=[Call("count_beds", {"ward": "B"})]), "Twelve.")
+    make_agent_with(model, count_free_beds, is_public_api=True)
+    model.script(Reply("Let me look.", calls=[Call("count_free_beds", {"ward": "B"})]), "Twelve.")
     events = read(post(ada, STREAM, {"input": "How many?"}))
     assert kinds(events) == ["text", "round_end", "tool_call", "tool_result", "text", "round_end", "final"]
     call, result = (event["tool_call"] for event in events if "tool_call" in event.data)
-    assert (call["name"], call["input"], call["status"]) == ("count_beds", {"ward": "B"}, "running")
+    assert (call["name"], call["input"], call["status"]) == ("count_free_beds", {"ward": "B"}, "running")
     assert (result["id"], result["result"], result["status"]) == (call["id"], 12, "success")
 
 

@@ -119,6 +119,15 @@ def test_what_a_later_round_sent_in_addition_is_shown(tenant, model):
     assert "<span>JSON</span>" in shown
 
 
+@pytest.mark.parametrize(("answer", "is_document"), [('[{"dose": 2}]', True), ("[scripted] Two a day.", False)])
+def test_only_an_answer_that_is_json_is_shown_as_json(tenant, model, answer, is_document):
+    make_agent(model)
+    model.script(answer)
+    run = get_agent("helper").run("hi")
+    shown = page_of(client_of(), Invocation.objects.get(pk=run.invocation_id))
+    assert ("<span>JSON</span>" in panel_of(shown, "talk")) is is_document
+
+
 def test_without_the_permission_to_read_texts_there_are_only_numbers(talk):
     html = page_of(client_of("view_invocation"), talk[0])
     for text in ("How is it?", "Let me look.", "secret result", "Berger", "Fine", "North Clinic"):

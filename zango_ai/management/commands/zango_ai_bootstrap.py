@@ -13,7 +13,7 @@ from ...models import AgentConfig, Provider
 from ...providers.kinds import KINDS
 from .. import bootstrap
 from ..bootstrap import Wanted
-from ..per_tenant import chosen_schemas
+from ..per_tenant import active_tenant, chosen_schemas
 from ..questions import Questions, variable
 
 _SYSTEM_PROMPT = "You are a helpful assistant. Answer briefly."
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         self._questions = Questions(self.stdout, is_interactive=not options["no_input"])
         schema = self._schema(schema)
-        with tenancy.active(schema), tenancy.needs_tables(schema):
+        with active_tenant(schema):
             wanted = self._wanted(options)
             while not options["no_test"] and not self._is_answered(wanted):
                 wanted = self._wanted(options)

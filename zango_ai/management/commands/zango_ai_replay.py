@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ... import redaction, tenancy
+from ... import redaction
 from ...configuration import lookups
 from ...configuration.overrides import Overrides
 from ...exceptions import ZangoAIError
@@ -23,7 +23,7 @@ from ...runs.replay_batch import Replayed
 from ...runs.replay_comparison import Comparison
 from ...types import PromptSpec
 from .. import replay_report
-from ..per_tenant import chosen_schema
+from ..per_tenant import active_tenant, chosen_schema
 from .zango_ai_run import EXIT_CODES
 
 _REPLAYED_BY = "zango_ai_replay"
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if options["last"] is not None and not (options["agent"] and 0 < options["last"] <= replay_batch.MAX_RUNS):
             raise CommandError(f"--last is for --agent, and from 1 to {replay_batch.MAX_RUNS}.", returncode=2)
         try:
-            with tenancy.active(chosen_schema(schema)):
+            with active_tenant(chosen_schema(schema)):
                 (self._replay_one if options["agent"] is None else self._replay_many)(options)
         except ZangoAIError as exc:
             raise _failure(exc) from exc
