@@ -46,6 +46,7 @@ def north(tenants: Tenants) -> Iterator[Any]:
 def live_tenants(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The two tenants in a database where what is written is committed."""
     with django_db_blocker.unblock():
+        schemas.set_schema_to_public()
         try:
             yield
         finally:

@@ -86,7 +86,7 @@ def test_a_nurse_asks_about_a_patient_and_finds_the_run_in_the_log(browser, site
     other = open_page(browser)
     log_in(other, site("south"))
     other.goto(f"{site('south')}/admin/zango_ai/invocation/")
-    assert other.locator("#result_list tbody tr").count() == 9
+    assert other.locator("#result_list tbody tr").count() == 11
     other.goto(site("south"))
     assert "Ada Berger" not in other.inner_text("body")
 

@@ -134,6 +134,7 @@ from django.db import connection
 from django.test.utils import override_settings
 from patients import setup
 from tests.build import make_priced_agent
+from tests.schemas import schema_context
 from zango_ai import get_agent
 from zango_ai.models import Invocation, Spend
 from zango_ai.ledger import reconciliation
