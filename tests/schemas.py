@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.db import connection
 from django.db.models.signals import pre_migrate
@@ -97,7 +98,9 @@ else:
         connection.set_schema(schema)
 
     def set_schema_to_public() -> None:
+        """In this thread, and in the one in which async code executes what is thread-sensitive."""
         connection.set_schema_to_public()
+        SyncToAsync.single_thread_executor.submit(connection.set_schema_to_public).result()
 
     @contextmanager
     def created() -> Iterator[None]:

@@ -31,6 +31,7 @@ collect_ignore = (
 @pytest.fixture
 def tenants(db: None) -> Iterator[Tenants]:
     """The two tenants; nothing is active yet."""
+    schemas.set_schema_to_public()
     yield all_tenants()
     schemas.set_schema_to_public()
 

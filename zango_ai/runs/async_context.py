@@ -9,18 +9,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from .. import tenancy
 from ..tools.orm_thread import OrmThread, ToolTransaction
-from .worker_threads import WorkerThreads
+from .worker_threads import WorkerThreads, carry_out
 
 T = TypeVar("T")
 
@@ -53,15 +55,35 @@ class AsyncContext:
 
     async def complete(self, function: Callable[[], T]) -> tuple[T, asyncio.CancelledError | None]:
         """The function's result, and the cancellation of the task if there was one meanwhile."""
-        return await _completed(self._call(function, _steps))
+        return await self._complete(function, _steps)
 
     async def run_tool(self, function: Callable[[], T]) -> T:
         """The same, for a function that takes long and uses the ORM."""
         with _tools.in_use():
-            result, cancellation = await _completed(self._call(function, _tools))
+            result, cancellation = await self._complete(function, _tools)
         if cancellation is not None:
             raise cancellation
         return result
+
+    async def _complete(
+        self, function: Callable[[], T], threads: WorkerThreads
+    ) -> tuple[T, asyncio.CancelledError | None]:
+        """Call the function to its end, also if the running task is cancelled.
+
+        An event loop that ends cancels each of its tasks, and so the one that calls the function, too. The thread
+        does not notice. Then a new task waits for the function, or calls it if no thread has begun.
+        """
+        once = _Once(function)
+        task = asyncio.ensure_future(self._call(once, threads))
+        cancellation = None
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as exc:
+                cancellation = exc
+            if task.cancelled() and not once.has_ended:
+                task = asyncio.ensure_future(self._call(once, threads))
+        return once.result() if task.cancelled() else task.result(), cancellation
 
     def tool_transaction(
         self, *, is_read_only: bool, is_atomic: bool
@@ -188,13 +210,22 @@ def _tenant_and_transaction() -> tuple[Any, bool]:
     return tenancy.active_tenant_of(connection), connection.in_atomic_block
 
 
-async def _completed(call: Coroutine[Any, Any, T]) -> tuple[T, asyncio.CancelledError | None]:
-    """Await the call to its end, also if the running task is cancelled."""
-    task = asyncio.ensure_future(call)
-    cancellation = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as exc:
-            cancellation = exc
-    return task.result(), cancellation
+class _Once(Generic[T]):
+    """A function that is called once, by the first thread that calls this. The others wait for its result."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._first = threading.Lock()
+        self._outcome: Future[T] = Future()
+
+    def __call__(self) -> T:
+        if self._first.acquire(blocking=False):
+            carry_out(self._outcome, self._function)
+        return self._outcome.result()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._outcome.done()
+
+    def result(self) -> T:
+        return self._outcome.result()

@@ -81,7 +81,7 @@ class WorkerThreads(Executor):
                         self._threads -= 1
                         return
                 if job is not None:
-                    _carry_out(*job)
+                    carry_out(*job)
                     del job
                     continue
                 closings = self._closings
@@ -100,7 +100,8 @@ class WorkerThreads(Executor):
         return self._jobs.popleft() if self._jobs else None, not is_due
 
 
-def _carry_out(future: Future[Any], function: Callable[[], Any]) -> None:
+def carry_out(future: Future[Any], function: Callable[[], Any]) -> None:
+    """Call the function, unless the future is cancelled, and give the future its result or exception."""
     if not future.set_running_or_notify_cancel():
         return
     try:

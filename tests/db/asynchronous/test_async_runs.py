@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import threading
+import time
+from functools import partial
 
 import pytest
 from asgiref.current_thread_executor import CurrentThreadExecutor
@@ -404,6 +406,25 @@ def test_an_abandoned_async_stream_is_cancelled(model, live_north):
     asyncio.run(main())  # at its end, the loop waits for the run's end
     assert [each.status for each in Invocation.objects.all()] == ["cancelled"]
     assert spending()["provider"][1] == 0
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["begun", "waiting for a thread"])
+def test_a_step_is_completed_by_a_loop_that_ends(live_north, is_busy):
+    done = []
+
+    def step():
+        time.sleep(0.3)
+        done.append("step")
+
+    async def main():
+        context = async_context.of_event_loop()
+        before = [context.complete(partial(time.sleep, 0.3)) for _ in range(async_context.STEP_THREADS * is_busy)]
+        tasks = [asyncio.create_task(each) for each in (*before, context.complete(step))]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in tasks)
+
+    asyncio.run(main())
+    assert done == ["step"]
 
 
 def test_a_loop_that_ends_cancels_its_runs(model, live_north):
