@@ -8,6 +8,8 @@ import sys
 
 import dj_database_url
 
+from tests.admin_settings import TEMPLATES  # noqa: F401
+
 for package in ("django_tenants", "tenant_schemas_celery"):
     sys.modules[package] = None  # type: ignore[assignment]
 
@@ -44,19 +46,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "tests.plain_urls"
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
-]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "Europe/Berlin"
 USE_TZ = True

@@ -5,6 +5,8 @@ import os
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
+from tests.admin_settings import TEMPLATES  # noqa: F401
+
 _ABSENT = {"celery", "kombu", "billiard", "amqp", "vine", "tenant_schemas_celery"}
 _find_spec = PathFinder.find_spec
 
@@ -29,19 +31,6 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
 ]
 ROOT_URLCONF = "tests.server_urls"
 STATIC_URL = "static/"

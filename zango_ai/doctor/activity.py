@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from .. import tenancy
 from ..conf import get_conf
 from ..ledger import expiry, maintenance, retention
 from ..models import Invocation, MaintenanceRecord
@@ -49,9 +50,8 @@ def find_in_maintenance(scope: Scope) -> Iterator[Finding]:
         yield warning("maintenance.late", "", problem, _SCHEDULE)
     if record.failed_steps:
         problem = f"{record.failed_steps} steps of the last maintenance failed."
-        yield error(
-            "maintenance.failed", "", problem, f"Run: python manage.py zango_ai_maintain --schema {scope.schema}"
-        )
+        remedy = f"Run: python manage.py zango_ai_maintain{tenancy.schema_option(scope.schema)}"
+        yield error("maintenance.failed", "", problem, remedy)
 
 
 def _overdue_runs(schema: str) -> Iterator[Finding]:

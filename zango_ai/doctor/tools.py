@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import tenancy
 from ..configuration import tool_rows
 from .findings import Finding, Scope, error, warning
 
 
 def find_in_tools(scope: Scope) -> Iterator[Finding]:
     report = tool_rows.pending()
-    remedy = f"Run: python manage.py zango_ai_sync_tools --schema {scope.schema}"
+    remedy = f"Run: python manage.py zango_ai_sync_tools{tenancy.schema_option(scope.schema)}"
     for problem in report.invalid:
         yield error("tools.invalid", "", problem, "Correct the declaration.")
     if report.new:

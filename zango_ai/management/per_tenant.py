@@ -48,7 +48,7 @@ def _require_known(schema: str, known: Sequence[str], returncode: int = 1) -> No
 
 
 @contextmanager
-def active_tenant(schema: str) -> Iterator[None]:
+def migrated_tenant(schema: str) -> Iterator[None]:
     """Activate the tenant. Raises CommandError, with the command to run, if its migrations were not applied."""
     try:
         with tenancy.active(schema), tenancy.needs_tables(schema):

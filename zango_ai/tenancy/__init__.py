@@ -129,6 +129,11 @@ def migrate_command(schema: str | None = None) -> str:
     return f"python manage.py {_mode().migrate_command}{option}"
 
 
+def schema_option(schema: str) -> str:
+    """The option of a command of zango_ai that names the tenant, after a space. Empty without tenants."""
+    return f" --schema {schema}" if has_tenants() else ""
+
+
 def schemas_without(table: str) -> list[str]:
     """The schemas of tenants that use zango_ai but lack ``table``, sorted."""
     if not has_tenants():

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 
 from tests import schemas
 from tests.build import QUARTER, make_agent, make_priced_agent
@@ -21,7 +22,7 @@ from tests.worker_tasks import Everywhere, Where
 from tests.workers import app, got
 from zango_ai import aget_agent, checks, doctor, get_agent, get_run, tenancy
 from zango_ai.exceptions import AgentNotFound, NotMigrated, TenantNotActive
-from zango_ai.models import AgentConfig, Invocation, Tool
+from zango_ai.models import AgentConfig, Invocation, MaintenanceRecord, Tool
 
 pytestmark = pytest.mark.skipif(not schemas.IS_PLAIN, reason="needs tests.plain_settings")
 
@@ -110,6 +111,14 @@ def test_commands_run_once_and_name_no_schema(model, live_north):
     assert set(yaml.safe_load(output_of("zango_ai_export"))) >= {"providers", "agents"}
     (line,) = output_of("zango_ai_export_invocations", "--format", "jsonl").splitlines()
     assert json.loads(line)["status"] == "success"
+
+
+def test_the_doctors_advice_names_no_schema(live_north):
+    MaintenanceRecord.objects.create(pk=1, finished_at=timezone.now(), failed_steps=2)
+    findings = doctor.examine_tenant("north", is_offline=True).findings
+    remedies = {found.id: found.remedy for found in findings}
+    assert remedies["doctor.maintenance.failed"] == "Run: python manage.py zango_ai_maintain"
+    assert not [remedy for remedy in remedies.values() if "--schema" in remedy]
 
 
 def test_doctor_and_bootstrap_say_nothing_of_tenants(model, live_north, monkeypatch):

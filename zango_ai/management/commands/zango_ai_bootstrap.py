@@ -13,7 +13,7 @@ from ...models import AgentConfig, Provider
 from ...providers.kinds import KINDS
 from .. import bootstrap
 from ..bootstrap import Wanted
-from ..per_tenant import active_tenant, chosen_schemas
+from ..per_tenant import chosen_schemas, migrated_tenant
 from ..questions import Questions, variable
 
 _SYSTEM_PROMPT = "You are a helpful assistant. Answer briefly."
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, schema: str | None, **options: Any) -> None:
         self._questions = Questions(self.stdout, is_interactive=not options["no_input"])
         schema = self._schema(schema)
-        with active_tenant(schema):
+        with migrated_tenant(schema):
             wanted = self._wanted(options)
             while not options["no_test"] and not self._is_answered(wanted):
                 wanted = self._wanted(options)
@@ -156,7 +156,8 @@ class Command(BaseCommand):
     def _report(self, schema: str, wanted: Wanted) -> None:
         provider = wanted.provider
         label = KINDS[provider.kind].label
-        where, option = (f" in {schema}", f" --schema {schema}") if tenancy.has_tenants() else ("", "")
+        where = f" in {schema}" if tenancy.has_tenants() else ""
+        agent = f"{wanted.agent}{tenancy.schema_option(schema)}"
         self.stdout.write(
             f"Saved{where}: provider {provider.name} ({label}, {wanted.model}), agent {wanted.agent}."
         )
@@ -165,7 +166,7 @@ class Command(BaseCommand):
             "\nCall it:\n"
             "    from zango_ai import get_agent\n"
             f'    get_agent("{wanted.agent}").run("How are you?").content\n'
-            f'    python manage.py zango_ai_run {wanted.agent}{option} --input "How are you?"\n'
+            f'    python manage.py zango_ai_run {agent} --input "How are you?"\n'
             + (f"Its page in the admin: {address}\n" if address else "")
         )
 

@@ -12,7 +12,7 @@ from ... import tenancy
 from ...configuration_files import history, yaml_text
 from ...configuration_files.file_parts import InvalidFile, Part
 from ...configuration_files.importing import import_document
-from ..per_tenant import active_tenant, chosen_schemas
+from ..per_tenant import chosen_schemas, migrated_tenant
 
 
 class Command(BaseCommand):
@@ -69,7 +69,7 @@ class Command(BaseCommand):
 
     def _preview(self, schema: str, document: Any, path: str, **options: Any) -> list[str]:
         """Show the plan. Returns the problems of the document in this tenant."""
-        with active_tenant(schema):
+        with migrated_tenant(schema):
             self._user(options["user"])
             try:
                 plan = import_document(document, prune=options["prune"], preview=True, path=path)

@@ -23,7 +23,7 @@ from ...runs.replay_batch import Replayed
 from ...runs.replay_comparison import Comparison
 from ...types import PromptSpec
 from .. import replay_report
-from ..per_tenant import active_tenant, chosen_schema
+from ..per_tenant import chosen_schema, migrated_tenant
 from .zango_ai_run import EXIT_CODES
 
 _REPLAYED_BY = "zango_ai_replay"
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if options["last"] is not None and not (options["agent"] and 0 < options["last"] <= replay_batch.MAX_RUNS):
             raise CommandError(f"--last is for --agent, and from 1 to {replay_batch.MAX_RUNS}.", returncode=2)
         try:
-            with active_tenant(chosen_schema(schema)):
+            with migrated_tenant(chosen_schema(schema)):
                 (self._replay_one if options["agent"] is None else self._replay_many)(options)
         except ZangoAIError as exc:
             raise _failure(exc) from exc
