@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from importlib import import_module
@@ -24,7 +25,9 @@ from django_tenants.utils import (
 
 from .mode import Mode
 
-_tenant_of_task: ContextVar[Any] = ContextVar("zango_ai_tenant_of_task", default=None)
+_Loop = asyncio.AbstractEventLoop | None
+_tenant_of_task: ContextVar[tuple[Any, _Loop] | None] = ContextVar("zango_ai_tenant_of_task", default=None)
+"""A tenant, and the event loop in which it was activated."""
 _STATE = ("tenant", "schema_name", "include_public_schema")
 
 
@@ -82,7 +85,11 @@ class DjangoTenants(Mode):
     def tenant_of_task(self) -> Any | None:
         """Django gives async code connections of its own. Tasks share one if their parent task has used it, and so
         does what is activated on it. So what a task activates is noted in its context, from the first call on.
+
+        What was activated in an earlier event loop does not count. A loop that runs in the same context has its
+        connection, and may serve another tenant.
         """
+        loop = _running_loop()
         found: Any = getattr(connections._connections, self.alias(), None)  # type: ignore[attr-defined]
         if found is None:
             return None
@@ -91,12 +98,15 @@ class DjangoTenants(Mode):
 
             def set_and_note(tenant: Any, *args: Any, **kwargs: Any) -> None:
                 set_tenant(tenant, *args, **kwargs)
-                _tenant_of_task.set(tenant)
+                found.zango_ai_loop = _running_loop()
+                _tenant_of_task.set((tenant, found.zango_ai_loop))
 
             found.set_tenant = set_and_note
-            _tenant_of_task.set(found.tenant)
-        tenant = _tenant_of_task.get() or found.tenant
-        return None if self.is_public(tenant.schema_name) else tenant
+            found.zango_ai_loop = loop
+            _tenant_of_task.set((found.tenant, loop))
+        noted = _tenant_of_task.get()
+        tenant, of_loop = noted if noted and noted[1] is loop else (found.tenant, found.zango_ai_loop)
+        return None if of_loop is not loop or self.is_public(tenant.schema_name) else tenant
 
     def tenant_model(self) -> type[Model] | None:
         return cast(type[Model], get_tenant_model())
@@ -108,6 +118,13 @@ class DjangoTenants(Mode):
 
     def forget_search_path(self, connection: BaseDatabaseWrapper) -> None:
         cast(Any, connection).search_path_set_schemas = None
+
+
+def _running_loop() -> _Loop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _schema_names(**conditions: Any) -> list[str]:

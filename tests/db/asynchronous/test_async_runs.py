@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import threading
 import time
@@ -279,6 +280,24 @@ def test_no_tenant_is_an_error_that_says_so(model, live_tenants):
         asyncio.run(aget_agent("helper"))
 
 
+@needs_tenants
+def test_what_an_earlier_event_loop_has_left_active_is_not_the_tenant(model, live_tenants):
+    with schema_context("north"):
+        make_agent(model)
+    south = all_tenants()["south"]
+    shared = contextvars.copy_context()
+
+    async def leave_active():
+        connection.set_tenant(south)
+        with pytest.raises(AgentNotFound):
+            await aget_agent("helper")
+
+    with asyncio.Runner() as runner:
+        runner.run(leave_active(), context=shared)
+    with schema_context("north"), asyncio.Runner() as runner:
+        assert runner.run(arun(), context=shared).invocation_id == Invocation.objects.get().pk
+
+
 def test_two_hundred_runs_need_no_thread_each(model, live_north):
     make_agent(model)
     model.script(*[Reply("ok", delay_s=0.3)] * 200)
@@ -417,7 +436,7 @@ def test_a_step_is_completed_by_a_loop_that_ends(live_north, is_busy):
         done.append("step")
 
     async def main():
-        context = async_context.of_event_loop()
+        context = await async_context.of_caller()
         before = [context.complete(partial(time.sleep, 0.3)) for _ in range(async_context.STEP_THREADS * is_busy)]
         tasks = [asyncio.create_task(each) for each in (*before, context.complete(step))]
         await asyncio.sleep(0.1)
