@@ -77,7 +77,7 @@ def main() -> int:
 
 def test(*arguments: str) -> int:
     """Run the tests. Without arguments: all, and then some of them again in a project without tenants."""
-    pytest = (PYTHON, "-m", "pytest", "-n", "3", "--dist", "loadgroup")
+    pytest = (PYTHON, "-m", "pytest", "-n", "3")
     if arguments:
         return run(*pytest, *arguments)
     failed = run(*pytest)

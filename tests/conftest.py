@@ -8,27 +8,6 @@ import pytest
 
 from zango_ai.testing import ModelServer
 
-_COSTLY = {"workers": "workers", "ports": "web servers", "wheel": "wheel"}
-"""Fixtures of a session that start processes or build something, and the group of tests that share them."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup``, give tests that share something costly to one process, which makes it once."""
-    for item in items:
-        if group := _group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
-def _group_of(item: pytest.Item) -> str:
-    """Empty: any process may run the test."""
-    made: dict[str, Any] = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009
-    for name, group in _COSTLY.items():
-        if name in made:
-            return group
-    is_shared = any(found[-1].scope == "module" for found in made.values())
-    return str(item.path) if is_shared else ""
-
 
 @pytest.fixture(autouse=True)
 def _no_loop_of_litellm() -> Iterator[None]:
