@@ -43,8 +43,8 @@ def chromium() -> Iterator[Browser]:
             browser.close()
             # In its event loop, this thread has another connection, which later loops would find in its context.
             connections.close_all()
-            for alias in connections:
-                del connections[alias]
+            for connection in connections.all(initialized_only=True):
+                del connections[connection.alias]
     finally:
         if before is None:
             del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

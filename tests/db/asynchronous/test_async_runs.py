@@ -240,6 +240,7 @@ def test_arguments_are_those_of_run(model, live_north):
     assert InvocationFile.objects.get().filename == "a.csv"
 
 
+@needs_tenants
 def test_runs_of_two_tenants_on_one_loop_stay_apart(model, live_tenants):
     for schema in ("north", "south"):
         with schema_context(schema):

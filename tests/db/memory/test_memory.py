@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.build import make_agent, make_priced_agent, make_prompt, make_provider
 from tests.children import child, said
 from tests.pure.runs.test_memory_window import talks
-from tests.schemas import schema_context
+from tests.schemas import needs_tenants, schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, LLMMessage, get_agent
 from zango_ai.database import ledger_connection
@@ -103,6 +103,7 @@ def test_an_id_that_is_none_is_a_value_error_with_a_row(model, wrong):
         get_agent("helper").run("hi", session_id=7)
 
 
+@needs_tenants
 def test_a_session_belongs_to_one_agent_in_one_tenant(model):
     make_chat(model)
     make_agent(model, "other", provider=Provider.objects.get(), short_term_memory=True)
@@ -205,6 +206,7 @@ def test_a_run_under_way_writes_nothing_into_a_session_that_was_cleared(model):
     assert [text for _, role, text in stored("s") if role == "user"] == ["three"]
 
 
+@needs_tenants
 def test_clearing_is_for_the_agents_tenant_and_for_ids(model):
     make_chat(model)
     agent = get_agent("helper")

@@ -10,7 +10,7 @@ from django.db import connection
 from patients.models import Patient
 
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent, make_prompt, make_provider
-from tests.schemas import active_schema, all_tenants, schema_context, tenant_context
+from tests.schemas import active_schema, all_tenants, needs_tenants, schema_context, tenant_context
 from zango_ai import LLMFile, LLMStreamChunk, LLMUsage, ToolSafety, get_agent, tool
 from zango_ai.exceptions import (
     AgentNotFound,
@@ -364,6 +364,7 @@ def test_a_stream_that_nobody_reads_sends_nothing_and_leaves_its_row(model):
     assert model.requests == []
 
 
+@needs_tenants
 def test_wrong_arguments_are_raised_at_the_call(model):
     agent = make_agent(model, user_prompt=make_prompt("{{ name }}"))
     with pytest.raises(TypeError, match=r"stream\(\) got an unexpected keyword argument 'varables'"):
@@ -394,6 +395,7 @@ def test_a_budget_holds_for_streams(model):
     assert spending()["provider"] == (Decimal("0.25"), 0)
 
 
+@needs_tenants
 def test_a_stream_keeps_to_its_tenant_whichever_is_active(model):
     make_agent_with(model, admit, short_term_memory=True)
     model.script(Reply("Let me see.", calls=[Call("admit", {"name": "Ada"})]), Reply("Done."))
@@ -412,6 +414,7 @@ def test_a_stream_keeps_to_its_tenant_whichever_is_active(model):
         assert not Patient.objects.exists()
 
 
+@needs_tenants
 def test_a_stream_that_is_closed_in_another_tenant_is_cancelled_in_its_own(model):
     make_agent(model)
     model.script(Reply(LONG, stalls_after=4))
@@ -443,6 +446,7 @@ def test_a_stream_may_be_read_in_other_threads(model):
     assert (Patient.objects.count(), row().status) == (1, "success")
 
 
+@needs_tenants
 def test_streams_of_two_tenants_may_be_read_in_turns(model):
     streams = []
     model.script(Reply("a b c", pieces=["a", "b", "c"]), Reply("d e f", pieces=["d", "e", "f"]))
