@@ -77,7 +77,8 @@ def main() -> int:
 
 def test(*arguments: str) -> int:
     """Run the tests. Without arguments: all, and then some of them again in a project without tenants."""
-    pytest = (PYTHON, "-m", "pytest", "-n", "3")
+    # worksteal: neighbours stay in one process, which starts their servers and browsers once.
+    pytest = (PYTHON, "-m", "pytest", "-n", "3", "--dist", "worksteal")
     if arguments:
         return run(*pytest, *arguments)
     failed = run(*pytest)
@@ -103,6 +104,8 @@ def install(name: str, *requirements: str) -> bool:
 
 def run(*command: object) -> int:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE / "example_project")])}
+    # A suite starts many Pythons. Without the bytecode of earlier ones, each compiles the project anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen([str(part) for part in command], cwd=HERE, env=environment)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:

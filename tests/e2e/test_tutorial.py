@@ -76,13 +76,20 @@ def wait_for_restart(client, reader):
     pytest.fail("runserver did not show the reader's page within a minute")
 
 
-def test_every_command_and_file_of_the_tutorial_works(reader):
+def test_the_tutorial_leads_to_an_answer_that_streams_into_the_readers_page(reader, site, browser, ports):  # noqa: F811
+    """One test: to follow the page takes a minute, and each process that runs tests would follow it anew."""
+    require_every_command_and_file(reader)
+    require_a_stream(site)
+    require_the_answer_in_a_browser(browser, ports)
+
+
+def require_every_command_and_file(reader):
     page = PAGE.read_text()
     assert reader.commands == page.count("\n```sh\n")
     assert len(reader.files) == page.count("\n```python\n") + page.count("\n```html\n")
 
 
-def test_the_readers_page_streams_the_answer(site):
+def require_a_stream(site):
     page = site.get("/").text
     (url,) = re.findall(r'streamEvents\("([^"]+)"', page)
     (script,) = re.findall(r'from "([^"]+stream\.js)"', page)
@@ -95,7 +102,7 @@ def test_the_readers_page_streams_the_answer(site):
     assert "".join(texts) == f"{STAND_IN} You asked: Do I need a referral?"
 
 
-def test_the_reader_sees_the_answer_in_a_browser(site, browser, ports):  # noqa: F811
+def require_the_answer_in_a_browser(browser, ports):  # noqa: F811
     page = browser.new_page()
     page.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
     page.goto(f"http://north.localhost:{ports['8000']}/")

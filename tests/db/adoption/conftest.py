@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django_tenants.utils import schema_context
 from playwright.sync_api import Browser, BrowserContext
@@ -28,5 +27,3 @@ def nurse(browser: Browser, live_north: None) -> Iterator[BrowserContext]:  # no
         context.on("weberror", lambda error: pytest.fail(f"script error: {error.error}"))
         yield context
         context.close()
-    Session.objects.all().delete()
-    User.objects.all().delete()

@@ -26,7 +26,6 @@ def site(model, live_north):
     agent.tools.set(Tool.objects.filter(section="patients"))
     with serve() as address:
         yield address
-    User.objects.all().delete()
 
 
 @pytest.fixture

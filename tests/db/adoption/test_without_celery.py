@@ -61,11 +61,8 @@ def user(live_north):
     with schema_context("public"):
         north = Clinic.objects.get(schema_name="north")
         Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": north})
-    User.objects.all().delete()
     ContentType.objects.clear_cache()
-    yield User.objects.create_superuser("root")
-    with schema_context("north"):
-        User.objects.all().delete()
+    return User.objects.create_superuser("root")
 
 
 def test_agents_the_admin_and_the_api_work_without_celery(model, user, settings):

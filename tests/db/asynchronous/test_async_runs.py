@@ -14,7 +14,7 @@ from asgiref.sync import AsyncToSync, async_to_sync, sync_to_async
 from django.db import connection, connections, transaction
 
 from tests.build import QUARTER, make_agent, make_priced_agent, make_provider
-from tests.children import child, said
+from tests.children import new_interpreter, said
 from tests.schemas import active_schema, all_tenants, needs_tenants, schema_context, tenant_context
 from zango_ai import LLMFile, LLMMessage, aget_agent, get_agent, get_provider
 from zango_ai.exceptions import (
@@ -531,7 +531,7 @@ print(get_agent("helper").run("hi").content, loop.run_until_complete(ask()))
 def test_a_process_that_ends_closes_its_connections_to_providers(model, live_north):
     make_agent(model)
     model.script("sync", "async")
-    with child(UNCLOSED) as process:
+    with new_interpreter(UNCLOSED) as process:
         printed = said(process)
     assert printed.startswith("sync async")
     assert "socket" not in printed

@@ -127,12 +127,9 @@ def ada(north):
     with schema_context("public"):
         clinic = Clinic.objects.get(schema_name="north")
         Domain.objects.get_or_create(domain="north.localhost", defaults={"tenant": clinic})
-    user = User.objects.create(username="ada")
     client = Client(headers={"host": "north.localhost"})
-    client.force_login(user)
-    yield client
-    with schema_context("north"):
-        user.delete()
+    client.force_login(User.objects.create(username="ada"))
+    return client
 
 
 @pytest.mark.urls("tests.http_urls")

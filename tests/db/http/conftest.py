@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 
 from tests.schemas import add_domains, all_tenants, remove_domains
@@ -56,8 +55,6 @@ def cookies(live_north):
     session = Client()
     session.force_login(user)
     yield {"sessionid": session.cookies["sessionid"].value, "csrftoken": CSRF}
-    Session.objects.all().delete()
-    user.delete()
     remove_domains("north.localhost", "127.0.0.1")
 
 

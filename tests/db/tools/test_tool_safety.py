@@ -395,8 +395,7 @@ def test_a_process_that_dies_in_a_tool_leaves_the_call_and_it_is_not_made_again(
     outside = tmp_path / "outside"
     model.script(Reply(calls=[Call("act_outside", {"file": str(outside)})]), "never asked")
     with child(CHILD) as process:
-        process.wait(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     assert outside.read_text() == "x"
     assert ToolCall.objects.get().status == "running"
     let_pass(200)
