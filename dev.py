@@ -82,6 +82,8 @@ def test(*arguments: str) -> int:
     if arguments:
         return run(*pytest, *arguments)
     failed = run(*pytest)
+    if failed in (2, -signal.SIGTERM):
+        return failed  # somebody has stopped the tests
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.plain_settings"
     return run(*pytest, *PLAIN) or failed
 
