@@ -191,15 +191,21 @@ def check_tasks_are_executed_later(**kwargs: Any) -> list[CheckMessage]:
         path = queue.backend_path()
     except ImproperlyConfigured:
         return []
-    if not path.endswith((".ImmediateBackend", ".DummyBackend")):
+    kinds = {
+        "ImmediateBackend": (
+            "zango_ai.W007",
+            "executes background runs inside enqueue(), which blocks the request",
+        ),
+        "DummyBackend": ("zango_ai.W008", "never executes background runs"),
+    }
+    check_id, what = kinds.get(path.rpartition(".")[2], ("", ""))
+    if not check_id:
         return []
-    blocks = "executes background runs inside enqueue(), which blocks the request"
-    what = blocks if path.endswith(".ImmediateBackend") else "never executes background runs"
     return [
         Warning(
             f"The Tasks backend {queue.alias!r} is {path}, which {what}.",
             hint="Use a backend with workers, such as django_tasks_db.DatabaseBackend.",
-            id="zango_ai.W007",
+            id=check_id,
         )
     ]
 

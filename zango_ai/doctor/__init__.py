@@ -31,7 +31,7 @@ PROJECT: Sequence[Check] = (
     Check("database", "Database", project.find_in_database, is_required=True),
     Check("time_zones", "Time zones", project.find_in_time_zones),
     Check("storage", "File storage", project.find_in_storage),
-    Check("queue", "Queue and workers", background.find_in_queue, is_online=True),
+    Check("queue", "Queue and workers", background.find_in_queue),
 )
 """Checks of what all tenants share, in order."""
 TENANT: Sequence[Check] = (

@@ -11,6 +11,7 @@ from .. import tenancy
 from ..conf import get_conf
 from ..ledger import expiry, maintenance, retention
 from ..models import Invocation, MaintenanceRecord
+from ..runs import queue
 from .findings import Finding, Scope, error, warning
 
 _WAITS_TOO_LONG = timedelta(minutes=10)
@@ -32,8 +33,8 @@ def find_in_runs(scope: Scope) -> Iterator[Finding]:
         yield make(
             "runs.waiting",
             "",
-            f"{count} queued {_runs(count)} not started yet, the oldest for {_ago(oldest)}.",
-            "Start a worker, and check that it takes the tasks of zango_ai.",
+            f"{count} queued {_runs(count)} not started yet, the oldest for {ago(oldest)}.",
+            queue.configured().advice_if_waiting,
         )
 
 
@@ -46,7 +47,7 @@ def find_in_maintenance(scope: Scope) -> Iterator[Finding]:
             yield warning("maintenance.never", "", "Maintenance has never run.", _SCHEDULE)
         return
     if record.finished_at < timezone.now() - _OVERDUE:
-        problem = f"Maintenance last ran {_ago(record.finished_at)} ago."
+        problem = f"Maintenance last ran {ago(record.finished_at)} ago."
         yield warning("maintenance.late", "", problem, _SCHEDULE)
     if record.failed_steps:
         problem = f"{record.failed_steps} steps of the last maintenance failed."
@@ -85,7 +86,8 @@ def _runs(count: int) -> str:
     return "run has" if count == 1 else "runs have"
 
 
-def _ago(moment: datetime) -> str:
+def ago(moment: datetime) -> str:
+    """How long ago that was, in words: ``3 hours``."""
     minutes = int((timezone.now() - moment).total_seconds() // 60)
     for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
         if minutes >= size:

@@ -8,30 +8,31 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from ..conf import get_conf
 from ..runs import celery_queue, queue
+from ..runs.tasks_queue import TasksQueue
 from .findings import Finding, Scope, error
+from .tasks_backend import find_in_tasks
 
 TIMEOUT_S = 2.0
 """How long to wait for the broker and for workers."""
 
 
 def find_in_queue(scope: Scope) -> Iterator[Finding]:
-    """Nothing is checked if there is no Celery app and the settings name no queue: agents also run without one.
-
-    Whether a backend of Django Tasks has a worker cannot be asked.
-    """
-    uses_celery = get_conf().queue == "celery"
+    """Nothing is checked if there is no Celery app and the settings name no queue: agents also run without one."""
+    used = queue.configured()
+    uses_celery = isinstance(used, celery_queue.CeleryQueue)
     has_celery = celery_queue.is_installed() and celery_queue.has_app()
     if uses_celery and not has_celery and "QUEUE" not in getattr(settings, "ZANGO_AI", {}):
         return
     name = "Celery" if uses_celery else "Django Tasks"
     try:
-        queue.configured().require_configured()
+        used.require_configured()
     except ImproperlyConfigured as exc:
         yield error("queue.not_configured", name, str(exc), f"Correct the settings of {name}.")
         return
-    if uses_celery:
+    if isinstance(used, TasksQueue):
+        yield from find_in_tasks(used)
+    elif not scope.is_offline:
         yield from _find_in_celery()
 
 

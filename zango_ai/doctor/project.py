@@ -15,15 +15,15 @@ from .. import tenancy
 from ..models import InvocationFile
 from .findings import Finding, Level, Scope, error, warning
 
-_PER_TENANT = {"zango_ai.W003", "zango_ai.W005"}
-"""System checks that look into all tenants: the tenants' own checks say more."""
+_CHECKED_LATER = {"zango_ai.W003", "zango_ai.W005", "zango_ai.W008"}
+"""System checks of tenants and of the queue. The doctor's own checks of them say more."""
 
 
 def find_in_settings(scope: Scope) -> Iterator[Finding]:
     """The system checks of zango_ai, those for deployment included."""
     messages = checks.run_checks(tags=["zango_ai"], include_deployment_checks=True)
     for message in messages:
-        if message.id in _PER_TENANT or message.is_silenced():
+        if message.id in _CHECKED_LATER or message.is_silenced():
             continue
         level = Level.ERROR if message.level >= checks.ERROR else Level.WARNING
         yield Finding(str(message.id), level, "", str(message.msg), str(message.hint or ""))

@@ -136,7 +136,7 @@ class EnqueuedRun:
             return " Its last attempt failed with a transient error; a worker retries it later."
         if tenancy.connection().in_atomic_block:
             return " Its task may not have been sent: that happens when the transaction that queued it commits."
-        return f" {queue.configured().advice_if_waiting}"
+        return f" No worker has taken it. {queue.configured().advice_if_waiting}"
 
     def response(self) -> LLMResponse:
         """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.

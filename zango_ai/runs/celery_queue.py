@@ -62,8 +62,8 @@ class CeleryQueue:
     @property
     def advice_if_waiting(self) -> str:
         return (
-            f"No worker has taken it. Start one with: {worker_command()}. Or the running worker does not "
-            f"know the task {TASK_NAME}: call app.autodiscover_tasks() where the Celery app is created."
+            f"Start a worker with: {worker_command()}. If one is running, it does not know the task {TASK_NAME}: "
+            "call app.autodiscover_tasks() where the Celery app is created."
         )
 
 

@@ -33,7 +33,7 @@ class Queue(Protocol):
 
     @property
     def advice_if_waiting(self) -> str:
-        """Why no worker may have taken a task, and what to do."""
+        """What to do if no worker takes a task."""
 
 
 def configured() -> Queue:

@@ -92,6 +92,10 @@ class TasksQueue:
         return isinstance(self.backend(), immediate.ImmediateBackend)
 
     @property
+    def never_executes(self) -> bool:
+        return type(self.backend()).__name__ == "DummyBackend"
+
+    @property
     def name(self) -> str:
         return f"The Tasks backend {self.alias!r}"
 
@@ -104,15 +108,15 @@ class TasksQueue:
 
     @property
     def advice_if_waiting(self) -> str:
-        backend = type(self.backend())
-        if backend.__name__ == "DummyBackend":
+        if self.never_executes:
             return f"{self.name} is a DummyBackend, which executes no tasks."
+        backend = type(self.backend())
         command = _WORKERS.get(backend.__module__.partition(".")[0])
         if command is None:
-            return f"No worker has taken it. Start a worker of the Tasks backend {self.alias!r} ({_path(backend)})."
+            return f"Start a worker of the Tasks backend {self.alias!r} ({_path(backend)})."
         options = "" if self.alias == "default" else f" --backend {self.alias}"
         options += "" if self.queue_name == "default" else f" --queue-name {self.queue_name}"
-        return f"No worker has taken it. Start one with: {command}{options}."
+        return f"Start a worker with: {command}{options}."
 
     def _task(self) -> Any:
         self.backend()
