@@ -23,10 +23,10 @@ def import_provider(name: str, part: Part, row: Provider | None, *, prune: bool)
     """Create or change a provider and its models. None if it could not be created."""
     entries = part.entries(_KEYS)
     provider = row or Provider(name=name)
-    earlier = _place(provider)
+    earlier = place_of_secrets(provider)
     is_changed = rows.assign(provider, entries)
     kind = KINDS.get(provider.kind)
-    if kind is not None and ("connection" in entries or _place(provider) != earlier):
+    if kind is not None and ("connection" in entries or place_of_secrets(provider) != earlier):
         is_changed |= _connect(provider, kind, entries.get("connection"), earlier)
     if kind is not None and row is None:
         provider.validation_error = missing_credentials(provider)
@@ -60,7 +60,7 @@ def _connect(provider: Provider, kind: Kind, part: Part | None, earlier: tuple[s
     wanted = before
     if part is not None:
         wanted = {key: text for key, each in part.entries(names).items() if (text := each.text())}
-    if wanted == before and _place(provider) == earlier:
+    if wanted == before and place_of_secrets(provider) == earlier:
         return False
     problem = _problem_of_address(kind, wanted)
     if problem and part is not None:
@@ -81,7 +81,7 @@ def _with_connection(saved: Any, kind: Kind, wanted: Mapping[str, str], earlier:
     return Credentials({**{key: text for key, text in saved.reveal().items() if key in secret}, **wanted})
 
 
-def _place(provider: Provider) -> tuple[str, str]:
+def place_of_secrets(provider: Provider) -> tuple[str, str]:
     """The kind and the address to which the provider's secrets are sent."""
     kind = KINDS.get(provider.kind)
     return ("", "") if kind is None else _place_of(kind, connection_of(provider))

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django_tenants.utils import schema_context
 
@@ -58,13 +59,18 @@ def test_options_alone_make_an_agent_that_answers(model, options, settings):
     assert get_agent("desk").run("Hello").content
 
 
-def test_the_command_of_the_documentation_works(model, monkeypatch):
+def test_the_commands_of_the_documentation_work(model, monkeypatch):
     page = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "add-to-a-project.md"
-    (command,) = re.findall(r"zango_ai_bootstrap (--schema north --no-input.*?)```", page.read_text(), re.DOTALL)
+    text = page.read_text().replace("\\\n", " ")
+    create, change_key, remove_prompt = re.findall(r"zango_ai_bootstrap (--schema north --no-input.*)", text)
     monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
-    arguments = shlex.split(command.replace("\\\n", " "))
-    call_command("zango_ai_bootstrap", *arguments, api_base=model.openai_base, stdout=StringIO())
+    monkeypatch.setenv("NEW_KEY", "sk-new-key-of-the-vendor")
+    call_command("zango_ai_bootstrap", *shlex.split(create), api_base=model.openai_base, stdout=StringIO())
     assert get_agent("front-desk").run("Hello").content
+    for command in (change_key, remove_prompt):
+        call_command("zango_ai_bootstrap", *shlex.split(command), stdout=StringIO())
+    agent = AgentConfig.objects.get()
+    assert (agent.system_prompt, agent.provider.credentials["api_key"]) == (None, "sk-new-key-of-the-vendor")
 
 
 @pytest.fixture
@@ -182,6 +188,124 @@ def test_a_provider_of_another_kind_gets_the_default_model_of_that_kind(model, o
     provider = Provider.objects.get()
     assert (provider.kind, provider.default_model) == ("anthropic", "claude-haiku-4-5")
     assert AgentConfig.objects.get().model == ""
+
+
+def updated(**options):
+    """What ``--update`` without questions says it has changed."""
+    out = bootstrap(schema="north", update=True, no_input=True, **options)
+    (changed,) = re.findall(r"^Changed: (.*)\.$", out, re.MULTILINE)
+    return changed
+
+
+@pytest.fixture
+def desk(options, model, settings):
+    """An agent with a provider, neither of which has its default name, and with settings of its own."""
+    names = {"provider": "vendor", "agent": "desk"}
+    bootstrap(**options, **names, credential=["organization=north"], system_prompt="Be kind.", no_test=True)
+    Provider.objects.update(max_retries=0)
+    AgentConfig.objects.update(model="gpt-4o", max_tokens=77)
+    return AgentConfig.objects.get()
+
+
+def of_desk():
+    """The provider's credentials and models, and the agent's, all of which an update should keep."""
+    agent = AgentConfig.objects.get()
+    provider = agent.provider
+    prompt = agent.system_prompt and agent.system_prompt.content
+    return {
+        **provider.credentials.reveal(),
+        "provider": (provider.name, provider.kind, provider.default_model, provider.max_retries),
+        "agent": (agent.name, agent.model, agent.max_tokens),
+        "prompt": prompt,
+    }
+
+
+def test_an_update_changes_one_credential_and_nothing_else(desk, model, monkeypatch):
+    before = of_desk()
+    monkeypatch.setenv("NEW_KEY", "sk-new-key-of-the-vendor")
+    assert updated(provider="vendor", api_key_env="NEW_KEY") == "provider vendor (api_key)"
+    assert of_desk() == {**before, "api_key": "sk-new-key-of-the-vendor"}
+    assert [request.body["model"] for request in model.requests] == ["gpt-4o-mini"]  # the test, and no question
+    assert (
+        updated(provider="vendor", credential=["organization="], no_test=True) == "provider vendor (organization)"
+    )
+    assert "organization" not in of_desk()
+
+
+def test_an_update_changes_a_prompt_and_keeps_the_agents_own_provider_and_model(desk, model):
+    before = of_desk()
+    assert updated(agent="desk", system_prompt="Be brief.") == "agent desk (system_prompt)"
+    assert of_desk() == {**before, "prompt": "Be brief."}
+    assert [request.body["model"] for request in model.requests] == ["gpt-4o", "gpt-4o"]
+
+
+def test_an_empty_prompt_is_no_prompt(desk, options):
+    before = of_desk()
+    assert updated(agent="desk", system_prompt="", no_test=True) == "agent desk (system_prompt)"
+    assert of_desk() == {**before, "prompt": None}
+    bootstrap(**options, agent="other", system_prompt="", no_test=True)
+    assert AgentConfig.objects.get(name="other").system_prompt is None
+
+
+def test_an_update_of_the_model_changes_the_agent_and_not_the_providers_default(desk):
+    before = of_desk()
+    assert updated(agent="desk", model="gpt-4.1", no_test=True) == "agent desk (model)"
+    assert of_desk() == {**before, "agent": ("desk", "gpt-4.1", 77)}
+
+
+def test_an_update_gives_an_agent_another_provider_if_one_is_named(desk, model):
+    make_provider(model, name="backup")
+    assert updated(agent="desk", provider="backup", no_test=True) == "agent desk (provider)"
+    assert AgentConfig.objects.get().model == "gpt-4o"
+
+
+def test_an_update_that_changes_nothing_says_so(desk):
+    before = of_desk()
+    assert updated(agent="desk", system_prompt="Be kind.", api_key_env="MODEL_KEY", no_test=True) == "nothing"
+    assert of_desk() == before
+
+
+def test_an_update_creates_what_is_missing(options):
+    out = bootstrap(**options, update=True, no_test=True)
+    assert "Saved in north: provider main (OpenAI, gpt-4o-mini), agent assistant." in out
+    assert "Changed" not in out
+    assert updated(agent="second", no_test=True) == "agent second (new)"
+
+
+def test_a_saved_key_is_not_sent_to_another_address(desk, model, answering):
+    before = of_desk()
+    elsewhere = {"api_base": f"{model.url}/elsewhere", "no_test": True}
+    with pytest.raises(CommandError, match=r"is not sent to another address\. Give api_key again"):
+        updated(provider="vendor", **elsewhere)
+    assert of_desk() == before
+    assert updated(provider="vendor", api_key_env="MODEL_KEY", **elsewhere) == "provider vendor (api_base)"
+    asked = answering("sk-new-key-of-the-vendor")
+    bootstrap(schema="north", update=True, provider="vendor", api_base=before["api_base"], no_test=True)
+    assert (len(asked), of_desk()) == (1, {**before, "api_key": "sk-new-key-of-the-vendor"})
+
+
+def test_an_update_at_the_terminal_asks_nothing_that_is_saved(desk, answering):
+    before = of_desk()
+    assert answering() == []
+    bootstrap(schema="north", update=True, agent="desk", system_prompt="", no_test=True)
+    assert of_desk() == {**before, "prompt": None}
+
+
+def test_credentials_that_no_key_decrypts_are_replaced(desk, settings):
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}
+    assert updated(provider="vendor", api_key_env="MODEL_KEY", no_test=True) == "provider vendor (credentials)"
+    assert of_desk()["api_key"] == API_KEY
+
+
+def test_another_kind_needs_a_key_and_a_model_of_its_own(desk, model):
+    change = {"provider": "vendor", "kind": "anthropic", "api_base": model.url, "no_test": True}
+    with pytest.raises(CommandError, match="API key is required"):
+        updated(**change)
+    with pytest.raises(CommandError, match="--model is missing"):
+        updated(**change, api_key_env="MODEL_KEY")
+    changed = updated(**change, api_key_env="MODEL_KEY", agent="desk", model="claude-haiku-4-5")
+    kind = "kind, default_model, api_base, organization"
+    assert changed == f"provider vendor ({kind}), agent desk (model)"
 
 
 def test_a_second_agent_uses_the_provider_that_exists(model):
