@@ -58,6 +58,7 @@ def open_run(prepared: PreparedRun, session: sessions.Session | None = None) -> 
 
     Raises an error if a file cannot be sent or a model cannot be used.
     """
+    prepared = substitution.prepared(prepared)
     if substitution.needs_provider(prepared):
         calls.warm_up()
     targets = preflight.targets(prepared.agent, prepared.composed.request.files)
@@ -69,6 +70,7 @@ def open_run(prepared: PreparedRun, session: sessions.Session | None = None) -> 
 
 def queue_run(prepared: PreparedRun) -> None:
     """Store the run for a worker. Unless it has files, this imports neither litellm nor its price list."""
+    prepared = substitution.prepared(prepared)
     checks.check_provider(prepared.agent.provider)
     if prepared.composed.request.files:
         preflight.targets(prepared.agent, prepared.composed.request.files)

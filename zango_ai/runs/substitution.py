@@ -67,6 +67,9 @@ class Call(Protocol):
 class Substitute(Protocol):
     """Decides for each run and call what answers it."""
 
+    def prepared(self, run: PreparedRun) -> PreparedRun:
+        """The run as it is answered: its providers may lack credentials that are not needed."""
+
     def call_for(self, run: PreparedRun, call: PreparedCall) -> Call:
         """The call to make in place of ``call``, or ``call`` itself."""
 
@@ -85,6 +88,11 @@ def set_substitute(substitute: Substitute | None) -> Substitute | None:
     global _substitute
     before, _substitute = _substitute, substitute
     return before
+
+
+def prepared(run: PreparedRun) -> PreparedRun:
+    """The run with the credentials that its checks need: its own, unless there is a substitute."""
+    return run if _substitute is None else _substitute.prepared(run)
 
 
 def call_for(run: PreparedRun, call: PreparedCall) -> Call:

@@ -17,6 +17,9 @@ Scrub = Callable[[str], str]
 _ABSENT = {"status_code": None, "original_error": None, "retry_after_seconds": None, "field": None}
 """Attributes of errors that are not recorded if they are None."""
 _STRUCTURE = {"role", "stop_reason", "type"}
+"""Keys whose values are words of the format."""
+_JSON_SCHEMAS = {"json_schema", "parameters"}
+VERSION = 1
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 
 
@@ -84,16 +87,53 @@ def _failure(document: Mapping[str, Any]) -> Failure:
 
 
 def scrubbed(value: Any, scrub: Scrub) -> Any:
-    """The document with every text scrubbed."""
-    if isinstance(value, str):
-        return scrub(value)
+    """The document with every text scrubbed; in JSON schemas the keys too, because the application names them."""
     if isinstance(value, Mapping):
-        return {key: item if _is_structure(key, item) else scrubbed(item, scrub) for key, item in value.items()}
+        return {key: _scrubbed_entry(key, item, scrub) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [scrubbed(item, scrub) for item in value]
-    return value
+    return scrub(value) if isinstance(value, str) else value
 
 
-def _is_structure(key: str, value: Any) -> bool:
-    """Whether the value is a word of the format. A JSON schema may have a field named ``type``, which is a dict."""
-    return key in _STRUCTURE and isinstance(value, str)
+def _scrubbed_entry(key: str, value: Any, scrub: Scrub) -> Any:
+    if key in _JSON_SCHEMAS:
+        return _scrubbed_schema(value, scrub)
+    return value if key in _STRUCTURE else scrubbed(value, scrub)
+
+
+def _scrubbed_schema(value: Any, scrub: Scrub) -> Any:
+    if isinstance(value, Mapping):
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            name = scrub(str(key))
+            while name in result:
+                name += "'"
+            result[name] = _scrubbed_schema(item, scrub)
+        return result
+    if isinstance(value, list | tuple):
+        return [_scrubbed_schema(item, scrub) for item in value]
+    return scrub(value) if isinstance(value, str) else value
+
+
+def calls_of(document: Any) -> list[Mapping[str, Any]]:
+    """The calls of a cassette's document. Raises ValueError, which says what is wrong with it."""
+    if not isinstance(document, Mapping) or "calls" not in document:
+        raise ValueError("it has no 'calls'.")
+    if document.get("version") != VERSION:
+        raise ValueError(f"it is of version {document.get('version')!r}, and this release reads version {VERSION}.")
+    if not isinstance(document["calls"], list):
+        raise ValueError("'calls' is not a list.")
+    for number, call in enumerate(document["calls"], start=1):
+        try:
+            title_of(call["request"])
+            step_of(call)
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as exc:
+            raise ValueError(f"call {number} is not complete ({type(exc).__name__}: {exc}).") from None
+    return list(document["calls"])
+
+
+def title_of(request: Mapping[str, Any]) -> str:
+    """How messages name a recorded request."""
+    who = f"agent {request['agent']!r}" if request["agent"] else f"provider {request['provider']!r}"
+    last = next((row["content"] for row in reversed(request["messages"]) if row["role"] == "user"), "")
+    return f"The request of {who} ({last[:60]!r})"

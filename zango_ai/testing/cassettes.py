@@ -20,7 +20,16 @@ from ..providers.calls import PreparedCall
 from ..providers.masking import Mask
 from ..types import ModelAnswer
 from .asked import AskedRequest
-from .cassette_documents import answer_document, error_document, request_document, scrubbed, step_of
+from .cassette_documents import (
+    VERSION,
+    answer_document,
+    calls_of,
+    error_document,
+    request_document,
+    scrubbed,
+    step_of,
+    title_of,
+)
 from .recorded_calls import RecordedCall
 from .scripted_calls import ScriptedCall
 from .stage import STAGE
@@ -46,7 +55,7 @@ class Cassette:
         """``command`` records the cassette again."""
         self.path, self.is_replayed, self._command = path, is_replayed, command
         self._replacements: list[tuple[re.Pattern[str], str]] = []
-        self._calls: list[Mapping[str, Any]] = _read(path) if is_replayed else []
+        self._calls: list[Mapping[str, Any]] = _read(path, command) if is_replayed else []
         """In a replay: the calls that are left."""
         self._mismatch: str | None = None
         self._call_ids = itertools.count(1)
@@ -99,7 +108,7 @@ class Cassette:
             return self._mismatch
         if not self.is_replayed or not self._calls:
             return None
-        left = "".join(f"\n  {_title(call['request'])}" for call in self._calls)
+        left = "".join(f"\n  {title_of(call['request'])}" for call in self._calls)
         return f"Recorded calls in {self.path} were not made:{left}\n{self._advice()}"
 
     def save(self) -> bool:
@@ -109,7 +118,7 @@ class Cassette:
         if not self._calls:
             raise AssertionError("There is nothing to record: no run has called a provider.")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = yaml_text.dump({"version": 1, "calls": self._calls})
+        text = yaml_text.dump({"version": VERSION, "calls": self._calls})
         self.path.write_text(f"# Recorded by zango_ai. To record again: {self._command}\n{text}", encoding="utf-8")
         return True
 
@@ -123,10 +132,10 @@ class Cassette:
         """``document`` beside the recorded request that it should have been."""
         of_agent = [call for call in self._calls if call["request"]["agent"] == document["agent"]]
         if not of_agent:
-            return f"{_title(document)} was not recorded in {self.path}, or not so often.\n{self._advice()}"
+            return f"{title_of(document)} was not recorded in {self.path}, or not so often.\n{self._advice()}"
         before, now = (yaml_text.dump(each).splitlines() for each in (of_agent[0]["request"], document))
         diff = "\n".join(difflib.unified_diff(before, now, "recorded", "now", lineterm="", n=2))
-        return f"{_title(document)} differs from the recorded call in {self.path}:\n{diff}\n{self._advice()}"
+        return f"{title_of(document)} differs from the recorded call in {self.path}:\n{diff}\n{self._advice()}"
 
     def _advice(self) -> str:
         return f"If that is intended, record again: {self._command}"
@@ -165,14 +174,9 @@ def open_cassette(path: Path, record: str | None, command: str) -> Iterator[Cass
         yield opened
 
 
-def _read(path: Path) -> list[Mapping[str, Any]]:
-    document = yaml_text.load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, Mapping) or document.get("version") != 1:
-        raise ValueError(f"{path} is no cassette that this release can read.")
-    return list(document["calls"])
-
-
-def _title(request: Mapping[str, Any]) -> str:
-    who = f"agent {request['agent']!r}" if request["agent"] else f"provider {request['provider']!r}"
-    last = next((row["content"] for row in reversed(request["messages"]) if row["role"] == "user"), "")
-    return f"The request of {who} ({last[:60]!r})"
+def _read(path: Path, command: str) -> list[Mapping[str, Any]]:
+    try:
+        return calls_of(yaml_text.load(path.read_text(encoding="utf-8")))
+    except ValueError as exc:  # also InvalidYAML, and bytes that are not UTF-8
+        problem = f"{path} is no recording that can be replayed: {str(exc).rstrip('.')}."
+        raise ValueError(f"{problem} To record it again, with a real provider: {command}") from None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from ..runs import substitution
-from . import enqueued
+from . import enqueued, stand_in_credentials
 from .scripted_calls import ScriptedCall
 
 if TYPE_CHECKING:
     from ..providers.calls import PreparedCall
     from ..runs.preparation import PreparedRun
+    from ..types import ProviderSpec
     from .scripted_models import ScriptedModel
 
 
@@ -34,6 +36,21 @@ class Stage:
         self._recordings: list[Recording] = []
         self._lock = threading.Lock()
 
+    def prepared(self, run: PreparedRun) -> PreparedRun:
+        """The run with stand-ins for the credentials that providers lack whose calls are answered here."""
+        provider = self._completed(run, run.agent.provider)
+        fallbacks = [replace(each, provider=self._completed(run, each.provider)) for each in run.agent.fallbacks]
+        return replace(run, agent=replace(run.agent, provider=provider, fallbacks=tuple(fallbacks)))
+
+    def _completed(self, run: PreparedRun, provider: ProviderSpec) -> ProviderSpec:
+        is_answered = self._is_replayed or self._model_of(run, provider.name) is not None
+        return stand_in_credentials.completed(provider) if is_answered else provider
+
+    @property
+    def _is_replayed(self) -> bool:
+        """Whether a recording answers what no script does."""
+        return bool(self._recordings) and self._recordings[-1].is_replayed
+
     def call_for(self, run: PreparedRun, call: PreparedCall) -> substitution.Call:
         model = self._model_of(run, call.provider.name)
         if model is not None:
@@ -43,7 +60,7 @@ class Stage:
 
     def answers(self, run: PreparedRun) -> bool:
         is_scripted = all(self._model_of(run, target) for target in self._providers_of(run))
-        return is_scripted or (bool(self._recordings) and self._recordings[-1].is_replayed)
+        return is_scripted or self._is_replayed
 
     def holds_queue(self) -> bool:
         """A worker would know nothing of the scripts. A queue that executes at once has no worker."""

@@ -1,14 +1,16 @@
 """Cassettes: recorded over HTTP from a real server, replayed without one."""
 
 import asyncio
+import re
 from contextlib import suppress
 
 import pytest
 
 from tests.samples import PNG
 from zango_ai import LLMFile, LLMMessage, define_agent, get_agent, get_provider, tool
-from zango_ai.exceptions import LLMAPIError, RateLimitExceeded
-from zango_ai.models import AgentConfig, Invocation
+from zango_ai.encryption.credentials import Credentials
+from zango_ai.exceptions import LLMAPIError, OutputValidationError, RateLimitExceeded
+from zango_ai.models import AgentConfig, Invocation, Provider
 from zango_ai.testing import CassetteMismatch, calls, cassette, fails, says, scripted
 from zango_ai.testing.scripted_rows import ensure_agent
 
@@ -73,6 +75,29 @@ def test_texts_below_a_field_named_type_have_no_key_either(path, server):
         get_agent("helper").run("Where?")
     assert API_KEY not in path.read_text()
     assert "description: Not [credential]" in path.read_text()
+
+
+def test_keys_of_json_schemas_have_no_key_either(path, server):
+    secret = {API_KEY: {"type": "string"}, "type": {"const": API_KEY}}
+    define_agent("helper", output_json_schema={"type": "object", "properties": secret, "required": [API_KEY]})
+    with record(path, server, f'{{"{API_KEY}": "A", "type": "bed"}}'), suppress(OutputValidationError):
+        get_agent("helper").run("Where?")
+    assert API_KEY not in path.read_text()
+    assert "        '[credential]':\n          type: string\n" in path.read_text()
+
+
+def test_keys_that_are_replaced_stay_apart_and_those_of_the_format_stay(path, server):
+    days = {day: {"type": "boolean"} for day in ("2026-01-02", "2026-01-03")}
+    define_agent("helper", output_json_schema={"type": "object", "properties": days})
+    for mode in ("all", "never"):
+        server.script(*['{"2026-01-02": true}'] * (mode == "all"))
+        with cassette(path, record=mode) as tape:
+            tape.replace(r"\d{4}-\d{2}-\d{2}", "<date>")
+            tape.replace("content|text|calls", "word")
+            assert get_agent("helper").run("When?").parsed_content
+    assert "<date>: &" not in path.read_text()
+    assert "<date>:" in path.read_text()
+    assert "<date>':" in path.read_text()
 
 
 def test_texts_are_redacted_and_replaced(path, server, settings):
@@ -171,6 +196,47 @@ def test_recorded_calls_that_are_not_made_fail_the_test(path, server):
 def test_without_a_recording_the_command_is_named(path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="run the test with ZANGO_AI_RECORD=all"), cassette(path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("version: 1", "it has no 'calls'"),
+        ("", "it has no 'calls'"),
+        ("just text", "it has no 'calls'"),
+        ("calls: []", "it is of version None, and this release reads version 1"),
+        ("version: 2\ncalls: []", "it is of version 2, and this release reads version 1"),
+        ("version: 1\ncalls: 3", "'calls' is not a list"),
+        ("version: 1\ncalls: [{answer: {text: Yes.}}]", "call 1 is not complete (KeyError: 'request')"),
+        ("version: 1\ncalls: [3]", "call 1 is not complete"),
+        ("version: [1", "line 1"),
+        (b"\xff\xfe", "codec can't decode"),
+    ],
+)
+def test_a_file_that_cannot_be_replayed_is_named_with_the_reason_and_the_command(path, text, reason):
+    path.parent.mkdir()
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=re.escape(reason)) as caught, cassette(path):
+        pass
+    assert str(caught.value).startswith(f"{path} is no recording that can be replayed: ")
+    command = "To record it again, with a real provider: run the test with ZANGO_AI_RECORD=all"
+    assert str(caught.value).endswith(command)
+
+
+def test_a_call_without_an_answer_is_found_before_the_test_runs(path, server):
+    with record(path, server, "Yes."):
+        get_agent("helper").run("Open?")
+    path.write_text(path.read_text().replace("stop_reason", "reason"))
+    with pytest.raises(ValueError, match=r"call 1 is not complete \(KeyError: 'stop_reason'\)"), cassette(path):
+        pass
+
+
+def test_a_replay_needs_no_key(path, server):
+    with record(path, server, "Yes."):
+        get_agent("helper").run("Open?")
+    Provider.objects.update(credentials=Credentials())
+    with cassette(path):
+        assert get_agent("helper").run("Open?").content == "Yes."
 
 
 def test_a_failed_recording_is_not_written(path, server):

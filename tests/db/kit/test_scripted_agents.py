@@ -5,15 +5,18 @@ import time
 from decimal import Decimal
 
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.samples import PNG
 from tests.workers import app
 from zango_ai import LLMFile, LLMMessage, ToolSafety, get_agent, get_provider, get_run, tool
+from zango_ai.encryption.credentials import Credentials
 from zango_ai.exceptions import (
     BudgetExceeded,
     LLMAPIError,
     LLMTimeoutError,
     OutputValidationError,
+    ProviderConfigInvalid,
     RateLimitExceeded,
     RunFailed,
 )
@@ -55,6 +58,72 @@ def test_the_agent_in_the_database_is_used_as_it_is(scripted_agent):
     agent.assert_asked(model="claude-haiku-4-5", temperature=0.2, max_tokens=99, provider_name="main")
     assert response.model == "claude-haiku-4-5"
     assert not Provider.objects.filter(name="scripted").exists()
+
+
+def without_key(kind, model, name="main"):
+    """A provider as an import leaves it: nobody has entered its credentials yet."""
+    return Provider.objects.create(name=name, kind=kind, default_model=model, credentials={})
+
+
+KINDS_WITHOUT_KEY = [
+    ("openai", "gpt-4o-mini"),
+    ("azure", "deployment"),
+    ("bedrock", "anthropic.claude-3-haiku-20240307-v1:0"),
+    ("ollama", "llama3"),
+]
+
+
+@pytest.mark.parametrize(("kind", "model"), KINDS_WITHOUT_KEY)
+def test_an_agent_whose_provider_has_no_key_is_scripted(scripted_agent, kind, model):
+    AgentConfig.objects.create(name="helper", provider=without_key(kind, model))
+    agent = scripted_agent("helper", says("One."), says("Two."), says("Three"))
+
+    assert get_agent("helper").run("How many?").content == "One."
+    assert [chunk.text for chunk in get_agent("helper").stream("How many?") if chunk.type == "text"] == ["Two."]
+    run = get_agent("helper").enqueue("How many?")
+    agent.run_enqueued()
+    assert run.response().content == "Three"
+    assert Provider.objects.get().credentials == {}
+
+
+def test_a_key_that_cannot_be_decrypted_is_not_needed_either(scripted_agent, settings):
+    provider = Provider.objects.create(
+        name="main", kind="openai", default_model="gpt-4o-mini", credentials={"api_key": "sk-1"}
+    )
+    AgentConfig.objects.create(name="helper", provider=provider)
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "ENCRYPTION_KEYS": [Fernet.generate_key().decode()]}
+    scripted_agent("helper", "Yes.")
+    assert get_agent("helper").run("Open?").content == "Yes."
+
+
+def test_a_fallback_and_a_direct_call_need_no_key_either(scripted_provider):
+    first, second = without_key("openai", "gpt-4o-mini"), without_key("azure", "deployment", "second")
+    agent = AgentConfig.objects.create(name="helper", provider=first)
+    agent.fallbacks.create(provider=second)
+    scripted_provider("main", fails(LLMTimeoutError), "Direct.")
+    scripted_provider("second", "Yes.")
+    assert get_agent("helper").run("Open?").content == "Yes."
+    assert get_provider("main").complete([LLMMessage("user", "Open?")]).content == "Direct."
+
+
+def test_without_a_script_a_missing_key_is_an_error_as_in_production(scripted_agent):
+    provider = without_key("openai", "gpt-4o-mini")
+    for name in ("helper", "other"):
+        AgentConfig.objects.create(name=name, provider=provider)
+    scripted_agent("helper", "Yes.")
+    with pytest.raises(ProviderConfigInvalid, match="has no API key"):
+        get_agent("other").run("Open?")
+    assert get_agent("helper").run("Open?").content == "Yes."
+
+
+def test_an_address_that_the_settings_do_not_allow_is_an_error_with_a_script_too(scripted_agent):
+    provider = without_key("openai_compatible", "local")
+    Provider.objects.update(credentials=Credentials({"api_base": "http://10.0.0.1/v1"}))
+    AgentConfig.objects.create(name="helper", provider=provider)
+    agent = scripted_agent("helper", always("Yes."))
+    with pytest.raises(ProviderConfigInvalid, match="API base URL"):
+        get_agent("helper").run("Open?")
+    agent.assert_not_asked()
 
 
 def test_prompts_are_rendered_and_tools_are_executed(scripted_agent):
