@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any
 
+from .. import redaction
 from ..conf import get_conf
 from ..ledger import clock, stored_runs
 from ..ledger.recorder import RunRecorder
@@ -19,7 +21,16 @@ from ..models import ToolCall
 from ..telemetry import Step
 from ..tools import descriptions, registry, results
 from ..tools.approval_decisions import ApprovalDecision
-from ..types import AgentSpec, LLMMessage, LLMStreamChunk, LLMToolCall, ModelAnswer, PendingApproval, ToolSchema
+from ..types import (
+    AgentSpec,
+    LLMMessage,
+    LLMStreamChunk,
+    LLMToolCall,
+    ModelAnswer,
+    PendingApproval,
+    ToolRequest,
+    ToolSchema,
+)
 from . import tool_call_outcomes
 from .drivers import Work
 from .effects import Execute
@@ -101,7 +112,7 @@ class Toolbox:
             yield from self._request_approval(waiting)
             pause(answer)
             return None
-        calls = tuple(map(window.sendable_call, answer.tool_calls))
+        calls = tuple(map(_call_to_send, answer.tool_calls))
         messages = [LLMMessage("assistant", answer.content, calls), *tool_messages]
         if may_call:  # otherwise this answer ends the run, and the results are not sent
             self.messages += messages
@@ -190,6 +201,15 @@ class Toolbox:
         call = _call(call_id, name, arguments, status, result)
         self.calls.append(call)
         return call
+
+
+def _call_to_send(request: ToolRequest) -> ToolRequest:
+    """The call as the model is asked with it next.
+
+    The log stores it too. An invented name is redacted first, because the callable does not find a person's name in
+    one whose spaces were replaced.
+    """
+    return window.sendable_call(replace(request, name=redaction.tool_name(request.name)))
 
 
 def _call(call_id: str, name: str, arguments: Any, status: str, result: Any) -> LLMToolCall:

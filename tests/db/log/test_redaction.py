@@ -62,6 +62,18 @@ def test_every_text_of_a_run_is_redacted_before_it_is_stored(model, redact):
     assert ToolCall.objects.order_by("id")[0].result == {"<PERSON>": "seen: <PERSON>"}
 
 
+def test_an_invented_tool_name_is_redacted_in_the_next_request_and_in_memory_too(model, redact):
+    """Vendors take only plain characters in a name, and the callable would not know the person in the rest."""
+    make_agent_with(model, seek_person, short_term_memory=True)
+    model.script(Reply(calls=[Call(f"Tell {NAME}")]), "done", "again")
+    assert get_agent("helper").run("hi", session_id="s").tool_calls[0].name == f"Tell {NAME}"
+    get_agent("helper").run("and now", session_id="s")
+    for request, row in zip(model.requests[1:], InvocationRound.objects.order_by("id")[1:], strict=True):
+        sent, logged = request.body["messages"][1], row.request_messages[1]
+        assert sent["tool_calls"][0]["function"]["name"] == logged["tool_calls"][0]["name"] == "Tell__PERSON_"
+    assert "M_ller" not in dump()
+
+
 def test_an_error_is_redacted(model, redact):
     make_agent(model)
     model.script(Reply(f"nothing is known of {NAME}, who has asked", status=400))
