@@ -13,6 +13,8 @@ AGENTS, PROVIDERS, MODELS, USERS, SESSIONS = 8, 3, 5, 20, 30
 """Few, so that each has a full page of runs in the small log."""
 _RARE = 60
 """Only so many runs, the oldest, have the rare agent and the rare status."""
+_REPLAY_EVERY = 15
+"""Each fifteenth run of the first year is a replay, and none of the second."""
 _DAYS = 730
 
 PAGES = {
@@ -30,6 +32,8 @@ PAGES = {
     "without memory": "invocation/?memory=no",
     "session": "invocation/?session_id=session-9",
     "user": "invocation/?user_ref=user-7",
+    "without replays": "invocation/?replays=no",
+    "only replays": "invocation/?replays=only",
     "last 30 days": "invocation/?created=30",
     "a month a year ago": "invocation/?created={month}",
     "agent, and the year before last": "invocation/?agent_name=agent-3&created={year}",
@@ -135,14 +139,16 @@ def _fill(schema: str, size: int) -> None:
 _RUNS = f"""
 INSERT INTO "{{schema}}".zango_ai_invocation (id, created_at, updated_at, run_id, agent_id, agent_name, provider_id,
     provider_name, model, triggered_by, status, user_ref, session_id, rendered_user_prompt, response_content,
-    input_tokens, output_tokens, cost_usd, latency_ms, rounds_count, started_at, finished_at, finished_on)
+    input_tokens, output_tokens, cost_usd, latency_ms, rounds_count, started_at, finished_at, finished_on,
+    replay_of_id)
 SELECT n, at, at, gen_random_uuid(), n % {AGENTS} + 1,
     CASE WHEN n <= {_RARE} THEN 'rare' ELSE 'agent-' || n % {AGENTS} END, n % {PROVIDERS} + 1,
     'provider-' || n % {PROVIDERS}, 'model-' || n % {MODELS},
     CASE WHEN n % 20 = 0 THEN 'system' WHEN n % 7 = 0 THEN 'task' ELSE 'user' END,
     CASE WHEN n <= {_RARE} THEN 'abandoned' WHEN n % 40 = 0 THEN 'failed' ELSE 'success' END,
     'user-' || n % {USERS}, CASE WHEN n % 3 = 0 THEN 'session-' || n % {SESSIONS} END,
-    repeat(md5(n::text), 16), repeat(md5(n::text), 16), 400, 100, 0.001, 900, 2, at, at, at::date
+    repeat(md5(n::text), 16), repeat(md5(n::text), 16), 400, 100, 0.001, 900, 2, at, at, at::date,
+    CASE WHEN n % {_REPLAY_EVERY} = 0 AND n <= {{size}} / 2 THEN n - 1 END
 FROM generate_series(1, {{size}}) n,
     LATERAL (SELECT now() - ({{size}} - n) * interval '{_DAYS} days' / {{size}}) t(at)
 """

@@ -1679,6 +1679,12 @@ class Migration(migrations.Migration):
                 condition=models.Q(("replay_of__isnull", False)), fields=["replay_of"], name="zango_ai_inv_replays"
             ),
         ),
+        migrations.AddIndex(
+            model_name="invocation",
+            index=models.Index(
+                condition=models.Q(("replay_of__isnull", False)), fields=["-id"], name="zango_ai_inv_only_replays"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="fallback",
             constraint=models.CheckConstraint(

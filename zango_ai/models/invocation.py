@@ -159,6 +159,9 @@ class Invocation(OutcomeModel):
             models.Index(
                 fields=["replay_of"], condition=models.Q(replay_of__isnull=False), name="zango_ai_inv_replays"
             ),
+            models.Index(
+                fields=["-id"], condition=models.Q(replay_of__isnull=False), name="zango_ai_inv_only_replays"
+            ),
         ]
 
     def __str__(self) -> str:

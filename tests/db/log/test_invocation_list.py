@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -178,6 +179,7 @@ def test_a_filter_plans_with_its_index(staff):
     wanted = {
         "zango_ai_inv_session": log_filters.is_text("session_id", "s"),
         "zango_ai_inv_by_user": log_filters.is_text("user_ref", "ada"),
+        "zango_ai_inv_only_replays": Q(replay_of__isnull=False),
     }
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE zango_ai_invocation")
