@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.contenttypes.models import ContentType
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, StreamingHttpResponse
@@ -18,6 +19,7 @@ from django.utils.translation import gettext as _
 from .. import tenancy
 from ..ledger import run_export
 from ..ledger.run_filters import Runs
+from . import invalid_filters
 from .invocation_list import InvocationList
 
 _TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
@@ -35,9 +37,12 @@ class InvocationExport(InvocationList):
         if kind not in _TYPES:
             return HttpResponseBadRequest(_("Use csv or jsonl."))
         try:
-            runs: Runs = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
-            return HttpResponseBadRequest(_("The filters in the address are invalid."))
+            runs = self._selected(request)
+        except IncorrectLookupParameters as exc:
+            effect = _("Nothing was exported.")
+            return HttpResponseBadRequest(
+                f"{invalid_filters.problem_of(exc)} {effect}", content_type="text/plain; charset=utf-8"
+            )
         has_texts = request.user.has_perm("zango_ai.view_payload")
         self._log_export(request, kind)
         pieces = tenancy.keep_active(_pieces(runs, kind, has_texts))
@@ -48,6 +53,13 @@ class InvocationExport(InvocationList):
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         answer["Cache-Control"] = "private, no-store"
         return answer
+
+    def _selected(self, request: HttpRequest) -> Runs:
+        """Raises IncorrectLookupParameters rather than ignore a part of the address."""
+        if ERROR_FLAG in request.GET or invalid_filters.has_nul(request):
+            raise IncorrectLookupParameters
+        runs: Runs = self.get_changelist_instance(request).queryset
+        return runs
 
     def _log_export(self, request: HttpRequest, kind: str) -> None:
         """Names of filters only: a value may be that of a person whose texts are erased later."""

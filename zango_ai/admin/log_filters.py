@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import tenancy
 from ..ledger import clock, time_zones
-from ..ledger.run_filters import Runs, created_between, is_text
+from ..ledger.run_filters import Runs, created_between, day_of, is_in_order, is_text
 from ..models import UsageRollup
+from .invalid_filters import InvalidFilter
 
 LIST_COLUMNS = (
     *("run_id", "agent_name", "provider_name", "model", "status", "triggered_by", "session_id", "user_ref"),
@@ -55,26 +57,50 @@ class ModelFilter(_UsageFilter):
     title, parameter_name = _("model"), "model"
 
 
-class MemoryFilter(admin.SimpleListFilter):
+class _ChoiceFilter(admin.SimpleListFilter):
+    """One of few values."""
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        chosen, known = self.value(), [str(value) for value, _label in self.lookup_choices]
+        if not chosen:
+            return queryset
+        if chosen not in known:
+            raise InvalidFilter(self.title, chosen, ", ".join(known))
+        return queryset.filter(self._condition(chosen))
+
+    def _condition(self, chosen: str) -> Q:
+        raise NotImplementedError
+
+
+class ColumnFilter(admin.ChoicesFieldListFilter):
+    """A column with choices."""
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        known = [str(value) for value, _label in self.field.flatchoices]
+        for value in request.GET.getlist(self.lookup_kwarg):
+            if value not in known:
+                raise InvalidFilter(self.title, value, ", ".join(known))
+        return cast(Runs, super().queryset(request, queryset))
+
+
+class MemoryFilter(_ChoiceFilter):
     title, parameter_name = _("memory"), "memory"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("yes", _("In a conversation")), ("no", _("Without memory"))]
 
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        chosen = self.value()
-        return queryset.filter(session_id__isnull=chosen == "no") if chosen in ("yes", "no") else queryset
+    def _condition(self, chosen: str) -> Q:
+        return Q(session_id__isnull=chosen == "no")
 
 
-class ReplayFilter(admin.SimpleListFilter):
+class ReplayFilter(_ChoiceFilter):
     title, parameter_name = _("replays"), "replays"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("no", _("Without replays")), ("only", _("Only replays"))]
 
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        chosen = self.value()
-        return queryset.filter(replay_of__isnull=chosen == "no") if chosen in ("no", "only") else queryset
+    def _condition(self, chosen: str) -> Q:
+        return Q(replay_of__isnull=chosen == "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +185,14 @@ class DateFilter(admin.SimpleListFilter):
         return ranges if days is None else [*ranges, (chosen, _days_label(*days))]
 
     def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        days = _days(self.value() or "")
-        return queryset if days is None else queryset.filter(created_between(*days))
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        days = _days(chosen)
+        if days is None:
+            expected = gettext("1, 7 or 30 days, or a first and a last day such as 2026-11-01..2026-11-30")
+            raise InvalidFilter(self.title, chosen, expected)
+        return queryset.filter(created_between(*days))
 
 
 def _days_label(first: date | None, last: date | None) -> str:
@@ -178,14 +210,14 @@ def _days(text: str) -> tuple[date | None, date | None] | None:
         return today - timedelta(days=int(text) - 1), None
     first, separator, last = text.partition("..")
     try:
-        days = date.fromisoformat(first) if first else None, date.fromisoformat(last) if last else None
+        days = day_of(first) if first else None, day_of(last) if last else None
     except ValueError:
         return None
-    is_in_range = all(day is None or 1971 < day.year < 9000 for day in days)
-    return days if separator and is_in_range else None
+    return days if separator and is_in_order(*days) else None
 
 
 LIST_FILTERS = (
-    *("status", "triggered_by", AgentFilter, ProviderFilter, ModelFilter, MemoryFilter, DateFilter),
+    *(("status", ColumnFilter), ("triggered_by", ColumnFilter)),
+    *(AgentFilter, ProviderFilter, ModelFilter, MemoryFilter, DateFilter),
     *(SessionFilter, UserFilter, ReplayFilter),
 )

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.sites import AdminSite, all_sites
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
@@ -19,6 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..models import ToolCall
+from . import invalid_filters
 from .access import TenantOnly
 from .money_field import MoneyField, MoneyInput
 
@@ -161,14 +163,29 @@ class PanelAdmin(TenantOnly):
         return HttpResponseRedirect(page + (f"?{query}" if query else ""))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        if any("\0" in text for name, values in request.GET.lists() for text in (name, *values)):
-            # PostgreSQL has no text with NUL. Django's own page for wrong filters leads back to the list.
+        if invalid_filters.has_nul(request):
+            # As Django does for wrong filters.
+            self._say_not_filtered(request, IncorrectLookupParameters())
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         pages: Any = super()
         lists = {"panel_lead": self.panel_lead, "title": self.model._meta.verbose_name_plural.capitalize()}
         return pages.changelist_view(
             request, {**lists, **self.panel_list_context(request), **(extra_context or {})}
         )
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """For wrong filters, Django redirects to the whole list. A message says so."""
+        pages: Any = super()
+        try:
+            return pages.get_changelist_instance(request)
+        except IncorrectLookupParameters as exc:
+            if request.resolver_match and str(request.resolver_match.url_name).endswith("_changelist"):
+                self._say_not_filtered(request, exc)
+            raise
+
+    def _say_not_filtered(self, request: HttpRequest, exc: IncorrectLookupParameters) -> None:
+        effect = gettext("The list is not filtered.")
+        messages.error(request, f"{invalid_filters.problem_of(exc)} {effect}")
 
     def panel_list_context(self, request: HttpRequest) -> dict[str, Any]:
         """More for the list's template. ``figures`` is a list of (label, value) for its header."""

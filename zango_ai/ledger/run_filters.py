@@ -29,6 +29,19 @@ def is_text(column: str, text: str) -> Q:
     return Q(start) & Q(**{column: text})
 
 
+def day_of(text: str) -> date:
+    """The day of ``YYYY-MM-DD``. Raises ValueError, also at the ends of the calendar, where time zones fail."""
+    day = date.fromisoformat(text)
+    if not 1971 < day.year < 9000:
+        raise ValueError(f"{text} is too far away.")
+    return day
+
+
+def is_in_order(first: date | None, last: date | None) -> bool:
+    """Whether a run can have been created between these days. None: no limit."""
+    return first is None or last is None or first <= last
+
+
 def created_between(first: date | None, last: date | None) -> Q:
     """The condition that a run was created on one of these days, in the tenant's time zone. None: no limit.
 

@@ -53,6 +53,10 @@ def test_each_option_of_the_command_selects_runs(north):
     assert len(export("jsonl", since="2020-01-01").splitlines()) == 2
     with pytest.raises(CommandError, match="--since is 'May'"):
         export("csv", since="May")
+    with pytest.raises(CommandError, match="--until is '0001-01-01'"):
+        export("csv", until="0001-01-01")
+    with pytest.raises(CommandError, match="--since is after --until"):
+        export("csv", since="2026-11-30", until="2026-11-01")
 
 
 def test_the_command_leaves_texts_out_on_demand(north):

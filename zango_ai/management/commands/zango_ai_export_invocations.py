@@ -44,6 +44,8 @@ class Command(TenantCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._days = _day(options, "since"), _day(options, "until")
+        if not run_filters.is_in_order(*self._days):
+            raise CommandError("--since is after --until. Exchange them.")
         if options["format"] == "csv":
             names = run_export.columns(not options["no_texts"])
             self.stdout.write(run_export.csv_header(("tenant", *names)), ending="")
@@ -68,6 +70,6 @@ class Command(TenantCommand):
 
 def _day(options: dict[str, Any], name: str) -> date | None:
     try:
-        return None if options[name] is None else date.fromisoformat(options[name])
+        return None if options[name] is None else run_filters.day_of(options[name])
     except ValueError:
         raise CommandError(f"--{name} is {options[name]!r}. Use YYYY-MM-DD, for example 2026-11-30.") from None
