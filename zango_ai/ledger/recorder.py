@@ -105,7 +105,7 @@ class RunRecorder(RunNotes):
             raise self._unavailable(exc) from exc
 
     def attach_file(self, file: LLMFile) -> None:
-        """Store a file of the request. Its row is written with the next round."""
+        """Write the row of a file of the request, and store its content. Call ``start()`` before."""
         self._files.attach(file)
 
     def reserve_round(self, target: Target, request: ModelRequest, estimate: Estimate) -> None:

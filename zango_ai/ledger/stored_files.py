@@ -1,10 +1,14 @@
-"""Store the files that were sent to agents: the same content only once per tenant."""
+"""Store the files that were sent to agents: the same content only once per tenant.
+
+The row of a file is written first, with the content's SHA-256, and gets its ``file`` once the content is stored. If
+the process is killed between the two, ``delete_content()`` finds the content by the SHA-256.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -28,7 +32,7 @@ _Row = Mapping[str, Any]
 
 
 class RunFiles:
-    """The files of one run. Their rows are written with its rounds."""
+    """The files of one run, whose row is written."""
 
     def __init__(self, schema: str, run_id: UUID) -> None:
         self._schema, self._run_id = schema, run_id
@@ -36,27 +40,35 @@ class RunFiles:
         self._count = 0
 
     def attach(self, file: LLMFile) -> None:
-        """Store the file's content. If the storage fails, that is logged, and the row has no ``file``."""
+        """Write the file's row, and store its content. Errors are logged.
+
+        If the storage fails, the row has no ``file``. If the database fails, both are repeated later in the run.
+        """
         self._count += 1
-        self._unwritten.append((file, {"position": self._count, **_columns(self._schema, file)}))
+        self._unwritten.append((file, {"position": self._count, **_columns(file)}))
+        self.write_or_log()
 
     def write(self) -> None:
-        """Write the rows that are not written yet. Raises the database's error."""
-        for file, row in self._unwritten:
-            _write(self._schema, self._run_id, row, clock.now())
-            if row["file"]:
-                _store_again_if_deleted(self._schema, self._run_id, row, file)
-        self._unwritten = []
+        """Write the rows that are not written yet, and store their content. Raises the database's error."""
+        while self._unwritten:
+            file, row = self._unwritten.pop(0)
+            try:
+                _insert(self._schema, self._run_id, row, clock.now())
+                if file.url is None:
+                    _store(self._schema, self._run_id, row, file)
+            except Error:
+                self._unwritten.insert(0, (file, row))
+                raise
 
     def write_or_log(self) -> None:
-        """Write the rows. After an error, they are written at the end of the run."""
+        """The same. After an error, the rest is written later in the run."""
         try:
             self.write()
         except Error:
             logger.exception("Could not write the files of run %s in %s", self._run_id, self._schema)
 
 
-def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
+def _columns(file: LLMFile) -> dict[str, Any]:
     is_url = file.url is not None
     return {
         "filename": redaction.text(file.filename),
@@ -65,18 +77,37 @@ def _columns(schema: str, file: LLMFile) -> dict[str, Any]:
         "sha256": file.sha256,
         "source": (InvocationFile.Source.URL if is_url else InvocationFile.Source.STORED).value,
         "url": sanitize.text(file.url or ""),
-        "file": "" if is_url else _stored(schema, file),
     }
+
+
+def _store(schema: str, run_id: UUID, row: _Row, file: LLMFile) -> None:
+    """Store the content, and write its name.
+
+    Until the row has the name, the content may be deleted with another run that had it. Then it is stored again.
+    """
+    name = _stored(schema, file)
+    if not name:
+        return
+    is_found = _write_name(schema, run_id, row, name)
+    try:
+        if not is_found:  # storing has taken so long that the run was ended, and its texts were removed
+            _delete_unused(schema, file.sha256, [name], ())
+        elif not _storage().exists(name):
+            saved = _storage().save(_name(schema, file.sha256), ContentFile(file.data))
+            _write_name(schema, run_id, row, saved)
+    except Error:
+        raise
+    except Exception as exc:
+        _log(schema, file, exc)
 
 
 def _stored(schema: str, file: LLMFile) -> str:
     """The name of the content in the storage; "" if the storage fails."""
-    saved = ""
+    saved, earlier = "", _find_name(schema, file)
     try:
-        earlier = _find_name(schema, file)
         if earlier and _storage().exists(earlier):
             return earlier
-        name = _name(schema, file)
+        name = _name(schema, file.sha256)
         saved = _storage().save(name, ContentFile(file.data))
         if saved != name and _is_complete(name, file):
             _storage().delete(saved)  # another run was storing the same content
@@ -86,30 +117,13 @@ def _stored(schema: str, file: LLMFile) -> str:
     return saved
 
 
-def _store_again_if_deleted(schema: str, run_id: UUID, row: _Row, file: LLMFile) -> None:
-    """The content may have been deleted with the last other run that had it, until this run's row named it too."""
-    try:
-        if _storage().exists(row["file"]):
-            return
-        saved = _storage().save(_name(schema, file), ContentFile(file.data))
-    except Exception as exc:
-        _log(schema, file, exc)
-        return
-    if saved != row["file"]:
-        sql = f"""
-UPDATE {table(schema, InvocationFile)} f SET file = %(file)s FROM {table(schema, Invocation)} i
-WHERE i.run_id = %(key)s AND f.invocation_id = i.id AND f.position = %(position)s
-"""
-        writer.execute(sql, {"key": run_id, "position": row["position"], "file": saved})
-
-
 def _storage() -> Storage:
     return InvocationFile._meta.get_field("file").storage
 
 
-def _name(schema: str, file: LLMFile) -> str:
+def _name(schema: str, sha256: str) -> str:
     """No suffix: a web server that serves the file by mistake cannot render it."""
-    return f"{schema}/zango_ai/{file.sha256[:2]}/{file.sha256}"
+    return f"{schema}/zango_ai/{sha256[:2]}/{sha256}"
 
 
 def _log(schema: str, file: LLMFile, exc: Exception) -> None:
@@ -142,25 +156,48 @@ def delete_content(schema: str, invocation_ids: Sequence[int]) -> int:
 
     Returns how many were deleted. Raises the storage's error; then the rows still name the content.
     """
-    files = table(schema, InvocationFile)
-    own = f"""
-SELECT DISTINCT sha256, file FROM {files} WHERE invocation_id = ANY(%(ids)s::bigint[]) AND file <> '' ORDER BY 1, 2
+    sql = f"""
+SELECT sha256, array_agg(DISTINCT file) FROM {table(schema, InvocationFile)}
+WHERE invocation_id = ANY(%(ids)s::bigint[]) AND sha256 <> '' GROUP BY sha256 ORDER BY sha256
 """
-    others = f"""
-SELECT 1 FROM {files}
-WHERE sha256 = %(sha256)s AND file = %(file)s AND NOT invocation_id = ANY(%(ids)s::bigint[]) LIMIT 1
+    rows = writer.query(sql, {"ids": list(invocation_ids)})
+    return sum(_delete_unused(schema, sha256, names, invocation_ids) for sha256, names in rows)
+
+
+def _delete_unused(schema: str, sha256: str, names: Iterable[str], invocation_ids: Sequence[int]) -> int:
+    """Delete this content under those names that no other run has. If no other has the content: under any name."""
+    sql = f"""
+SELECT DISTINCT file FROM {table(schema, InvocationFile)}
+WHERE sha256 = %(sha256)s AND NOT invocation_id = ANY(%(ids)s::bigint[])
 """
-    count = 0
-    for sha256, name in writer.query(own, {"ids": list(invocation_ids)}):
-        with writer.transaction() as execute:
-            execute(f"SELECT pg_advisory_xact_lock({_KEY})::text", {"lock": _lock_of(schema, sha256)})
-            if not execute(others, {"ids": list(invocation_ids), "sha256": sha256, "file": name}):
-                _storage().delete(name)
-                count += 1
-    return count
+    with writer.transaction() as execute:
+        execute(f"SELECT pg_advisory_xact_lock({_KEY})::text", {"lock": _lock_of(schema, sha256)})
+        used = {name for (name,) in execute(sql, {"ids": list(invocation_ids), "sha256": sha256})}
+        unused = set(names) - used - {""}
+        if not used:
+            unused |= _names_in_storage(schema, sha256)
+        for name in sorted(unused):
+            _storage().delete(name)
+    return len(unused)
+
+
+def _names_in_storage(schema: str, sha256: str) -> set[str]:
+    """The names under which the content is stored, also by a process that was killed before its row had the name.
+
+    Storages add a suffix to a name that exists.
+    """
+    folder, _slash, start = _name(schema, sha256).rpartition("/")
+    try:
+        _folders, found = _storage().listdir(folder)
+    except Exception as exc:  # it cannot list, or has no such folder: each storage has its own error
+        if is_time_limit(exc):
+            raise
+        found = [start] if _storage().exists(f"{folder}/{start}") else []
+    return {f"{folder}/{name}" for name in found if name.startswith(start)}
 
 
 _KEY = "hashtextextended(%(lock)s, 0)"
+_LOCKED = f"content AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({_KEY}))"
 
 
 def _lock_of(schema: str, sha256: str) -> str:
@@ -177,14 +214,25 @@ def _is_complete(name: str, file: LLMFile) -> bool:
     return False
 
 
-def _write(schema: str, run_id: UUID, row: _Row, now: datetime) -> None:
-    """Insert the row; one that exists already stays as it is."""
+def _insert(schema: str, run_id: UUID, row: _Row, now: datetime) -> None:
+    """Insert the row without the name of its content; one that exists already stays as it is."""
     values = {**row, "created_at": now, "updated_at": now}
     sql = f"""
-WITH content AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({_KEY}))
+WITH {_LOCKED}
 INSERT INTO {table(schema, InvocationFile)} (invocation_id, {column_list(values)})
 SELECT i.id, {placeholders(values, "file")} FROM {table(schema, Invocation)} i, content WHERE i.run_id = %(key)s
 ON CONFLICT (invocation_id, position) DO NOTHING
 """
     lock = _lock_of(schema, row["sha256"])
     writer.execute(sql, {"key": run_id, "lock": lock, **parameters(values, "file")})
+
+
+def _write_name(schema: str, run_id: UUID, row: _Row, name: str) -> bool:
+    """Return False if there is no such row any more."""
+    sql = f"""
+WITH {_LOCKED}
+UPDATE {table(schema, InvocationFile)} f SET file = %(file)s FROM {table(schema, Invocation)} i, content
+WHERE i.run_id = %(key)s AND f.invocation_id = i.id AND f.position = %(position)s RETURNING f.id
+"""
+    lock = _lock_of(schema, row["sha256"])
+    return bool(writer.execute(sql, {"key": run_id, "lock": lock, "position": row["position"], "file": name}))

@@ -11,12 +11,14 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from django.core.files.storage import FileSystemStorage
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, Storage
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 
 from tests.build import make_agent_with, make_prompt, price_models
+from tests.children import child
 from tests.db.log.test_maintenance import maintained
 from tests.db.log.test_reconcile import reconciled
 from tests.db.log.test_retention import totals
@@ -244,6 +246,62 @@ def test_a_user_must_be_named(agent):
     with pytest.raises(CommandError, match="Runs without a user belong to nobody"):
         call_command("zango_ai_erase", user_ref="")
     assert not Payload.objects.exists()
+
+
+@pytest.mark.parametrize("has_other_name", [False, True])
+def test_a_file_whose_process_was_killed_while_it_was_stored_is_erased(agent, tmp_path, has_other_name):
+    content = f"the file of {CANARY}".encode()
+    file = LLMFile.from_bytes(content, "text/plain")
+    if has_other_name:  # somebody was killed in the middle of writing it
+        FileSystemStorage(tmp_path).save(
+            f"north/zango_ai/{file.sha256[:2]}/{file.sha256}", ContentFile(content[:-1])
+        )
+    code = f"""
+import os, signal
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from zango_ai import LLMFile
+settings.MEDIA_ROOT = {str(tmp_path)!r}
+save = FileSystemStorage._save
+def save_and_die(*args):
+    save(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+FileSystemStorage._save = save_and_die
+file = LLMFile.from_bytes({content!r}, "text/plain", {CANARY!r})
+get_agent("helper").run("hi", user_ref="ada", files=[file])
+"""
+    with child(code) as process:
+        assert process.wait(60) == -9
+    assert len([each for each in tmp_path.rglob("*") if each.is_file()]) == 1 + has_other_name
+    assert "nothing was erased" in erased()
+    Invocation.objects.update(updated_at=F("updated_at") - timedelta(hours=1))
+    assert "1 abandoned runs ended" in maintained()
+    assert "north: 1 runs, 0 rounds, 0 tool calls, 1 files, " in erased()
+    assert not stored(tmp_path)
+    assert CANARY not in dump()
+
+
+def test_a_file_that_is_stored_after_its_run_was_erased_is_deleted(model, agent, tmp_path, monkeypatch):
+    """Storing took so long that maintenance has ended the run."""
+    save = FileSystemStorage._save
+
+    def save_late(storage, name, content):
+        Invocation.objects.update(status="abandoned")
+        assert "1 files, " in erased()
+        return save(storage, name, content)
+
+    monkeypatch.setattr(FileSystemStorage, "_save", save_late)
+    ask(model)
+    assert not stored(tmp_path)
+
+
+def test_a_storage_that_cannot_list_its_files_is_erased_too(model, agent, tmp_path, monkeypatch):
+    monkeypatch.setattr(FileSystemStorage, "listdir", Storage.listdir)
+    ask(model)
+    InvocationFile.objects.update(file="")  # as a process leaves it that was killed
+    assert stored(tmp_path)
+    erased()
+    assert not stored(tmp_path)
 
 
 def test_a_file_that_a_run_sends_while_it_is_erased_is_stored(model, agent, monkeypatch):
