@@ -1,8 +1,9 @@
 """Erase what a user has said and been told: texts, files, conversations. Numbers stay.
 
 A conversation that was opened without a user is open to any. If the user took part in one, its messages are deleted
-and the texts of all its runs are removed, because the other runs have sent the user's messages as their history. If
-its row is gone or has another user by now, the runs with its ID tell who took part in it.
+and the texts of all its runs are removed, because the other runs have sent the user's messages as their history.
+Each message names its user, also after its run was deleted. If the conversation is gone or has another user by now,
+the runs with its ID tell who took part in it.
 
 Each batch is one statement. An erasure that was interrupted can be repeated: the user's own runs, which lead to the
 shared conversations, come last.
@@ -117,20 +118,23 @@ def _own_sessions(schema: str, user_ref: str) -> list[int]:
 
 
 def _shared_sessions(schema: str, user_ref: str) -> list[int]:
-    """The conversations that are open to any user, and contain something of this one."""
+    """The conversations that are open to any user or belong to another, and contain something of this one."""
     return _ids(_shared_sql(schema, "NOT s.is_on_hold"), user=user_ref)
 
 
 def _shared_sql(schema: str, condition: str) -> str:
-    runs = table(schema, Invocation)
+    runs, sessions, messages = (table(schema, model) for model in (Invocation, MemorySession, MemoryMessage))
     return f"""
-SELECT s.id FROM {table(schema, MemorySession)} s
+SELECT s.id FROM {sessions} s
 JOIN {runs} i ON i.agent_id = s.agent_id AND i.session_id = s.session_id
 WHERE i.user_ref = %(user)s AND s.user_ref = '' AND i.payload_removed_at IS NULL AND {condition}
 UNION
-SELECT s.id FROM {runs} i JOIN {table(schema, MemoryMessage)} m ON m.invocation_id = i.id
-JOIN {table(schema, MemorySession)} s ON s.id = m.session_id
+SELECT s.id FROM {runs} i JOIN {messages} m ON m.invocation_id = i.id JOIN {sessions} s ON s.id = m.session_id
 WHERE i.user_ref = %(user)s AND s.user_ref = '' AND {condition}
+UNION
+SELECT s.id FROM {messages} m JOIN {sessions} s ON s.id = m.session_id
+-- The index has no messages of nobody.
+WHERE m.user_ref = %(user)s AND m.user_ref <> '' AND s.user_ref <> %(user)s AND {condition}
 """
 
 

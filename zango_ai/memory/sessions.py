@@ -159,8 +159,10 @@ WHERE NOT s.is_active
 """
 
 
-def store_turn(schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None) -> None:
-    """Store a turn at the end of its conversation.
+def store_turn(
+    schema: str, session: Session, turn: Sequence[LLMMessage], invocation_id: int | None, user_ref: str = ""
+) -> None:
+    """Store a turn of ``user_ref`` at the end of its conversation.
 
     Nothing is stored if the session was cleared since the run began, or if somebody has cancelled the run. From
     here on, the run cannot be cancelled: its ``finished_at`` says so before its status does.
@@ -173,9 +175,9 @@ WITH run AS (
 ),
 session AS ({_insert_session_sql(schema) if session.is_new else _update_session_sql(schema)})
 INSERT INTO {table(schema, MemoryMessage)}
-    (session_id, sequence, role, content, tool_calls, tool_call_id, invocation_id, created_at, updated_at)
+    (session_id, sequence, role, content, tool_calls, tool_call_id, invocation_id, user_ref, created_at, updated_at)
 SELECT session.id, session.last_sequence - %(count)s + w.position,
-    w.role, w.content, w.tool_calls::jsonb, w.tool_call_id, %(invocation)s, %(now)s, %(now)s
+    w.role, w.content, w.tool_calls::jsonb, w.tool_call_id, %(invocation)s, %(author)s, %(now)s, %(now)s
 FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[], %(answers)s::text[])
     WITH ORDINALITY AS w(role, content, tool_calls, tool_call_id, position)
 """
@@ -183,6 +185,7 @@ FROM session, unnest(%(roles)s::text[], %(contents)s::text[], %(calls)s::text[],
         "agent": session.agent_id,
         "session": session.session_id,
         "user": session.user_ref,
+        "author": user_ref,
         "generation": session.generation,
         "invocation": invocation_id,
         "count": len(turn),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
@@ -84,13 +85,19 @@ class MemoryMessage(TimestampedModel):
         related_name="+",
         verbose_name=_("invocation"),
     )
+    user_ref = models.TextField(_("user"), blank=True, default="", db_default="")
+    """The user of the run that added the message. It stays when the run is deleted. Empty: nobody."""
 
     class Meta:
         verbose_name = _("message")
         verbose_name_plural = _("messages")
         ordering = ["session", "sequence"]
         constraints = [models.UniqueConstraint(fields=["session", "sequence"], name="zango_ai_message_once")]
-        indexes = [models.Index(fields=["invocation"], name="zango_ai_message_inv")]
+        indexes = [
+            models.Index(fields=["invocation"], name="zango_ai_message_inv"),
+            # For zango_ai_erase. A hash, because a user_ref may be longer than a B-tree allows.
+            HashIndex(fields=["user_ref"], condition=~models.Q(user_ref=""), name="zango_ai_message_user"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sequence}"

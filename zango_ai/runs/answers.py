@@ -85,4 +85,5 @@ class AnswerReader:
         answer = LLMMessage("assistant", self._last_answer.content)
         messages = (*self._composed.turn, *self._toolbox.messages, answer)
         turn = window.turn_to_store(messages, excluded_tools=self._toolbox.excluded_from_memory)
-        sessions.store_turn(self._recorder.schema, session, turn, self._recorder.invocation_id)
+        run = self._recorder
+        sessions.store_turn(run.schema, session, turn, run.invocation_id, run.user_ref)

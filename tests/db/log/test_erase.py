@@ -16,6 +16,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
 from tests.build import make_agent_with, make_prompt, price_models
 from tests.children import child
@@ -36,6 +37,8 @@ from zango_ai.models import (
     MemorySession,
     Payload,
     StreamChunk,
+    Tool,
+    ToolCall,
 )
 from zango_ai.testing import Call, Reply
 
@@ -49,6 +52,11 @@ def recall_person(text: str) -> str:
     if "fail" in text:
         raise ValueError(text)
     return f"found {text}"
+
+
+@tool(description="Ask a person.", requires_approval=True, describe=lambda text: f"Ask about {text}")
+def ask_person(text: str) -> str:
+    return text
 
 
 @pytest.fixture
@@ -184,6 +192,78 @@ def test_a_shared_conversation_that_is_gone_is_found_by_its_runs(model, agent, s
     if forget is clear_and_reopen_as_bob:
         assert "Bob's own conversation" in Invocation.objects.get(pk=4).rendered_user_prompt
         assert MemoryMessage.objects.count() == 2
+
+
+def delete_runs_of(user, settings):
+    """As maintenance does it after ``INVOCATION_TTL_DAYS``."""
+    Invocation.objects.filter(user_ref=user).update(started_at=F("started_at") - timedelta(days=366))
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "INVOCATION_TTL_DAYS": 365}
+    maintained()
+    assert not Invocation.objects.filter(user_ref=user).exists()
+
+
+@pytest.mark.parametrize("opened_by", ["", "ada"])
+def test_messages_are_erased_after_their_runs_were_deleted(model, agent, settings, tmp_path, opened_by):
+    ask(model, opened_by, session="s", text="An opening of some length, after which the conversation goes on.")
+    ask(model, session="s")
+    delete_runs_of("ada", settings)
+    assert CANARY in dump()
+    assert "1 conversations, " in erased(dry_run=True)
+    assert "1 conversations, " in erased()
+    assert CANARY not in dump()
+    assert CANARY.encode() not in stored(tmp_path)
+    assert set(re.findall(r"\d+", erased())) == {"0"}
+
+
+def test_what_others_have_sent_is_erased_after_the_users_runs_were_deleted(model, agent, settings):
+    ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
+    ask(model, session="open")
+    run = ask(model, "bob", session="open", text="What bob has said after ada, with all of that as the history.")
+    apart = ask(model, "bob", text="What bob has said elsewhere, in a conversation of his own, and not to ada.")
+    delete_runs_of("ada", settings)
+    sent = InvocationRound.objects.filter(invocation=run.invocation_id)
+    assert CANARY in str(list(sent.values_list("request_messages")))
+    Invocation.objects.filter(pk=run.invocation_id).update(status="running")
+    assert "nothing was erased, because 1 runs of this user are queued" in erased()
+    Invocation.objects.filter(pk=run.invocation_id).update(status="success")
+    assert "north: 2 runs, " in erased()
+    assert CANARY not in dump()
+    assert "What bob has said elsewhere" in Invocation.objects.get(pk=apart.invocation_id).rendered_user_prompt
+    assert MemoryMessage.objects.filter(session__session_id=apart.session_id).exists()
+
+
+def test_messages_of_deleted_runs_stay_while_their_conversation_is_on_hold(model, agent, settings):
+    ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
+    ask(model, session="open")
+    delete_runs_of("ada", settings)
+    MemorySession.objects.update(is_on_hold=True)
+    said = erased()
+    assert "0 conversations, 0 messages" in said
+    assert "north: 1 runs and conversations kept by a legal hold\n" in said
+    assert MemoryMessage.objects.filter(content__contains=CANARY).exists()
+    MemorySession.objects.update(is_on_hold=False)
+    erased()
+    assert CANARY not in dump()
+
+
+def test_messages_that_were_written_by_other_means_belong_to_the_user_of_their_conversation(agent):
+    shared = {"agent": agent, "last_active_at": timezone.now()}
+    for user, session_id in (("ada", "a"), ("", "open")):
+        session = MemorySession.objects.create(user_ref=user, session_id=session_id, **shared)
+        MemoryMessage.objects.create(session=session, sequence=1, role="user", content=f"imported {session_id}")
+    assert "1 conversations, 1 messages, " in erased()
+    assert MemoryMessage.objects.get().content == "imported open"
+
+
+def test_an_approval_is_erased(model, agent):
+    agent.tools.add(Tool.objects.get(name="ask_person"))
+    model.script(Reply(calls=[Call("ask_person", {"text": TEXT})]), TEXT)
+    paused = get_agent("helper").run(TEXT, user_ref="ada", session_id="s")
+    assert ToolCall.objects.get().description == f"Ask about {TEXT}"
+    get_agent("helper").resume(paused.run_id, approvals={paused.pending_approvals[0].id: TEXT})
+    assert CANARY in ToolCall.objects.get().decision
+    erased()
+    assert CANARY not in dump()
 
 
 def test_a_conversation_that_refused_the_user_stays(model, agent):

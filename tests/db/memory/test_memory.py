@@ -670,9 +670,9 @@ def test_a_turn_is_stored_before_the_row_says_that_the_run_has_ended(model, monk
     make_chat(model, output_schema=output)
     really, seen = sessions.store_turn, []
 
-    def store_turn(schema, session, turn, invocation_id):
+    def store_turn(schema, session, turn, invocation_id, user_ref):
         seen.append(Invocation.objects.get(pk=invocation_id).status)
-        really(schema, session, turn, invocation_id)
+        really(schema, session, turn, invocation_id, user_ref)
 
     monkeypatch.setattr(sessions, "store_turn", store_turn)
     model.script('{"a": 1}', '{"a": 2}')
