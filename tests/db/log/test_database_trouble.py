@@ -178,17 +178,16 @@ def test_a_database_that_crashes_and_comes_back_during_the_call_loses_nothing(mo
     model.script(Reply("a quarter", input_tokens=1, output_tokens=1000, delay_s=1.5))
     environment = {**os.environ, "DATABASE_URL": server.get_uri(), "PYTHONPATH": os.pathsep.join(sys.path)}
     code = [sys.executable, "-c", RESTARTED.format(url=model.url)]
-    process = subprocess.Popen(code, env=environment, stdout=subprocess.PIPE, text=True)
     back = threading.Timer(2.0, server.ensure_postgres_running)
-    try:
-        model.wait_for_requests(1, timeout_s=90)
-        back.start()
-        kill_with_children(server.get_pid())
-        text = said(process)
-    finally:
-        process.kill()
-        process.wait()
-        back.join()
+    with subprocess.Popen(code, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            model.wait_for_requests(1, timeout_s=200)
+            back.start()
+            kill_with_children(server.get_pid())
+            text = said(process)
+            back.join()
+        finally:
+            process.kill()
     assert text.splitlines() == ["a quarter success success", "0.25 spent, 0.00 reserved", "[]"]
 
 

@@ -236,12 +236,12 @@ def test_a_process_may_be_killed_at_any_point(model):
     assert (counter.spent_usd, counter.reserved_usd, counter.unknown_calls) == (Decimal("1.25"), 0, 4)
 
 
-def test_a_thousand_tenants_are_gone_through_on_one_connection_and_one_that_fails_stops_no_other(
+def test_hundreds_of_tenants_are_gone_through_on_one_connection_and_one_that_fails_stops_no_other(
     model, monkeypatch
 ):
-    """The two tenants there are, five hundred times each; in the middle one that is not migrated."""
-    schemas = ["north", "south"] * 500
-    schemas.insert(500, "not_migrated")
+    """The two tenants there are, 150 times each; in the middle one that is not migrated."""
+    schemas = ["north", "south"] * 150
+    schemas.insert(150, "not_migrated")
     monkeypatch.setattr(tenancy, "tenant_schemas", lambda: schemas)
     before = connections_to_the_database()
     most = []
@@ -258,7 +258,7 @@ def test_a_thousand_tenants_are_gone_through_on_one_connection_and_one_that_fail
     out = StringIO()
     with pytest.raises(CommandError, match="Failed for: not_migrated"):
         call_command("zango_ai_maintain", stdout=out, stderr=out)
-    assert len(most) == 1_001  # each step is tried in each tenant
+    assert len(most) == 301  # each step is tried in each tenant
     assert max(most) <= before + 1  # the ledger's
 
 

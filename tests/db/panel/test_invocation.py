@@ -41,6 +41,7 @@ def test_every_part_of_a_runs_page_is_sound(browser, site, width, scheme):
     page.goto(f"{LIST}?agent_name=patient-summary&status__exact=success")
     page.click("#result_list tbody th a >> nth=0")
     if width == WIDTHS[0]:
+        page.wait_for_load_state()
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "a plain run fits the screen"
 
 

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import find, given
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from zango_ai import LLMFile, LLMMessage
@@ -190,6 +190,7 @@ def test_the_talks_that_are_tried_have_calls_in_their_windows(wanted):
     find(
         talks(),
         lambda talk: sum(len(message.tool_calls) for message in window.cut_window(talk, 4).messages) >= wanted,
+        settings=settings(phases=[Phase.generate]),
     )
 
 
