@@ -11,6 +11,7 @@ from typing import Any, assert_type
 
 from zango_ai import (
     Agent,
+    EnqueuedRun,
     LLMResponse,
     LLMStreamChunk,
     LLMToolCall,
@@ -24,6 +25,7 @@ from zango_ai import (
     get_agent,
     get_prompt,
     get_provider,
+    get_run,
     tool,
 )
 from zango_ai.definitions import AgentOptions
@@ -108,6 +110,35 @@ async def answers_async_wrongly() -> None:
     await agent.arun("Hello", output_type=Invoice())  # wrong
     agent.astream("Hello", model=3)  # wrong
     (await agent.arun("Hello", output_type=Invoice)).parsed_content.sum  # wrong
+
+
+async def background_runs() -> None:
+    queued = agent.enqueue("Hello", output_type=Invoice)
+    assert_type(queued, EnqueuedRun[Invoice])
+    assert_type(queued.response().parsed_content.due, date | None)
+    assert_type(queued.stream(), Generator[LLMStreamChunk[Invoice], None, None])
+    assert_type(await agent.aenqueue("Hello", stream=True, output_type=list[Invoice]), EnqueuedRun[list[Invoice]])
+    assert_type(agent.enqueue("Hello"), EnqueuedRun)
+    assert_type(agent.enqueue("Hello").response(), LLMResponse)
+    assert_type(get_run(queued.run_id), EnqueuedRun)
+    found = get_run(queued.run_id, output_type=Invoice)
+    assert_type(found.response(), LLMResponse[Invoice])
+    async for chunk in found.astream(after=3):
+        assert_type(chunk.response, LLMResponse[Invoice] | None)
+    show(found.response())
+    waits_for(queued)
+
+
+def waits_for(queued: EnqueuedRun) -> str:
+    return queued.wait(timeout=5)
+
+
+def background_runs_wrongly() -> None:
+    agent.enqueue("Hello", output_type=Invoice).response().parsed_content.sum  # wrong
+    agent.enqueue("Hello", output_type=3)  # wrong
+    get_run("id", output_type="Invoice")  # wrong
+    get_run("id", Invoice)  # wrong
+    get_run("id", output_type=Invoice).response().parsed_content.sum  # wrong
 
 
 @tool

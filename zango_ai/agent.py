@@ -136,14 +136,14 @@ class Agent:
 
     @lists_run_arguments
     def enqueue(
-        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Any]]
-    ) -> EnqueuedRun:
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> EnqueuedRun[Parsed]:
         """Queue the run for a worker. The arguments are those of ``run()``.
 
         The arguments are checked, the prompts rendered and the files stored now. The run's row is written at once,
         with the status ``queued``. The task is sent when the caller's transaction commits. ``zango_ai.get_run()``
-        finds the run in any process. With an ``output_type``, the answer is validated against its JSON schema and
-        returned as plain JSON.
+        finds the run in any process; pass it the ``output_type`` again. The worker validates the answer against the
+        JSON schema of that type, and ``EnqueuedRun.response()`` converts it.
 
         With ``stream=True``, the worker stores the chunks of the answer, and ``EnqueuedRun.stream()`` reads them in
         any process. Maintenance deletes them a day after the run has ended.
@@ -157,13 +157,14 @@ class Agent:
         with record_run(
             self._schema, agent_name=self.name, is_queued=True, triggered_by=request.trigger
         ) as recorder:
-            queue_run(replace(prepare(recorder, self.name, request), stores_chunks=stream))
-        return background.send(recorder.run_id, self._schema)
+            prepared = prepare(recorder, self.name, request)
+            queue_run(replace(prepared, stores_chunks=stream))
+        return background.send(recorder.run_id, self._schema, prepared.output.output_type)
 
     @lists_run_arguments
     async def aenqueue(
-        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Any]]
-    ) -> EnqueuedRun:
+        self, input: str | None = None, *, stream: bool = False, **arguments: Unpack[RunArguments[Parsed]]
+    ) -> EnqueuedRun[Parsed]:
         """The async form of ``enqueue()``."""
         return await drivers.call_async(lambda: self.enqueue(input, stream=stream, **arguments))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..exceptions import RunFailed, RunNotFinished
 from ..ledger.stored_runs import RunRow
-from ..runs.background import response_of
+from ..runs.stored_response import response_of
 from ..types import LLMResponse, LLMStreamChunk, LLMToolCall
 
 

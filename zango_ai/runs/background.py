@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from datetime import datetime
+from typing import Any, Generic
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 
 from .. import argument_checks, sanitize, tenancy
-from ..exceptions import QueueUnavailable, RunCancelled, RunFailed, RunNotFinished, RunNotFound
-from ..ledger import cancellation, clock, stored_runs
-from ..output import json_reader
-from ..tools import descriptions
-from ..types import LLMResponse, LLMStreamChunk, LLMToolCall, PendingApproval
+from ..exceptions import QueueUnavailable, RunNotFound
+from ..ledger import cancellation, stored_runs
+from ..output.output_type import OutputType
+from ..types import LLMResponse, LLMStreamChunk
+from ..types.responses import OutputTypeArgument, Parsed, Parsed_co
 from . import queue, stored_stream, substitution
+from .stored_response import response_of
 
 logger = logging.getLogger("zango_ai.agent")
 
@@ -27,9 +28,14 @@ _GiveUp = Callable[[UUID, str, str], int | None]
 _FIRST_POLL_S, _MAX_POLL_S = 0.02, 0.5
 
 
-def get_run(run_id: UUID | str) -> EnqueuedRun:
-    """The run of that id in the current tenant. Raises RunNotFound."""
+def get_run(run_id: UUID | str, *, output_type: OutputTypeArgument[Parsed] = None) -> EnqueuedRun[Parsed]:
+    """The run of that id in the current tenant. Pass ``output_type`` again if ``enqueue()`` had it: without it,
+    ``parsed_content`` is plain JSON.
+
+    Raises RunNotFound; TypeError or OutputSchemaInvalid for a wrong ``output_type``.
+    """
     require_run_id(run_id)
+    converted = None if output_type is None else OutputType(output_type)
     schema = tenancy.current_schema()
     key = uuid_of(run_id)
     if tenancy.is_public(schema):
@@ -39,7 +45,7 @@ def get_run(run_id: UUID | str) -> EnqueuedRun:
     with tenancy.needs_tables(schema):
         if key is None or stored_runs.status_of(schema, key) is None:
             raise _not_found(run_id, schema)
-    return EnqueuedRun(key, schema)
+    return EnqueuedRun(key, schema, converted)
 
 
 def row_of(run_id: UUID | str, schema: str) -> stored_runs.RunRow:
@@ -51,12 +57,12 @@ def row_of(run_id: UUID | str, schema: str) -> stored_runs.RunRow:
     return row
 
 
-class EnqueuedRun:
+class EnqueuedRun(Generic[Parsed_co]):
     """A background run. It stays valid when another tenant is active."""
 
-    def __init__(self, run_id: UUID, schema: str) -> None:
+    def __init__(self, run_id: UUID, schema: str, output_type: OutputType | None = None) -> None:
         self.run_id = run_id
-        self._schema = schema
+        self._schema, self._output_type = schema, output_type
 
     def __repr__(self) -> str:
         return f"<EnqueuedRun {self.run_id} of {self._schema!r}>"
@@ -106,7 +112,7 @@ class EnqueuedRun:
             raise _not_found(self.run_id, self._schema)
         return False
 
-    def stream(self, after: int = 0) -> Generator[LLMStreamChunk, None, None]:
+    def stream(self, after: int = 0) -> Generator[LLMStreamChunk[Parsed_co], None, None]:
         """Yield the chunks of a run that was queued with ``enqueue(stream=True)``, while it works or afterwards.
 
         ``after`` is the number of the last chunk that was read; the stream continues with the next one. The last
@@ -121,7 +127,7 @@ class EnqueuedRun:
         """
         return stored_stream.read_stream(self._reader(after))
 
-    def astream(self, after: int = 0) -> AsyncGenerator[LLMStreamChunk, None]:
+    def astream(self, after: int = 0) -> AsyncGenerator[LLMStreamChunk[Parsed_co], None]:
         """Like ``stream()``, in an event loop. It needs no thread of its own."""
         return stored_stream.aread_stream(self._reader(after))
 
@@ -138,66 +144,21 @@ class EnqueuedRun:
             return " Its task may not have been sent: that happens when the transaction that queued it commits."
         return f" No worker has taken it. {queue.configured().advice_if_waiting}"
 
-    def response(self) -> LLMResponse:
-        """The response that ``run()`` would have returned; ``parsed_content`` is plain JSON, never an instance.
+    def response(self) -> LLMResponse[Parsed_co]:
+        """The response that ``run()`` would have returned.
 
-        Raises RunNotFinished; RunFailed if the run ended with an error, RunCancelled if it was cancelled.
+        Raises RunNotFinished; RunFailed if the run ended with an error, RunCancelled if it was cancelled. With an
+        ``output_type``: OutputValidationError or OutputParseError if the stored answer is not of that type.
         """
-        return response_of(row_of(self.run_id, self._schema))
+        return response_of(row_of(self.run_id, self._schema), self._output_type)
 
 
-def response_of(row: stored_runs.RunRow) -> LLMResponse:
-    """The run's response as its row has it. Raises RunNotFinished, RunFailed, RunCancelled."""
-    if row.status not in stored_runs.STOPPED:
-        raise RunNotFinished(row.run_id, row.status, f"Run {row.run_id} is {row.status}. Call wait() first.")
-    if row.status == Status.CANCELLED:
-        reason = f" {row.error_message}" if row.error_message else ""
-        raise RunCancelled(row.run_id, f"Run {row.run_id} was cancelled.{reason}", row.invocation_id)
-    if row.status not in {Status.SUCCESS, Status.AWAITING_APPROVAL}:
-        raise RunFailed(row.run_id, row.status, row.error_type, row.error_message, row.invocation_id)
-    is_json = row.output_schema == "json" and row.status == Status.SUCCESS
-    return LLMResponse(
-        content=row.content,
-        parsed_content=json_reader.parse_answer(row.content, stop_reason="end_turn") if is_json else None,
-        session_id=row.session_id,
-        cost_usd=float(row.cost_usd or 0),
-        is_cost_known=row.cost_usd is not None,
-        usage=row.usage,
-        model=row.model,
-        latency_ms=row.latency_ms,
-        time_to_first_token_ms=row.time_to_first_token_ms,
-        stop_reason=row.stop_reason,  # type: ignore[arg-type]
-        tool_calls=[
-            LLMToolCall(
-                call["call_id"],
-                call["tool_name"],
-                _as_object(call["arguments"]),
-                call["result"],
-                call["status"],
-            )
-            for call in row.calls
-        ],
-        pending_approvals=[
-            PendingApproval(
-                call["uid"],
-                call["tool_name"],
-                _as_object(call["arguments"]),
-                clock.to_django_time(datetime.fromisoformat(call["expires_at"])),
-                description=call["description"] or descriptions.without_words(call["tool_name"], call["arguments"]),
-            )
-            for call in row.undecided
-        ],
-        invocation_id=row.invocation_id,
-        run_id=row.run_id,
-    )
-
-
-def send(run_id: UUID, schema: str) -> EnqueuedRun:
+def send(run_id: UUID, schema: str, output_type: OutputType | None = None) -> EnqueuedRun[Any]:
     """Send a queued run's task when the caller's transaction commits; at once if there is no transaction.
 
     If the queue does not accept the task, the run fails. If it is sent at once, raises QueueUnavailable then.
     """
-    return _send_on_commit(run_id, schema, _fail)
+    return _send_on_commit(run_id, schema, _fail, output_type)
 
 
 def send_decided(run_id: UUID, schema: str) -> EnqueuedRun:
@@ -207,13 +168,15 @@ def send_decided(run_id: UUID, schema: str) -> EnqueuedRun:
     )
 
 
-def _send_on_commit(run_id: UUID, schema: str, give_up: _GiveUp) -> EnqueuedRun:
+def _send_on_commit(
+    run_id: UUID, schema: str, give_up: _GiveUp, output_type: OutputType | None = None
+) -> EnqueuedRun[Any]:
     connection = tenancy.connection()
     if connection.in_atomic_block:
         transaction.on_commit(lambda: _send_and_log_errors(run_id, schema, give_up), using=connection.alias)
     else:
         _send(run_id, schema, give_up)
-    return EnqueuedRun(run_id, schema)
+    return EnqueuedRun(run_id, schema, output_type)
 
 
 def _fail(run_id: UUID, schema: str, message: str) -> int | None:
@@ -278,7 +241,3 @@ def uuid_of(run_id: object) -> UUID | None:
         return run_id if isinstance(run_id, UUID) else UUID(str(run_id))
     except ValueError:
         return None
-
-
-def _as_object(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}

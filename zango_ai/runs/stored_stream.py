@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -53,7 +53,7 @@ if hasattr(os, "register_at_fork"):
 class StreamReader:
     """Reads one run from the chunk after ``after`` on. Every method queries the database."""
 
-    def __init__(self, schema: str, run_id: UUID, after: int, response: Callable[[], LLMResponse]) -> None:
+    def __init__(self, schema: str, run_id: UUID, after: int, response: Callable[[], LLMResponse[Any]]) -> None:
         """``response`` returns the response of a run that has ended, or raises its error."""
         argument_checks.require(after, int, "after", "the number of the last chunk that was read, or 0")
         if isinstance(after, bool) or after < 0:
@@ -113,7 +113,7 @@ class StreamReader:
         yield LLMStreamChunk(type="final", number=2, response=response)
 
 
-def read_stream(reader: StreamReader) -> Generator[LLMStreamChunk, None, None]:
+def read_stream(reader: StreamReader) -> Generator[LLMStreamChunk[Any], None, None]:
     yield from reader.read()
     if reader.is_over:
         return
@@ -127,7 +127,7 @@ def read_stream(reader: StreamReader) -> Generator[LLMStreamChunk, None, None]:
                 woken.wait(reader.pause_s)
 
 
-async def aread_stream(reader: StreamReader) -> AsyncGenerator[LLMStreamChunk, None]:
+async def aread_stream(reader: StreamReader) -> AsyncGenerator[LLMStreamChunk[Any], None]:
     """Like ``read_stream()``, without a thread for each reader."""
     is_in_test = await _is_in_test_transaction()
     _async_readers.add(reader)

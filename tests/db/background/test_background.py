@@ -2,6 +2,8 @@
 
 import time
 import uuid
+from dataclasses import dataclass
+from datetime import date
 
 import pytest
 from celery import current_app
@@ -19,6 +21,7 @@ from zango_ai import LLMFile, get_agent, get_run
 from zango_ai.exceptions import (
     AgentDisabled,
     LLMFileError,
+    OutputParseError,
     OutputValidationError,
     PromptRenderError,
     QueueUnavailable,
@@ -186,7 +189,7 @@ def test_conversations_files_types_and_tools_go_along(model, queue_north):
     )
     assert run.wait(60) == "success"
     response = run.response()
-    assert response.parsed_content == {"value": "6.4", "also": 1}
+    assert response.parsed_content == Finding(value="6.4", also=1)
     assert [(call.name, call.status) for call in response.tool_calls] == [("act_once", "success")]
     assert response.session_id == session_id
     sent = model.requests[1].body
@@ -393,7 +396,8 @@ def test_a_type_holds_through_retries_and_approvals(model, queue_north):
     model.script(down, '{"value": "6.4"}')
     first = helper.enqueue("hi", output_type=Finding)
     assert first.wait(60) == "success"
-    assert first.response().parsed_content == {"value": "6.4"}
+    assert first.response().parsed_content == Finding(value="6.4")
+    assert get_run(first.run_id).response().parsed_content == {"value": "6.4"}
     model.script(down, '{"other": 1}')
     assert helper.enqueue("hi", output_type=Finding).wait(60) == "failed"
     model.script(Reply(calls=[Call("record_in_worker", {"name": "Ada"})]), '{"other": 1}')
@@ -402,6 +406,40 @@ def test_a_type_holds_through_retries_and_approvals(model, queue_north):
     with pytest.raises(OutputValidationError):
         get_agent("helper").resume(third.run_id, {third.response().pending_approvals[0].id: True})
     assert all("response_format" in request.body for request in model.requests)
+
+
+@dataclass
+class Dated:
+    day: date
+
+
+def test_a_type_is_named_again_in_another_process(model, queue_north):
+    make_agent(model)
+    model.script('{"day": "2026-01-02"}')
+    run = get_agent("helper").enqueue("hi", output_type=Dated, stream=True)
+    assert run.wait(60) == "success"
+    found = get_run(run.run_id, output_type=Dated)
+    expected = Dated(date(2026, 1, 2))
+    assert [each.response().parsed_content for each in (run, found)] == [expected, expected]
+    assert list(run.stream())[-1].response.parsed_content == expected
+    assert get_run(str(run.run_id)).response().parsed_content == {"day": "2026-01-02"}
+
+
+def test_a_stored_answer_that_is_not_of_the_type_is_an_error_of_that_run(model, queue_north):
+    make_agent(model)
+    model.script('{"value": "6.4"}', "Six.")
+    run = get_agent("helper").enqueue("hi", output_type=Finding)
+    assert run.wait(60) == "success"
+    text = get_agent("helper").enqueue("hi")
+    assert text.wait(60) == "success"
+    with pytest.raises(OutputValidationError, match="day") as caught:
+        get_run(run.run_id, output_type=Dated).response()
+    assert caught.value.invocation_id == Invocation.objects.get(run_id=run.run_id).pk
+    with pytest.raises(OutputParseError):
+        get_run(text.run_id, output_type=Dated).response()
+    assert text.response().parsed_content is None
+    with pytest.raises(TypeError, match="output_type is the str"):
+        get_run(run.run_id, output_type="Dated")
 
 
 def test_a_limit_of_rounds_holds_through_retries(model, queue_north):
