@@ -261,7 +261,7 @@ def test_an_error_is_raised_where_the_answer_would_go_on(model):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("fault", "error"), [("breaks_after", LLMAPIError), ("stalls_after", LLMTimeoutError)])
 def test_a_stream_that_fails_is_logged_with_what_it_had_produced(model, kind, fault, error):
-    make_agent(model, provider=make_provider(model, kind=kind), timeout_seconds=1)
+    make_agent(model, provider=make_provider(model, kind=kind), timeout_seconds=2)
     model.script(Reply(LONG, **{fault: 4}))
     seen, raised = read_until_error(stream(), error)
     assert said(seen).startswith("one")
