@@ -12,6 +12,7 @@ from unittest import mock
 _VOCABULARY = random.Random("words")
 _WORDS = ["".join(_VOCABULARY.choices(string.ascii_lowercase, k=_VOCABULARY.randint(2, 9))) for _ in range(5_000)]
 PROMPT_CHARS, QUESTION_CHARS, ANSWER_CHARS = 1_500, 200, 400
+_USER = "6f1c9a52-0b7e-4c1d-9a5e-3d2f8b7c6a10"
 
 
 def _text(seed: object, chars: int) -> str:
@@ -37,7 +38,7 @@ def _runs(server: Any) -> dict[str, Callable[[int], Any]]:
     shared = {"provider": provider, "system_prompt": prompt}
     make_agent(server, "bytes_plain", **shared)
     make_agent_with(server, bench_patient, name="bytes_tool", **shared)
-    for name, pairs in (("bytes_short", 20), ("bytes_long", 1_000)):
+    for name, pairs in (("bytes_short", 20), ("bytes_user", 20), ("bytes_long", 1_000)):
         agent = make_agent(
             server, name, short_term_memory=True, short_term_memory_max_messages=pairs, timeout_seconds=60, **shared
         )
@@ -50,6 +51,7 @@ def _runs(server: Any) -> dict[str, Callable[[int], Any]]:
         "plain": run("bytes_plain"),
         "one tool call": run("bytes_tool"),
         "turn of a conversation, 40 messages sent": run("bytes_short", session_id="s"),
+        "the same, asked by a user": run("bytes_user", session_id="s", user_ref=_USER),
         "turn of a conversation, 2,000 messages sent": run("bytes_long", session_id="s"),
     }
 

@@ -133,8 +133,9 @@ SELECT s.id FROM {runs} i JOIN {messages} m ON m.invocation_id = i.id JOIN {sess
 WHERE i.user_ref = %(user)s AND s.user_ref = '' AND {condition}
 UNION
 SELECT s.id FROM {messages} m JOIN {sessions} s ON s.id = m.session_id
--- The index has no messages of nobody.
-WHERE m.user_ref = %(user)s AND m.user_ref <> '' AND s.user_ref <> %(user)s AND {condition}
+-- The index has the start of the user, and no messages of nobody.
+WHERE left(m.user_ref, {KEY_CHARS}) = left(%(user)s, {KEY_CHARS}) AND m.user_ref <> '' AND m.user_ref = %(user)s
+    AND s.user_ref <> %(user)s AND {condition}
 """
 
 

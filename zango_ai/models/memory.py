@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.postgres.indexes import HashIndex
 from django.db import models
+from django.db.models.functions import Left
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from .agent import AgentConfig
-from .invocation import Invocation
+from .invocation import KEY_CHARS, Invocation
 from .timestamps import TimestampedModel
 
 
@@ -95,8 +95,10 @@ class MemoryMessage(TimestampedModel):
         constraints = [models.UniqueConstraint(fields=["session", "sequence"], name="zango_ai_message_once")]
         indexes = [
             models.Index(fields=["invocation"], name="zango_ai_message_inv"),
-            # For zango_ai_erase. A hash, because a user_ref may be longer than a B-tree allows.
-            HashIndex(fields=["user_ref"], condition=~models.Q(user_ref=""), name="zango_ai_message_user"),
+            # For zango_ai_erase. The whole user_ref may be too long for an index.
+            models.Index(
+                Left("user_ref", KEY_CHARS), condition=~models.Q(user_ref=""), name="zango_ai_message_user"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ from tests.together import run_together
 from zango_ai import LLMFile, get_agent, tool
 from zango_ai.database import writer
 from zango_ai.exceptions import SessionNotOwned
+from zango_ai.ledger import erasure
 from zango_ai.models import (
     AgentConfig,
     Invocation,
@@ -232,6 +233,14 @@ def test_what_others_have_sent_is_erased_after_the_users_runs_were_deleted(model
     assert MemoryMessage.objects.filter(session__session_id=apart.session_id).exists()
 
 
+def test_a_users_messages_are_found_by_their_index(agent):
+    """With sequential scans off, PostgreSQL shows which index the query can use."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {erasure._shared_sql('north', 'true')}", {"user": "ada"})
+        assert "zango_ai_message_user" in str(cursor.fetchall())
+
+
 def test_messages_of_deleted_runs_stay_while_their_conversation_is_on_hold(model, agent, settings):
     ask(model, "", session="open", text="An opening by nobody, in a conversation that is open to any user of it.")
     ask(model, session="open")
@@ -338,10 +347,8 @@ def test_a_file_whose_process_was_killed_while_it_was_stored_is_erased(agent, tm
         )
     code = f"""
 import os, signal
-from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from zango_ai import LLMFile
-settings.MEDIA_ROOT = {str(tmp_path)!r}
 save = FileSystemStorage._save
 def save_and_die(*args):
     save(*args)
