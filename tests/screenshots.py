@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import screenshot_replays
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -80,39 +82,6 @@ def _fetch(page: "Page") -> None:
     page.wait_for_selector(".za-fetched")
 
 
-def _replay_form(page: "Page") -> None:
-    """What to replay a run with. The run is made here, because a replay needs its texts."""
-    from zango_ai import get_agent
-
-    values = {"history": "HbA1c 7.1 % on 3 September.", "question": "When is her next blood test?"}
-    run = get_agent("patient-summary").run(variables=values, system_variables={"clinic": "North Clinic"})
-    page.goto(f"{ADMIN}/invocation/{run.invocation_id}/replay/", wait_until="networkidle")
-    page.fill("[name=model]", "gpt-4o")
-    page.select_option("[name=system_version]", "draft")
-
-
-def _replay(page: "Page") -> None:
-    """A replay beside its run."""
-    _replay_form(page)
-    page.fill("[name=system_draft]", "You help the staff of {{ clinic }}. Answer in one short sentence.")
-    page.click("form .za-button-primary")
-    page.wait_for_url("**/comparison/")
-    page.wait_for_load_state("networkidle")
-
-
-def _replay_batch(page: "Page") -> None:
-    """The last runs of an agent, replayed."""
-    for _ in range(3):
-        _replay_form(page)
-    page.goto(f"{ADMIN}/invocation/replays/?agent=1", wait_until="networkidle")
-    page.fill("[name=count]", "3")
-    page.fill("[name=model]", "gpt-4o")
-    page.click("form .za-button-primary")
-    page.wait_for_url("**replays=**")
-    page.click(".za-both-answers summary")
-    page.wait_for_load_state("networkidle")
-
-
 def _change(page: "Page") -> None:
     """The page that decides about a run, with the fields that change the arguments."""
     page.goto(f"{ADMIN}/toolcall/", wait_until="networkidle")
@@ -163,10 +132,12 @@ PAGES: dict[str, str | Callable[["Page"], None]] = {
     "invocation-failed": _open_run("status__exact=failed"),
     "invocation-waiting": _open_run("status__exact=awaiting_approval"),
     **{f"invocation-{tab}": _open_run("agent_name=care-assistant&status__exact=success", tab=tab) for tab in _TABS},
-    "replay-form": _replay_form,
-    "replay": _replay,
+    "replay-form": screenshot_replays.form,
+    "replay": screenshot_replays.replay,
     "replay-batch-form": f"{ADMIN}/invocation/replays/?agent=1",
-    "replay-batch": _replay_batch,
+    "replay-batch": screenshot_replays.batch,
+    "replay-batch-working": screenshot_replays.batch_working,
+    "replay-batch-stalled": screenshot_replays.batch_stalled,
     "spending": f"{ADMIN}/spend/",
 }
 """The address of each page, or what to do in the browser to reach it."""
@@ -181,6 +152,7 @@ DOCS = (
     "approvals",
     "approval",
     "replay",
+    "replay-batch",
     "provider",
 )
 """Pages whose pictures are part of the documentation: 1,280 pixels wide, light."""
@@ -232,6 +204,7 @@ def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool, la
 
     from tests import panel_data
     from tests.panel_browser import SCHEMES, WIDTHS, chromium, open_page, serve
+    from tests.task_queues import tasks_settings
     from zango_ai.testing import Call, ModelServer, Reply
 
     def answer(seen: Any) -> Reply | str | None:
@@ -246,7 +219,8 @@ def take(pages: list[str], folder: Path, *, only_docs: bool, full_page: bool, la
     settings.DEBUG = False
     # Chromium first: within its event loop, this thread has another database connection.
     with ModelServer(answer=answer) as model, chromium() as browser, schema_context("north"):
-        settings.ZANGO_AI = {"ALLOWED_API_BASES": [model.url]}
+        settings.TASKS = tasks_settings()
+        settings.ZANGO_AI = {"ALLOWED_API_BASES": [model.url], "QUEUE": "tasks:no_worker"}
         panel_data.fill(api_base=model.openai_base)
         with serve() as site:
             for width in WIDTHS[:1] if only_docs else WIDTHS:

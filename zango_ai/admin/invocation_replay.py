@@ -11,13 +11,20 @@ from .panel import PanelAdmin
 
 
 class InvocationReplay(PanelAdmin):
-    """Views of ``InvocationAdmin``. ``replay`` is imported late, because it imports what runs need."""
+    """Views of ``InvocationAdmin``. They are imported late, because they import what runs need."""
 
     def panel_urls(self) -> list[URLPattern]:
         return [
             self._replay_path("<int:pk>/replay/", "one", "invocation_replay", permission="run_agent"),
             self._replay_path("<int:pk>/comparison/", "comparison", "invocation_comparison"),
-            self._replay_path("replays/", "batch", "invocation_replays", permission="run_agent"),
+            self._replay_path("<int:pk>/answers/", "answers", "invocation_answers"),
+            self._replay_path("replays/", "form", "invocation_replays", permission="run_agent"),
+            self._replay_path(
+                "replays/<uuid:batch>/", "results", "invocation_replay_batch", permission="run_agent"
+            ),
+            self._replay_path(
+                "replays/<uuid:batch>/cancel/", "cancel", "invocation_replay_cancel", permission="run_agent"
+            ),
             *super().panel_urls(),
         ]
 
@@ -34,8 +41,10 @@ class InvocationReplay(PanelAdmin):
     def _replay_path(self, route: str, method: str, name: str, *, permission: str = "") -> URLPattern:
         def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
             from .replay import Replays
+            from .replay_batch import ReplayBatches
 
-            response: HttpResponse = getattr(Replays(self, request), method)(**arguments)
+            pages = ReplayBatches if route.startswith("replays/") else Replays
+            response: HttpResponse = getattr(pages(self, request), method)(**arguments)
             return response
 
         return self.panel_path(route, view, name, permission=permission)

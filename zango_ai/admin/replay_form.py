@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -15,8 +16,10 @@ from ..models import Prompt, PromptVersion, Provider, ProviderModel
 from ..types import PromptSpec
 from .playground_options import DRAFT, PromptChoices
 
-MAX_RUNS = 10
-"""Of a batch on the page, which runs within one request. ``zango_ai_replay`` takes more."""
+MAX_RUNS_QUEUED = 200
+"""Of a batch that workers execute. ``zango_ai_replay`` takes more."""
+MAX_RUNS_HERE = 10
+"""Of a batch that one request executes, because there is no queue."""
 _MAX_VERSIONS = 200
 
 
@@ -76,10 +79,15 @@ class ReplayForm(forms.Form):
 class BatchForm(ReplayForm):
     """The same for the last runs of an agent."""
 
-    count = forms.IntegerField(
-        label=_("Runs"), min_value=1, max_value=MAX_RUNS, initial=5, help_text=_("The last ones, 10 at most.")
-    )
+    count = forms.IntegerField(label=_("Runs"), min_value=1, initial=5)
     field_order = ("count",)
+
+    def __init__(self, names: tuple[str, str], data: Any = None, *, max_runs: int) -> None:
+        super().__init__(names, data)
+        count: Any = self.fields["count"]
+        count.max_value = count.widget.attrs["max"] = max_runs
+        count.validators.append(MaxValueValidator(max_runs))
+        count.help_text = gettext("The last ones, %(number)s at most.") % {"number": max_runs}
 
 
 def _prompts(names: tuple[str, str]) -> Sequence[PromptChoices]:

@@ -16,7 +16,7 @@ NUMBERS = (
     *("user_ref", "session_id", "celery_task_id", "started_at", "finished_at", "latency_ms", "rounds_count"),
     *("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens", "cost_usd", "stop_reason"),
     *("error_type", "system_prompt_name", "system_prompt_version", "user_prompt_name", "user_prompt_version"),
-    *("payload_removed_at", "is_on_hold", "replay_of_id", "replayed_by"),
+    *("payload_removed_at", "is_on_hold", "replay_of_id", "replayed_by", "replay_batch"),
 )
 """The columns of every export."""
 TEXTS = (

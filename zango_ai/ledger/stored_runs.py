@@ -43,6 +43,8 @@ class RunRow:
     triggered_by: str
     user_ref: str
     session_id: str | None
+    replay_of_id: int | None
+    """The primary key of the run that this one repeats."""
     rounds_count: int
     latency_ms: int
     time_to_first_token_ms: int | None
@@ -217,6 +219,7 @@ _COLUMNS = {
     "triggered_by": "i.triggered_by",
     "user_ref": "i.user_ref",
     "session_id": "i.session_id",
+    "replay_of_id": "i.replay_of_id",
     "rounds_count": "i.rounds_count",
     "latency_ms": "coalesce(i.latency_ms, 0)",
     "cost_usd": "i.cost_usd",

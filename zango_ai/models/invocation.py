@@ -113,6 +113,8 @@ class Invocation(OutcomeModel):
     """The run that this one repeats. It has that run's user and session, to whom its texts belong."""
     replayed_by = models.TextField(_("replayed by"), blank=True, default="", db_default="")
     """Who has started the replay."""
+    replay_batch = models.UUIDField(_("batch of replays"), null=True)
+    """The same for all replays that were started together; None for a single one."""
     is_on_hold = models.BooleanField(_("legal hold"), default=False, db_default=False)
     """Whether maintenance and ``zango_ai_erase`` keep the run and its texts, however old they are."""
     payload_removed_at = models.DateTimeField(_("texts removed"), null=True)
@@ -161,6 +163,9 @@ class Invocation(OutcomeModel):
             ),
             models.Index(
                 fields=["-id"], condition=models.Q(replay_of__isnull=False), name="zango_ai_inv_only_replays"
+            ),
+            models.Index(
+                fields=["replay_batch"], condition=models.Q(replay_batch__isnull=False), name="zango_ai_inv_batch"
             ),
         ]
 

@@ -59,6 +59,11 @@ def is_available() -> bool:
     return True
 
 
+def has_workers() -> bool:
+    """Whether tasks can be sent and other processes execute them, as far as the settings tell."""
+    return is_available() and not configured().executes_at_once
+
+
 def current_task_id() -> str | None:
     """The id of the Celery or Django task that this code runs in, or None. Imports neither."""
     return celery_queue.current_task_id() or tasks_queue.current_task_id()

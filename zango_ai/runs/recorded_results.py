@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import redaction
+from ..ledger import stored_runs
 from ..ledger.recorder import RunRecorder
 from ..models import ToolCall
+from ..tools.approval_decisions import ApprovalDecision
 from ..types import AgentSpec, ModelAnswer, ToolSchema
 from .tool_call_outcomes import ToolCallOutcome, not_recorded
 from .tool_call_plan import Action, ToolCallPlan
@@ -30,6 +33,15 @@ class ReplayToolbox(Toolbox):
         super().__init__(replace(agent, tools=()), recorder, trigger="")
         self.schemas = schemas
         self._results = RecordedResults(calls)
+
+    def restore(
+        self, run: stored_runs.RunRow, decisions: Mapping[str, ApprovalDecision], *, is_pending: bool
+    ) -> None:
+        """Restore the calls of a replay that a worker continues: their results are used up."""
+        super().restore(run, decisions, is_pending=is_pending)
+        for call in run.calls:
+            arguments = json.loads(redaction.document(call["arguments"]))  # as the log has the recorded calls
+            self._results.take(redaction.tool_name(call["tool_name"]), arguments)
 
     def _plan(self, answer: ModelAnswer, *, may_call: bool) -> list[ToolCallPlan]:
         """Every call is refused, as that of an unknown tool, with the recorded result as its outcome."""

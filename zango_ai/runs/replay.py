@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
+from uuid import UUID
 
 from .. import redaction, tenancy
 from ..configuration import agents
@@ -43,11 +44,13 @@ def replay(
     *,
     replayed_by: str = "",
     triggered_by: Trigger = "user",
+    batch_id: UUID | None = None,
 ) -> LLMResponse:
     """Run a stored run of the current tenant again, and return the new answer.
 
     Without overrides it sends the recorded texts to the recorded model, with the agent's current output format and
-    limits. A provider in the overrides is used with its default model, unless they have a model too.
+    limits. A provider in the overrides is used with its default model, unless they have a model too. Replays that
+    belong together have the same ``batch_id``.
 
     Raises RunNotFound, RunNotReplayable and LLMFileError before anything is logged, and the errors of
     ``Agent.run()``.
@@ -59,12 +62,14 @@ def replay(
         triggered_by=triggered_by,
         replay_of_id=invocation_id,
         replayed_by=replayed_by,
+        replay_batch=batch_id,
     )
     with recording as recorder:
-        return execute(open_run(_prepare(recorder, recorded, overrides)))
+        return execute(open_run(prepare(recorder, recorded, overrides)))
 
 
-def _prepare(recorder: RunRecorder, recorded: RecordedRun, overrides: Overrides) -> PreparedRun:
+def prepare(recorder: RunRecorder, recorded: RecordedRun, overrides: Overrides) -> PreparedRun:
+    """The replay, ready to be opened. Raises every error that can be found before a provider is called."""
     row = recorded.row
     # The texts are this user's, of this conversation, so erasing the user also erases them from the replay.
     recorder.note_caller(row.user_ref, recorded.variables, recorded.system_variables)

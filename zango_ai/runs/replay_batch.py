@@ -1,11 +1,16 @@
-"""Replay the last runs of an agent, one after the other, and estimate what that costs."""
+"""Replay the last runs of an agent, here or in workers, and estimate what that costs.
+
+``replay_each()`` replays them in this process, one after the other. ``enqueue_each()`` leaves them to workers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
+from .. import tenancy
 from ..configuration import agents
 from ..configuration.overrides import Overrides
 from ..exceptions import (
@@ -19,13 +24,20 @@ from ..exceptions import (
     RateLimitExceeded,
     ZangoAIError,
 )
+from ..ledger import cancellation
 from ..ledger.run_columns import TOKEN_COLUMNS
 from ..models import Invocation
 from ..providers import model_info, prices
 from ..types import LLMUsage, ProviderSpec, Trigger
+from . import queued_replay
 from .replay import replay
 
 MAX_RUNS = 500
+UNFINISHED = (Invocation.Status.QUEUED, Invocation.Status.RUNNING)
+_COLUMNS = (
+    *("run_id", "agent", "agent_name", "provider", "provider_name", "model", "user_ref", "session_id"),
+    *("cost_usd", *TOKEN_COLUMNS),
+)
 _STOPPING = (
     *(BudgetExceeded, PriceUnknown, RateLimitExceeded, DisabledError, NotFoundError, ModelNotAvailable),
     *(ProviderConfigInvalid, LogUnavailable),
@@ -57,7 +69,7 @@ def last_runs(agent_name: str, count: int) -> list[Invocation]:
         payload_removed_at__isnull=True,
         rounds_count__gt=0,
     )
-    return list(runs.only("provider", "provider_name", "model", "cost_usd", *TOKEN_COLUMNS)[:count])
+    return list(runs.only(*_COLUMNS)[:count])
 
 
 def estimate_usd(runs: Sequence[Invocation], overrides: Overrides) -> Decimal | None:
@@ -88,19 +100,42 @@ def _estimate_usd(run: Invocation, provider: ProviderSpec | None, overrides: Ove
 
 
 def replay_each(
-    run_ids: Sequence[int], overrides: Overrides, *, replayed_by: str = "", triggered_by: Trigger = "user"
+    run_ids: Sequence[int],
+    overrides: Overrides,
+    *,
+    replayed_by: str = "",
+    triggered_by: Trigger = "user",
+    batch_id: UUID | None = None,
 ) -> Iterator[Replayed]:
     """Replay the runs while the iterator is read. It ends after an error that the next run would have too."""
     for run_id in run_ids:
-        replayed = _replay(run_id, overrides, replayed_by, triggered_by)
+        try:
+            response = replay(
+                run_id, overrides, replayed_by=replayed_by, triggered_by=triggered_by, batch_id=batch_id
+            )
+            replayed = Replayed(run_id, response.invocation_id)
+        except ZangoAIError as exc:
+            replayed = Replayed(run_id, exc.invocation_id, exc)
         yield replayed
         if replayed.stops_batch:
             return
 
 
-def _replay(run_id: int, overrides: Overrides, replayed_by: str, triggered_by: Trigger) -> Replayed:
-    try:
-        response = replay(run_id, overrides, replayed_by=replayed_by, triggered_by=triggered_by)
-    except ZangoAIError as exc:
-        return Replayed(run_id, exc.invocation_id, exc)
-    return Replayed(run_id, response.invocation_id)
+def enqueue_each(
+    runs: Sequence[Invocation], overrides: Overrides, *, replayed_by: str, batch_id: UUID
+) -> Iterator[Replayed]:
+    """Queue a replay of each of the ``last_runs()`` while the iterator is read. It ends after the first error."""
+    for run in runs:
+        try:
+            replay_id = queued_replay.enqueue(run, overrides, replayed_by=replayed_by, batch_id=batch_id)
+        except ZangoAIError as exc:
+            yield Replayed(run.pk, exc.invocation_id, exc)
+            return
+        yield Replayed(run.pk, replay_id)
+
+
+def cancel(batch_id: UUID) -> int:
+    """Cancel the replays of the batch that have not ended, and return how many these are."""
+    schema = tenancy.current_schema()
+    unfinished = Invocation.objects.filter(replay_batch=batch_id, status__in=UNFINISHED)
+    return sum(cancellation.cancel(schema, run_id) for run_id in list(unfinished.values_list("run_id", flat=True)))

@@ -59,6 +59,11 @@ class Comparison:
         """Whether both answers have the same text, or are the same JSON."""
         return not self.is_removed and self._answers[0] == self._answers[1]
 
+    @property
+    def has_figures(self) -> bool:
+        """Whether the replay has ended and called the provider, so that its tokens and its cost say something."""
+        return self.replay.finished_at is not None and self.replay.rounds_count > 0
+
     @cached_property
     def rows(self) -> list[diff.DiffRow]:
         """Both answers, line by line."""

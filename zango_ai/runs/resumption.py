@@ -27,10 +27,10 @@ from ..ledger.run_state import RunState
 from ..memory import sessions
 from ..output.output_type import OutputType
 from ..types import AgentSpec
-from . import approval, background, retry_policy, saved_state
+from . import approval, background, queued_replay, retry_policy, saved_state
 from .answers import OutputOverride
 from .preparation import PreparedRun, read_agent
-from .request_builder import ComposedRequest, model_request
+from .request_builder import ComposedRequest
 from .run import OpenRun, execute, open_run
 from .tool_use import Toolbox
 
@@ -68,9 +68,8 @@ def execute_queued(
         return 0.0
     retries = retry_policy.RetryPolicy(state.attempt, get_conf().background_retries, max_wait_s)
     try:
-        agent_name = agents.find_agent_name(row.agent_id) or row.agent_name
         with resume_run(schema, row, state) as recorder:
-            execute(restore(recorder, agent_name, row, state), retries)
+            execute(_restore_queued(recorder, row, state), retries)
     except RunCancelled:
         return 0.0
     except ZangoAIError as exc:
@@ -78,6 +77,12 @@ def execute_queued(
             raise
         return retries.wait_s(exc)
     return 0.0
+
+
+def _restore_queued(recorder: RunRecorder, row: stored_runs.RunRow, state: RunState) -> OpenRun:
+    if row.replay_of_id is not None:
+        return queued_replay.restore(recorder, row, state)
+    return restore(recorder, agents.find_agent_name(row.agent_id) or row.agent_name, row, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +164,7 @@ def restore(
     agent, output = _read_agent(recorder, agent_name, row, state, output_type)
     toolbox = Toolbox(agent, recorder, trigger=row.triggered_by)
     recorder.note(output_schema=agent.output_schema)
-    toolbox.restore(row, state.decisions, is_pending=state.answer is not None)
-    toolbox.messages = list(saved_state.restore_messages(agent.schema, row, state.tool_messages))
-    messages = saved_state.restore_messages(agent.schema, row, state.messages)
-    request = model_request(agent, messages, toolbox.schemas if state.tool_rounds_left else ())
+    request = saved_state.restore_request(agent, toolbox, row, state)
     turn_start, turn_end = state.turn_range
     prepared = PreparedRun(
         recorder=recorder,
@@ -170,7 +172,7 @@ def restore(
         overrides=state.overrides,
         output=output,
         toolbox=toolbox,
-        composed=ComposedRequest(request, messages[turn_start:turn_end], turn_start),
+        composed=ComposedRequest(request, request.messages[turn_start:turn_end], turn_start),
         start=saved_state.restore_loop(state, request),
         opens_session=state.session_to_open is not None and agent.has_memory,
         session_id=None if state.session_to_open is None else state.session_to_open.session_id,

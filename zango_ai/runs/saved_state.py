@@ -11,10 +11,11 @@ from ..files.file import LLMFile
 from ..ledger import stored_files, stored_runs, transcript
 from ..ledger.run_state import RunState, SavedAnswer
 from ..memory import sessions
-from ..types import LLMMessage, LLMUsage, ModelAnswer, ModelRequest
+from ..types import AgentSpec, LLMMessage, LLMUsage, ModelAnswer, ModelRequest
 from .engine import LoopState
 from .preparation import PreparedRun
-from .request_builder import ComposedRequest
+from .request_builder import ComposedRequest, model_request
+from .tool_use import Toolbox
 
 
 def save(
@@ -40,6 +41,14 @@ def save(
         trace=prepared.recorder.trace.parent_to_store(),
         calls=[(call.input, call.result) for call in prepared.toolbox.calls] if redaction.is_on() else (),
     )
+
+
+def restore_request(agent: AgentSpec, toolbox: Toolbox, run: stored_runs.RunRow, state: RunState) -> ModelRequest:
+    """The run's next request, with its tool calls so far in the toolbox. Raises LLMFileError."""
+    toolbox.restore(run, state.decisions, is_pending=state.answer is not None)
+    toolbox.messages = list(restore_messages(agent.schema, run, state.tool_messages))
+    messages = restore_messages(agent.schema, run, state.messages)
+    return model_request(agent, messages, toolbox.schemas if state.tool_rounds_left else ())
 
 
 def restore_loop(state: RunState, request: ModelRequest) -> LoopState:

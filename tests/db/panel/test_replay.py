@@ -59,42 +59,19 @@ def test_a_failed_and_a_refused_replay_say_why(model, staff):
     assert "Select a valid choice" in html
 
 
-def test_the_last_runs_of_an_agent_are_replayed_and_shown_in_a_table(model, staff):
-    config = make_priced_agent(model)
-    model.script(QUARTER, QUARTER, QUARTER, "else", QUARTER)
-    for number in range(2):
-        get_agent("helper").run(f"Hello {number}")
-    page = url("invocation_replays") + f"?agent={config.pk}"
-    assert page in staff.get(url("agentconfig_change", config.pk)).content.decode()
-    assert "The last 2 runs cost $0.50" in staff.get(page).content.decode()
-    response = staff.post(page, {"count": "2", "model": ""})
-    replays = list(Invocation.objects.filter(replay_of__isnull=False).values_list("pk", flat=True))
-    assert len(replays) == 2
-    html = staff.get(response.url).content.decode()
-    assert "of 2 runs" in html
-    assert all(url("invocation_comparison", pk) in html for pk in replays)
-    Provider.objects.update(monthly_budget_usd="0.80")
-    html = staff.post(page, {"count": "2", "model": ""}, follow=True).content.decode()
-    assert "1 run was not replayed." in html
-    assert Invocation.objects.filter(replay_of__isnull=False).count() == 3
-
-
 def test_pages_need_permissions_and_a_fixed_number_of_queries(model, client_of, staff):
     config = make_agent(model)
     pk = get_agent("helper").run("Hello").invocation_id
-    pages = [url("invocation_replay", pk), url("invocation_replays") + f"?agent={config.pk}"]
+    pages = [url("invocation_replay", pk)]
     first = staff.post(pages[0], {"model": ""})
-    results = f"{url('invocation_replays')}?replays="
-    replays = [Invocation.objects.get(replay_of=pk).pk]
-    counted = [count_queries(staff, page) for page in (*pages, first.url, f"{results}{replays[0]}")]
+    counted = [count_queries(staff, page) for page in (*pages, first.url)]
     for number in range(3):
         get_agent("helper").run(f"Hello {number}")
         staff.post(pages[0], {"model": ""})
-    replays = ",".join(map(str, Invocation.objects.filter(replay_of=pk).values_list("pk", flat=True)))
-    assert [count_queries(staff, page) for page in (*pages, first.url, results + replays)] == counted
+    assert [count_queries(staff, page) for page in (*pages, first.url)] == counted
     for missing in ("run_agent", "view_payload", "view_invocation"):
         other = client_of(*(name for name in CODENAMES if name != missing))
-        assert [other.get(page).status_code for page in pages] == [403, 403]
+        assert [other.get(page).status_code for page in pages] == [403]
         assert other.get(first.url).status_code == (200 if missing == "run_agent" else 403)
         assert "replay/" not in other.get(url("agentconfig_change", config.pk)).content.decode()
 
@@ -115,13 +92,6 @@ def test_the_pages_are_sound_at_both_widths(browser, site, settings):
         page.wait_for_url("**/comparison/")
         assert_sound(page)
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-        assert_sound(page)
-        page.goto(f"/admin/zango_ai/invocation/replays/?agent={agent.pk}")
-        page.fill("[name=count]", "2")
-        assert_sound(page)
-        page.get_by_role("button", name="Replay").click()
-        page.wait_for_url("**?replays=**")
-        page.locator(".za-both-answers summary").first.click()
         assert_sound(page)
 
 
@@ -151,8 +121,7 @@ def test_answers_that_were_removed_are_not_called_the_same(model, staff):
     replay = Invocation.objects.get(replay_of=pk)
     for removed in (pk, replay.pk):
         removal.remove_texts("north", [removed])
-        for address in (page, url("invocation_replays") + f"?replays={replay.pk}"):
-            html = staff.get(address).content.decode()
-            assert "Text removed" in html
-            assert ">Same<" not in html
-            assert "Good day" not in html
+        html = staff.get(page).content.decode()
+        assert "Text removed" in html
+        assert ">Same<" not in html
+        assert "Good day" not in html

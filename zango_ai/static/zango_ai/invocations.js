@@ -1,4 +1,4 @@
-// Unfolds the rounds of a run below its row. Without this script, the link leads to the page of the run.
+// Unfolds more of a run below its row. Without this script, the link leads to a page.
 
 import { prepare } from "./panel.js";
 
@@ -35,17 +35,22 @@ function insertBelow(row, html) {
   prepare(unfolded);
 }
 
-for (const link of document.querySelectorAll("[data-za-unfold]")) {
-  link.setAttribute("role", "button");
-  link.setAttribute("aria-expanded", "false");
-  link.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    unfold(link);
-  });
-  link.addEventListener("keydown", (event) => {
-    if (event.key !== " ") return;
-    event.preventDefault();
-    unfold(link);
-  });
+// Makes the links within `root` unfold. Call it for rows that a script adds.
+export function prepareUnfolding(root = document) {
+  for (const link of root.querySelectorAll("[data-za-unfold]")) {
+    link.setAttribute("role", "button");
+    link.setAttribute("aria-expanded", "false");
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      unfold(link);
+    });
+    link.addEventListener("keydown", (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      unfold(link);
+    });
+  }
 }
+
+prepareUnfolding();
