@@ -259,6 +259,11 @@ def test_the_batch_renews_itself_in_the_browser_and_keeps_what_is_unfolded(brows
         page.locator(".za-unfold").last.click()
         page.locator(".za-unfolded").nth(1).wait_for()
         assert_sound(page)
-        page.reload()
-        page.get_by_role("heading", name="3 of 3 replays have ended").wait_for()
+        Invocation.objects.update(model="claude-sonnet-4-5-20250929-v1:0", latency_ms=123_456)
+        german = open_page(browser, site, width=WIDTHS[0], language="de")
+        for status in ("success", "queued"):
+            Invocation.objects.filter(replay_of__isnull=False).update(status=status)
+            german.goto(page.url)
+            assert german.locator(".za-unfold").count() == (3 if status == "success" else 0)
+            assert_sound(german)
         connection.close()
