@@ -5,8 +5,8 @@ and the texts of all its runs are removed, because the other runs have sent the 
 Each message names its user, also after its run was deleted. If the conversation is gone or has another user by now,
 the runs with its ID tell who took part in it.
 
-Each batch is one statement. An erasure that was interrupted can be repeated: the user's own runs, which lead to the
-shared conversations, come last.
+Each batch is one statement or transaction. An erasure that was interrupted can be repeated: the user's own runs
+come last, because they lead to the shared conversations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..database.sql import table
 from ..exceptions import SessionNotOwned
 from ..models import Invocation, InvocationFile, InvocationRound, MemoryMessage, MemorySession, Payload, ToolCall
 from ..models.invocation import KEY_CHARS
-from . import payloads, removal, retention, unused_texts
+from . import payloads, removal, retention, stored_files, unused_texts
 
 _BATCH = 500
 
@@ -59,16 +59,20 @@ def erase(schema: str, user_ref: str) -> None:
     """Erase everything that ``plan()`` counts."""
     shared = _shared_sessions(schema, user_ref)
     own = set(_own_runs(schema, user_ref))
-    foreign = [run for run in _runs(schema, user_ref) if run not in own]
-    others, texts = _users_of(schema, foreign), _references_of(schema, foreign)
-    for ids in _batches(foreign):
-        removal.remove_texts(schema, ids)
-    unused_texts.delete(schema, texts, others)
+    for ids in _batches([run for run in _runs(schema, user_ref) if run not in own]):
+        _remove_texts_of_others(schema, ids)
     _clear(schema, shared)
     _delete_sessions(schema, _own_sessions(schema, user_ref))
     for ids in _batches(_own_runs(schema, user_ref)):
         removal.remove_texts(schema, ids)
     unused_texts.delete(schema, _payloads(schema, user_ref), [user_ref])
+
+
+def _remove_texts_of_others(schema: str, runs: Sequence[int]) -> None:
+    stored_files.delete_content(schema, runs)
+    unused_texts.delete(
+        schema, _references_of(schema, runs), _users_of(schema, runs), removal=removal.texts_removal(schema, runs)
+    )
 
 
 def _own_runs(schema: str, user_ref: str) -> list[int]:

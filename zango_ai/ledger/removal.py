@@ -19,6 +19,11 @@ from . import clock, stored_files
 def remove_texts(schema: str, ids: Sequence[int]) -> int:
     """Remove the texts and files of these runs, and return of how many. Runs that are being written are skipped."""
     stored_files.delete_content(schema, ids)
+    return len(writer.execute(*texts_removal(schema, ids)))
+
+
+def texts_removal(schema: str, ids: Sequence[int]) -> writer.Statement:
+    """The statement that removes the texts of these runs. Their files' content must be deleted before."""
     sql = f"""
 WITH runs AS ({_locked_runs(schema)}),
 calls AS (
@@ -41,7 +46,7 @@ SET rendered_system_prompt = '', rendered_user_prompt = '', variables = NULL, sy
     response_content = '', error_message = '', resume_state = '', payload_removed_at = %(now)s
 FROM runs WHERE i.id = runs.id RETURNING i.id
 """
-    return len(writer.execute(sql, {"ids": list(ids), "now": clock.now()}))
+    return sql, {"ids": list(ids), "now": clock.now()}
 
 
 def delete_runs(schema: str, ids: Sequence[int]) -> int:

@@ -10,31 +10,44 @@ from uuid import UUID
 from ..database import writer
 from ..database.sql import table
 from ..models import Invocation, InvocationRound, Payload
-from . import clock, removal
+from . import clock
+from .removal import digest, references
 
 _BATCH = 5_000
 
 
-def delete(schema: str, digests: Sequence[UUID], users: Sequence[str]) -> None:
+def delete(
+    schema: str, digests: Sequence[UUID], users: Sequence[str], *, removal: writer.Statement | None = None
+) -> None:
     """Delete those of these payloads that no run with texts refers to. They belong to runs of these users.
 
-    A payload belongs to one user, so only the rounds of these users are read, once for each batch.
+    ``removal`` removes the texts of runs that refer to them, in the same transaction: else an interruption would
+    leave payloads that nothing leads to. A payload belongs to one user, so only the rounds of these users are read,
+    once for each batch.
     """
     today = clock.now().date()
-    for start in range(0, len(digests), _BATCH):
-        batch = [str(digest) for digest in digests[start : start + _BATCH]]
-        arguments = {"digests": batch, "today": today, "yesterday": today - timedelta(days=1)}
-        _announce(schema, arguments)
-        writer.execute(_delete_sql(schema), {**arguments, "users": list(users)})
-        writer.execute(_set_day(schema, "today"), arguments)
+    days = {"today": today, "yesterday": today - timedelta(days=1)}
+    batches = [
+        {**days, "digests": [str(digest) for digest in digests[start : start + _BATCH]]}
+        for start in range(0, len(digests), _BATCH)
+    ]
+    for batch in batches:
+        _announce(schema, batch)
+    with writer.transaction() as execute:
+        if removal is not None:
+            execute(*removal)
+        for batch in batches:
+            execute(_delete_sql(schema), {**batch, "users": list(users)})
+    for batch in batches:
+        writer.execute(_set_day(schema, "today"), batch)
 
 
 def references_sql(schema: str, condition: str) -> str:
     """The digests of the payloads that runs ``i`` with this condition refer to."""
     return f"""
-SELECT DISTINCT {removal.digest("e.item")} FROM {table(schema, Invocation)} i
+SELECT DISTINCT {digest("e.item")} FROM {table(schema, Invocation)} i
 JOIN {table(schema, InvocationRound)} r ON r.invocation_id = i.id
-CROSS JOIN LATERAL {removal.references("r")} AS e(item)
+CROSS JOIN LATERAL {references("r")} AS e(item)
 WHERE {condition}
 """
 

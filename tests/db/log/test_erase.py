@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from io import StringIO
@@ -154,6 +155,52 @@ def test_what_others_have_sent_of_a_shared_conversation_is_erased_too(model, age
         "tool",
     ]
     assert "removed" not in str([row.request_messages for row in rows])
+
+
+def tables_with(text: str) -> list[str]:
+    with connection.cursor() as cursor:
+        names = connection.introspection.table_names(cursor)
+        found = [f"SELECT '{name}' FROM \"{name}\" t WHERE t::text LIKE %(text)s" for name in names]
+        cursor.execute(" UNION ALL ".join(found), {"text": f"%{text}%"})
+        return [name for (name,) in cursor.fetchall()]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_an_erasure_that_is_killed_at_any_write_can_be_repeated(model, agent, monkeypatch):
+    execute, left = writer.execute_on, [0]
+
+    def kill(target, sql, arguments):
+        if not sql.lstrip().startswith("SELECT"):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+        return execute(target, sql, arguments)
+
+    for number in range(1, 100):
+        ask(
+            model,
+            "",
+            session="open",
+            text="An opening by nobody, in a conversation that is open to any user of it.",
+        )
+        ask(model, session="open")
+        ask(
+            model, "bob", session="open", text="What bob has said in this conversation, which has a history of ada."
+        )
+        with monkeypatch.context() as patched:
+            left[:] = [number]
+            patched.setattr(writer, "execute_on", kill)
+            with suppress(Killed):
+                erased()
+        erased()
+        assert tables_with(CANARY) == [], f"killed at statement {number}"
+        if left[0] > 0:
+            break
+    assert number > 5
+    assert left[0] > 0
 
 
 def expire_sessions(settings):
