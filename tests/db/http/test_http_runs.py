@@ -126,9 +126,9 @@ def test_a_chat_without_a_running_answer_has_nothing_to_resume(model, ada):
 
 
 def test_a_chat_in_a_worker_has_the_run_as_its_message(model, ada, settings, monkeypatch):
-    def send(run_id, schema):
+    def send(*run):
         work()
-        return EnqueuedRun(run_id, schema)
+        return EnqueuedRun(*run)
 
     monkeypatch.setattr(background, "send", send)
     settings.ZANGO_AI = settings.ZANGO_AI | {"RESUMABLE_CHATS": True}
