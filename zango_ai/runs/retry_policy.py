@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,15 +24,24 @@ class RetryPolicy:
     """How many times the run has been retried."""
     max_retries: int
     max_wait_s: float = MAX_RETRY_AFTER_S
+    lot: float = field(default_factory=random.random)
+    """From 0 to 1: where in the time over which retries are spread."""
 
     def allow(self, exc: BaseException) -> bool:
         return self.attempt < self.max_retries and _is_transient(exc) and self.wait_s(exc) <= self.max_wait_s
 
     def wait_s(self, exc: BaseException) -> float:
-        """How many seconds to wait: as long as the provider asks for, else exponential backoff."""
+        """How many seconds to wait: as long as the provider asks for, else exponential backoff.
+
+        The tenant's own limit names the next free moment to all that are waiting, and only one of them gets it. So
+        their retries are spread over a time that doubles with each.
+        """
         retry_after_s = getattr(exc, "retry_after_seconds", None)
         if isinstance(retry_after_s, (int, float)):
-            return max(float(retry_after_s), 0.001)
+            wait_s = max(float(retry_after_s), 0.001)
+            if isinstance(exc, RateLimitExceeded) and exc.is_own_limit:
+                wait_s += self.lot * min(wait_s * 2**self.attempt, _MAX_WAIT_S)
+            return wait_s
         first_s = _FIRST_WAIT_FOR_RATE_LIMIT_S if isinstance(exc, RateLimitExceeded) else _FIRST_WAIT_S
         return float(min(first_s * 2**self.attempt, _MAX_WAIT_S))
 
