@@ -124,7 +124,8 @@ def serve(environment, port):
 
 
 def wait_until_served(demo, port):
-    for _ in range(600):
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
         assert demo.poll() is None, demo.stdout.read()
         try:
             request = urllib.request.Request(

@@ -137,10 +137,15 @@ SELECT s.id FROM {runs} i JOIN {messages} m ON m.invocation_id = i.id JOIN {sess
 WHERE i.user_ref = %(user)s AND s.user_ref = '' AND {condition}
 UNION
 SELECT s.id FROM {messages} m JOIN {sessions} s ON s.id = m.session_id
--- The index has the start of the user, and no messages of nobody.
-WHERE left(m.user_ref, {KEY_CHARS}) = left(%(user)s, {KEY_CHARS}) AND m.user_ref <> '' AND m.user_ref = %(user)s
-    AND s.user_ref <> %(user)s AND {condition}
+WHERE {OF_USER} AND s.user_ref <> %(user)s AND {condition}
 """
+
+
+OF_USER = f"""(
+    -- The index has the start of the user, and no messages of nobody.
+    left(m.user_ref, {KEY_CHARS}) = left(%(user)s, {KEY_CHARS}) AND m.user_ref <> '' AND m.user_ref = %(user)s
+)"""
+"""The condition that a message ``m`` is the user's."""
 
 
 def _count_parts(schema: str, runs: Sequence[int]) -> dict[str, int]:

@@ -28,6 +28,7 @@ from tests.schemas import schema_context
 from tests.together import run_together
 from zango_ai import LLMFile, get_agent, tool
 from zango_ai.database import writer
+from zango_ai.database.sql import table
 from zango_ai.exceptions import SessionNotOwned
 from zango_ai.ledger import erasure
 from zango_ai.models import (
@@ -284,7 +285,8 @@ def test_a_users_messages_are_found_by_their_index(agent):
     """With sequential scans off, PostgreSQL shows which index the query can use."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {erasure._shared_sql('north', 'true')}", {"user": "ada"})
+        messages = table("north", MemoryMessage)
+        cursor.execute(f"EXPLAIN SELECT 1 FROM {messages} m WHERE {erasure.OF_USER}", {"user": "ada"})
         assert "zango_ai_message_user" in str(cursor.fetchall())
 
 
