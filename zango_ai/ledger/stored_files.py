@@ -93,6 +93,7 @@ def _store(schema: str, run_id: UUID, row: _Row, file: LLMFile) -> None:
         if not is_found:  # storing has taken so long that the run was ended, and its texts were removed
             _delete_unused(schema, file.sha256, [name], ())
         elif not _storage().exists(name):
+            _write_name(schema, run_id, row, "")  # as at first, should this process be killed before it has a name
             saved = _storage().save(_name(schema, file.sha256), ContentFile(file.data))
             _write_name(schema, run_id, row, saved)
     except Error:
@@ -165,7 +166,12 @@ WHERE invocation_id = ANY(%(ids)s::bigint[]) AND sha256 <> '' GROUP BY sha256 OR
 
 
 def _delete_unused(schema: str, sha256: str, names: Iterable[str], invocation_ids: Sequence[int]) -> int:
-    """Delete this content under those names that no other run has. If no other has the content: under any name."""
+    """Delete this content under those names that no other run has.
+
+    A row without a name may have been left by a process that was killed while it stored the content. Only then is
+    the storage asked for its names: to list a folder takes long. A run that is storing the same content now stores
+    it again.
+    """
     sql = f"""
 SELECT DISTINCT file FROM {table(schema, InvocationFile)}
 WHERE sha256 = %(sha256)s AND NOT invocation_id = ANY(%(ids)s::bigint[])
@@ -174,24 +180,19 @@ WHERE sha256 = %(sha256)s AND NOT invocation_id = ANY(%(ids)s::bigint[])
         execute(f"SELECT pg_advisory_xact_lock({_KEY})::text", {"lock": _lock_of(schema, sha256)})
         used = {name for (name,) in execute(sql, {"ids": list(invocation_ids), "sha256": sha256})}
         unused = set(names) - used - {""}
-        if not used:
-            unused |= _names_in_storage(schema, sha256)
+        if "" in names:
+            unused |= _names_in_storage(schema, sha256) - used
         for name in sorted(unused):
             _storage().delete(name)
     return len(unused)
 
 
 def _names_in_storage(schema: str, sha256: str) -> set[str]:
-    """The names under which the content is stored, also by a process that was killed before its row had the name.
-
-    Storages add a suffix to a name that exists.
-    """
+    """The names under which the content is stored. Storages add a suffix to a name that exists."""
     folder, _slash, start = _name(schema, sha256).rpartition("/")
     try:
         _folders, found = _storage().listdir(folder)
-    except Exception as exc:  # it cannot list, or has no such folder: each storage has its own error
-        if is_time_limit(exc):
-            raise
+    except (FileNotFoundError, NotImplementedError):  # there is no such folder, or the storage cannot list
         found = [start] if _storage().exists(f"{folder}/{start}") else []
     return {f"{folder}/{name}" for name in found if name.startswith(start)}
 

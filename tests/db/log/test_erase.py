@@ -440,6 +440,36 @@ def test_a_storage_that_cannot_list_its_files_is_erased_too(model, agent, tmp_pa
     assert not stored(tmp_path)
 
 
+def test_a_storage_is_asked_for_its_files_only_after_a_process_was_killed(model, agent, tmp_path, monkeypatch):
+    def refuse(storage, path):
+        raise TimeoutError("too many requests")
+
+    ask(model)
+    with monkeypatch.context() as patched:
+        patched.setattr(FileSystemStorage, "listdir", refuse)
+        assert "1 files, " in erased()
+        assert not stored(tmp_path)
+        run = ask(model)
+        name = InvocationFile.objects.get(invocation=run.invocation_id).file.name
+        (tmp_path / name).rename(tmp_path / f"{name}_x7f3")
+        InvocationFile.objects.update(file="")
+        assert "too many requests" in erased()
+        assert stored(tmp_path)
+    assert "1 files, " in erased()
+    assert not stored(tmp_path)
+
+
+def test_what_a_killed_process_has_stored_is_deleted_though_another_run_has_the_content(model, agent, tmp_path):
+    file = LLMFile.from_bytes(f"the file of {CANARY}".encode(), "text/plain", "same.txt")
+    for user in ("bob", "ada"):
+        get_agent("helper").run("hi", user_ref=user, files=[file], system_variables={"who": "Eve"})
+    of_bob = InvocationFile.objects.get(invocation__user_ref="bob").file.name
+    (tmp_path / f"{of_bob}_x7f3").write_bytes(file.data)
+    InvocationFile.objects.filter(invocation__user_ref="ada").update(file="")
+    erased()
+    assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == [Path(of_bob).name]
+
+
 def test_a_file_that_a_run_sends_while_it_is_erased_is_stored(model, agent, monkeypatch):
     file = LLMFile.from_bytes(b"the same content", "text/plain", "same.txt")
     get_agent("helper").run("hi", user_ref="ada", files=[file])
