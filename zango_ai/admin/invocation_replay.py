@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
@@ -39,6 +40,8 @@ class InvocationReplay(PanelAdmin):
         return response
 
     def _replay_path(self, route: str, method: str, name: str, *, permission: str = "") -> URLPattern:
+        # In a request's transaction, tasks are sent after it, and a batch would not stop at the first refusal.
+        @transaction.non_atomic_requests
         def view(request: HttpRequest, **arguments: Any) -> HttpResponse:
             from .replay import Replays
             from .replay_batch import ReplayBatches

@@ -41,10 +41,14 @@ class ReplayBatches(ReplayPages):
         names = tuple(prompt.name if prompt else "" for prompt in (agent.system_prompt, agent.user_prompt))
         form = BatchForm((names[0], names[1]), self._request.POST or None, max_runs=max_runs)
         if runs and agent.is_enabled and form.is_bound and form.is_valid():
-            return self._start(runs[: form.cleaned_data["count"]], form, has_workers=has_workers)
+            batch = _batch_of(self._request)
+            if Invocation.objects.filter(replay_batch=batch).exists():
+                return self._redirect("invocation_replay_batch", batch)
+            return self._start(runs[: form.cleaned_data["count"]], form, batch, has_workers=has_workers)
         recorded_usd = sum((run.cost_usd or Decimal(0) for run in runs), Decimal(0))
         context = {
             "agent": agent,
+            "batch": uuid.uuid4(),
             "form": form,
             "runs": runs,
             "recorded_usd": recorded_usd,
@@ -81,8 +85,10 @@ class ReplayBatches(ReplayPages):
             messages.success(self._request, text % {"count": count})
         return self._redirect("invocation_replay_batch", batch)
 
-    def _start(self, runs: Sequence[Invocation], form: BatchForm, *, has_workers: bool) -> HttpResponse:
-        started, batch, done = time.monotonic(), uuid.uuid4(), 0
+    def _start(
+        self, runs: Sequence[Invocation], form: BatchForm, batch: UUID, *, has_workers: bool
+    ) -> HttpResponse:
+        started, done = time.monotonic(), 0
         is_logged = False
         for each in self._replayed(runs, form, batch, has_workers=has_workers):
             done += 1
@@ -117,6 +123,14 @@ def _agent_or_404(request: HttpRequest) -> AgentConfig:
     agents = AgentConfig.objects.select_related("system_prompt", "user_prompt")
     agent: AgentConfig = get_object_or_404(agents, pk=int(key) if is_key else 0)
     return agent
+
+
+def _batch_of(request: HttpRequest) -> UUID:
+    """The batch's ID, which came with the form: a form that is sent twice starts one batch."""
+    try:
+        return UUID(request.POST.get("batch", ""))
+    except ValueError:
+        return uuid.uuid4()
 
 
 def _earlier_batches(agent: AgentConfig) -> list[dict[str, Any]]:

@@ -32,16 +32,24 @@ class BatchResults:
     agent_name: str
     deleted: int
     """How many replays are left out, because the runs that they repeat were deleted."""
+    unfinished: int
+    """How many have not ended, with those that are left out."""
 
     @classmethod
     def read(cls, batch_id: UUID) -> BatchResults | None:
         """None if there is no such batch."""
         rows = Invocation.objects.filter(replay_batch=batch_id).order_by("-replay_of_id", "pk")
-        replays = list(rows.values_list("pk", "agent", "agent_name"))
+        replays = list(rows.values("pk", "agent", "agent_name", "status"))
         if not replays:
             return None
-        comparisons = Comparison.read_many([pk for pk, _agent, _name in replays])
-        return cls(comparisons, *replays[0][1:], len(replays) - len(comparisons))
+        comparisons = Comparison.read_many([replay["pk"] for replay in replays])
+        return cls(
+            comparisons,
+            replays[0]["agent"],
+            replays[0]["agent_name"],
+            deleted=len(replays) - len(comparisons),
+            unfinished=sum(replay["status"] in UNFINISHED for replay in replays),
+        )
 
     @cached_property
     def ended(self) -> list[Comparison]:
@@ -50,7 +58,7 @@ class BatchResults:
     @property
     def is_working(self) -> bool:
         """Whether some replays have not ended."""
-        return len(self.ended) < len(self.comparisons)
+        return self.unfinished > 0
 
     @cached_property
     def progress(self) -> list[dict[str, Any]]:

@@ -4,13 +4,16 @@ import re
 import uuid
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 
 from tests import panel_data
 from tests.admin_pages import count_queries, url
 from tests.build import QUARTER, make_agent, make_agent_with, make_priced_agent
 from tests.db.log.test_maintenance import let_pass
 from tests.panel_browser import SCHEMES, WIDTHS, assert_sound, open_page
+from tests.schemas import add_domains, all_tenants
 from tests.task_queues import tasks_settings
 from zango_ai import get_agent, tool
 from zango_ai.ledger import removal
@@ -176,6 +179,42 @@ def test_a_queue_that_is_away_is_told(model, staff, settings, no_worker, django_
     html = staff.get(page).content.decode()
     assert "QueueUnavailable" in html
     assert "did not accept run" in html
+
+
+@pytest.mark.usefixtures("live_north")
+def test_a_queue_that_is_away_ends_the_batch_also_where_requests_are_transactions(model, settings, no_worker):
+    settings.ZANGO_AI = {**settings.ZANGO_AI, "QUEUE": "tasks:away"}
+    assert connection.settings_dict["ATOMIC_REQUESTS"]
+    config = make_agent(model)
+    for _ in range(3):
+        get_agent("helper").run("Hello")
+    add_domains(all_tenants()["north"], "north.localhost")
+    client = Client(headers={"host": "north.localhost"})
+    client.force_login(User.objects.create_superuser("root"))
+    html = client.post(form_of(config), {"count": "3", "model": ""}, follow=True).content.decode()
+    assert "did not accept run" in html
+    assert "2 runs were not replayed." in html
+    assert Invocation.objects.filter(replay_of__isnull=False).count() == 1
+
+
+def test_a_form_that_is_sent_twice_starts_one_batch(model, staff, no_worker):
+    config = make_agent(model)
+    get_agent("helper").run("Hello")
+    (batch,) = re.findall(r'name="batch" value="([^"]+)"', staff.get(form_of(config)).content.decode())
+    pages = {staff.post(form_of(config), {"count": "1", "model": "", "batch": batch}).url for _ in range(2)}
+    assert pages == {url("invocation_replay_batch", batch)}
+    assert queued().count() == 1
+
+
+def test_a_batch_of_deleted_runs_can_be_cancelled(model, staff, no_worker):
+    config = make_agent(model)
+    pk = get_agent("helper").run("Hello").invocation_id
+    page = staff.post(form_of(config), {"count": "1", "model": ""}).url
+    removal.delete_runs("north", [pk])
+    assert "Cancel the rest" in staff.get(page).content.decode()
+    staff.post(f"{page}cancel/")
+    assert not queued().exists()
+    assert "Cancel the rest" not in staff.get(page).content.decode()
 
 
 def test_an_agent_that_is_switched_off_has_no_form(model, staff, no_worker):

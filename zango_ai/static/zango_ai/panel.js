@@ -86,6 +86,20 @@ function showCurrentSection() {
   if (row) row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
 }
 
+// A double click sends a form with data-za-once only once. A page that the browser shows again sends it anew.
+function sendOnce(event) {
+  const form = event.target;
+  if (!form.matches("[data-za-once]")) return;
+  if (form.dataset.zaOnce) event.preventDefault();
+  form.dataset.zaOnce = "sent";
+}
+
+function allowAgain() {
+  for (const form of document.querySelectorAll("[data-za-once]")) form.dataset.zaOnce = "";
+}
+
+document.addEventListener("submit", sendOnce);
+window.addEventListener("pageshow", allowAgain);
 document.addEventListener("click", click);
 document.addEventListener("keydown", stepTabs);
 document.addEventListener("keydown", closeMenu);
