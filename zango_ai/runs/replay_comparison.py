@@ -28,19 +28,26 @@ class Comparison:
     @classmethod
     def read(cls, replay_id: int) -> Comparison:
         """Raises RunNotFound if there is no such replay, or the run that it repeats was deleted."""
-        for comparison in cls.read_many([replay_id]):
+        for comparison in cls._read([replay_id], _CALL_FIELDS):
             return comparison
         raise RunNotFound(replay_id, f"There is no replay {replay_id}, or the run that it repeats was deleted.")
 
     @classmethod
     def read_many(cls, replay_ids: Iterable[int]) -> list[Comparison]:
-        """The comparisons of these replays, in their order. This takes three queries."""
-        runs = Invocation.objects.defer("resume_state", "rendered_system_prompt", "rendered_user_prompt")
+        """The comparisons of these replays, in their order. This takes three queries.
+
+        What the tools have returned is not read: of many runs it can be a hundred megabytes.
+        """
+        return cls._read(replay_ids, ("tool_name", "arguments", "round__invocation"))
+
+    @classmethod
+    def _read(cls, replay_ids: Iterable[int], call_fields: Sequence[str]) -> list[Comparison]:
+        runs = Invocation.objects.defer(*_UNUSED_FIELDS)
         replays = runs.filter(pk__in=list(replay_ids), replay_of__isnull=False).in_bulk()
         originals = runs.in_bulk([run.replay_of_id for run in replays.values()])
         calls: dict[int, list[ToolCall]] = {}
         rows = ToolCall.objects.filter(round__invocation__in=[*replays, *originals]).select_related("round")
-        for call in rows.only(*_CALL_FIELDS).order_by("round__number", "position"):
+        for call in rows.only(*call_fields).order_by("round__number", "position"):
             calls.setdefault(call.round.invocation_id, []).append(call)
         pairs = ((originals.get(replay.replay_of_id), replay) for replay in map(replays.get, replay_ids) if replay)
         return [
@@ -98,6 +105,10 @@ class Comparison:
         return _comparable(self.original.response_content), _comparable(self.replay.response_content)
 
 
+_UNUSED_FIELDS = (
+    *("resume_state", "rendered_system_prompt", "rendered_user_prompt"),
+    *("variables", "system_variables"),
+)
 _CALL_FIELDS = ("tool_name", "arguments", "result", "status", "error_message", "duration_ms", "round__invocation")
 
 

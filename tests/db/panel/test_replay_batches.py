@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests import panel_data
 from tests.admin_pages import count_queries, url
@@ -116,6 +117,17 @@ def test_diverged_replays_are_counted(model, staff, no_worker):
     html = staff.get(page + "?show=diverged").content.decode()
     assert html.count(">Diverged<") == 2  # the figure and the row
     assert len(re.findall(r'id="za-replay-', html)) == 1
+
+
+def test_the_page_of_a_batch_reads_no_results_of_tools(model, staff, no_worker):
+    config = make_agent_with(model, find_for_replay_batch)
+    model.script(Reply(calls=[Call("find_for_replay_batch", {"name": "Ada"})]), "Found.")
+    get_agent("helper").run("Who?")
+    page = staff.post(form_of(config), {"count": "1", "model": ""}).url
+    with CaptureQueriesContext(connection) as queries:
+        staff.get(page)
+    assert any('"zango_ai_toolcall"."arguments"' in query["sql"] for query in queries)
+    assert not any('"zango_ai_toolcall"."result"' in query["sql"] for query in queries)
 
 
 def test_a_batch_that_no_worker_takes_says_what_to_do(model, staff, no_worker):
