@@ -236,9 +236,7 @@ def test_maintenance_is_a_task(model, north, tasks):
 def test_a_run_that_no_worker_takes_says_how_to_start_one(model, tasks, north, monkeypatch, alias, advice):
     tasks.use(alias)
     make_agent(model)
-    monkeypatch.setattr(
-        queue, "send", lambda run_id, schema: str(run_id)
-    )  # a worker of other tests would take it
+    monkeypatch.setattr(queue, "send", lambda run_id, schema: str(run_id))  # a worker of other tests would take it
     run = get_agent("helper").enqueue("hi")
     with pytest.raises(TimeoutError, match=f"is queued after 0.01 s.*{advice}"):
         run.wait(timeout=0.01)
