@@ -30,7 +30,7 @@ from zango_ai import LLMFile, get_agent, tool
 from zango_ai.database import writer
 from zango_ai.database.sql import table
 from zango_ai.exceptions import SessionNotOwned
-from zango_ai.ledger import erasure
+from zango_ai.ledger import erasure, unused_texts
 from zango_ai.models import (
     AgentConfig,
     Invocation,
@@ -504,16 +504,16 @@ def test_a_text_that_a_run_sends_while_it_is_erased_stays(model, agent, monkeypa
     ask(model, session="open", user="")
     ask(model, session="open")
     ask(model, "", session="open", text="A text of nobody that is long enough to be stored apart from its round.")
-    execute, texts = writer.execute, []
+    announce, texts = unused_texts._announce, []
 
-    def execute_late(sql, params, **options):
-        if "DELETE FROM" in sql and "zango_ai_payload" in sql and not texts:
+    def announce_and_send(schema, arguments):
+        announce(schema, arguments)
+        if not texts:
             texts.append(
                 ask(model, "", text="A text of nobody that is long enough to be stored apart from its round.")
             )
-        return execute(sql, params, **options)
 
-    monkeypatch.setattr(writer, "execute", execute_late)
+    monkeypatch.setattr(unused_texts, "_announce", announce_and_send)
     erased()
     rows = InvocationRound.objects.filter(invocation=texts[0].invocation_id)
     assert len(rows) == 2
